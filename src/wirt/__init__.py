@@ -1,0 +1,1 @@
+"""wirt: what Xen is, made modern, in Python."""

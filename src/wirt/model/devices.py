@@ -1,0 +1,103 @@
+"""Disks and network cards, as a configuration names them (xl-disk-configuration(5),
+xl-network-configuration(5)). What a card or a disk becomes on a hypervisor is the plan's business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class DiskFormat(StrEnum):
+    RAW = "raw"
+    QCOW = "qcow"
+    QCOW2 = "qcow2"
+    VHD = "vhd"
+    QED = "qed"
+    EMPTY = "empty"
+
+
+class DiskBackend(StrEnum):
+    """xl's ``backendtype``; wirt takes it as a wish and chooses by itself when it is absent."""
+
+    PHY = "phy"
+    TAP = "tap"
+    QDISK = "qdisk"
+    STANDALONE = "standalone"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """One entry of ``disk = [...]``.
+
+    ``target`` is a path, or ``None`` for an empty CD drive. ``vdev`` is the guest's name of the disk
+    (``xvda``, ``hda``, ``sdb``, ``vda``), which also chooses the emulated controller of an hvm guest.
+    """
+
+    vdev: str
+    target: str | None = None
+    format: DiskFormat = DiskFormat.RAW
+    writable: bool = True
+    cdrom: bool = False
+    backend: str = "0"
+    backend_type: DiskBackend | None = None
+    script: str | None = None
+    removable: bool = False
+    direct_io_safe: bool = False
+    discard: bool = True
+    colo: tuple[tuple[str, str], ...] = ()
+    specification: str | None = None
+    transport: str | None = None
+
+
+class VifKind(StrEnum):
+    """How a guest's card reaches the world. xl knows only bridges; the others are wirt's."""
+
+    BRIDGE = "bridge"
+    USER = "user"
+    NONE = "none"
+
+
+class NicType(StrEnum):
+    IOEMU = "ioemu"
+    VIF = "vif"
+
+
+@dataclass(frozen=True, slots=True)
+class PortForward:
+    """``protocol:host_port:guest_port`` on the host's loopback; ``host_port`` 0 takes a free one.
+    Needed only with user-mode networking: on a bridge the host reaches the guest anyway."""
+
+    protocol: str
+    guest_port: int
+    host_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """xl's ``rate=``: an upper bound for what the guest sends, with the interval it is refilled in."""
+
+    bytes_per_s: int
+    interval_us: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class VifSpec:
+    """One entry of ``vif = [...]``. ``None`` means: chosen by wirt when the domain is defined."""
+
+    mac: str | None = None
+    bridge: str | None = None
+    kind: VifKind | None = None
+    type: NicType | None = None
+    model: str | None = None
+    vifname: str | None = None
+    script: str | None = None
+    ip: tuple[str, ...] = ()
+    gatewaydev: str | None = None
+    backend: str = "0"
+    rate: Rate | None = None
+    mtu: int | None = None
+    vlan: str | None = None
+    devid: int | None = None
+    accel: str | None = None
+    trusted: bool = True
+    forwards: tuple[PortForward, ...] = ()

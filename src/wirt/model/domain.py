@@ -1,0 +1,118 @@
+"""The durable record of a guest, and one run of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+from wirt.model.devices import DiskSpec, VifSpec
+from wirt.model.lifecycle import Action, State
+
+
+class GuestType(StrEnum):
+    HVM = "hvm"
+    PVH = "pvh"
+    PV = "pv"
+
+
+class Firmware(StrEnum):
+    """``bios=`` and ``firmware=`` of xl.cfg(5), in the names of what runs on QEMU."""
+
+    SEABIOS = "seabios"
+    OVMF = "ovmf"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainConfig:
+    """What a guest is to be. Every field has the meaning of the xl.cfg key of the same name.
+
+    Memory is in MiB, ``cap`` in percent of one CPU (0: none). Keys that wirt parses and does not honour yet
+    stay in the domain's text and are named in a warning; they have no field here.
+    """
+
+    name: str
+    type: GuestType
+    memory_mib: int
+    uuid: UUID | None = None
+    maxmem_mib: int | None = None
+    vcpus: int = 1
+    maxvcpus: int | None = None
+    kernel: str | None = None
+    ramdisk: str | None = None
+    cmdline: str = ""
+    firmware: Firmware = Firmware.SEABIOS
+    firmware_path: str | None = None
+    boot: str | None = None
+    disks: tuple[DiskSpec, ...] = ()
+    vifs: tuple[VifSpec, ...] = ()
+    smbios: tuple[tuple[str, str], ...] = ()
+    on_poweroff: Action = Action.DESTROY
+    on_reboot: Action = Action.RESTART
+    on_crash: Action = Action.DESTROY
+    on_watchdog: Action = Action.DESTROY
+    on_soft_reset: Action = Action.SOFT_RESET
+    cpu_weight: int | None = None
+    cap: int | None = None
+    cpus: str | None = None
+    serial: tuple[str, ...] = ()
+    device_model_args: tuple[str, ...] = ()
+
+
+class Wanted(StrEnum):
+    """The power state that the domain's owner asked for; loops make it so."""
+
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """One run of a domain on one host.
+
+    ``pid`` and ``started_ticks`` (field 22 of /proc/PID/stat) together name a process for good. ``started_at``
+    is seconds since the epoch. ``transient`` marks what dies with this run (taps, sockets): the adapter's own
+    notes that it needs to adopt the run again.
+    """
+
+    domain: UUID
+    domid: int
+    host: str
+    epoch: int
+    hypervisor: str
+    started_at: float
+    state: State = State.STARTING
+    pid: int | None = None
+    started_ticks: int | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The durable record.
+
+    ``text`` is the configuration as a canonical xl.cfg: what is stored and shown; ``config`` is what it
+    means. ``persistent`` domains stay when they are off. ``epoch`` grows with every change of owner.
+    """
+
+    uuid: UUID
+    config: DomainConfig
+    text: str
+    persistent: bool = False
+    wanted: Wanted = Wanted.ON
+    epoch: int = 1
+    incarnation: Incarnation | None = None
+    created_at: float = 0.0
+    revision: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def domid(self) -> int | None:
+        return self.incarnation.domid if self.incarnation else None
+
+    @property
+    def state(self) -> State:
+        return self.incarnation.state if self.incarnation else State.OFF

@@ -1,0 +1,257 @@
+"""From a configuration to everything a hypervisor must be told: pure, so that ``wirt create -n`` can show it.
+
+No meaningful choice is left for the driver: devices, their models, buses and order are decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind
+from wirt.model.domain import DomainConfig, Firmware, GuestType
+from wirt.model.errors import BadInput, ConfigError, Shortage
+from wirt.model.units import MIB
+from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
+from wirt.plan.nics import NicPlan, plan_nics
+
+LEAST_DIRECT_BOOT_MIB = 80
+"""Debian's cloud kernel with 64 MiB ends in silence (measured): so refuse by name what can't boot."""
+LEAST_FIRMWARE_BOOT_MIB = 16
+MOST_VCPUS = 255
+AHCI_PORTS = 6
+MACHINE = "pc-q35-7.2"
+"""One machine version for all supported QEMUs, so that a guest may move between them."""
+FIRST_SLOT, LAST_SLOT = 1, 30
+
+
+class Bus(StrEnum):
+    VIRTIO = "virtio"
+    AHCI = "ahci"
+
+
+class ConsoleDevice(StrEnum):
+    SERIAL = "serial"
+    VIRTIO = "virtio"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """``slot`` is the PCI slot of a virtio disk, the port of an AHCI one. ``boot_index`` counts from 0."""
+
+    id: str
+    bus: Bus
+    slot: int
+    path: str | None
+    format: DiskFormat
+    writable: bool
+    cdrom: bool
+    shared: bool
+    discard: bool
+    boot_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectBoot:
+    kernel: str
+    ramdisk: str | None
+    cmdline: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """Everything that a driver needs to start one incarnation, and nothing it could choose."""
+
+    uuid: UUID
+    name: str
+    type: GuestType
+    machine: str
+    accelerator: Accelerator
+    cpu_model: str
+    vcpus: int
+    maxvcpus: int
+    memory_mib: int
+    direct_boot: DirectBoot | None
+    firmware: Firmware | None
+    firmware_path: str | None
+    console: ConsoleDevice
+    disks: tuple[DiskPlan, ...]
+    nics: tuple[NicPlan, ...]
+    smbios_oem: tuple[str, ...]
+    slots: tuple[tuple[str, int], ...]
+    """PCI slots of the devices that every guest has: (device, slot)."""
+    extra_arguments: tuple[str, ...] = ()
+
+    def forwards(self) -> tuple[PortForward, ...]:
+        return tuple(forward for nic in self.nics for forward in nic.forwards)
+
+
+def plan_launch(config: DomainConfig, uuid: UUID, host: HostFacts, hypervisor: HypervisorFacts) -> LaunchPlan:
+    """The plan for one run of ``config`` on ``host``.
+
+    Raises ``ConfigError`` (with the key) for what this hypervisor can't do, ``Shortage`` for what this host
+    hasn't got.
+    """
+    _check_type(config, hypervisor)
+    _check_memory(config, host)
+    _check_vcpus(config)
+    slots = _Slots()
+    fixed = tuple((device, slots.take(device)) for device in ("rng", "balloon", "panic", "watchdog"))
+    boot = _boot_order(config)
+    console = _console(config)
+    if console is ConsoleDevice.VIRTIO:
+        fixed += (("console", slots.take("console")),)
+    nics = plan_nics(config, uuid, host, lambda index: slots.take(f"vif {index}"), boot.get("n"))
+    return LaunchPlan(
+        uuid=uuid,
+        name=config.name,
+        type=config.type,
+        machine=MACHINE,
+        accelerator=hypervisor.accelerator,
+        cpu_model="host" if hypervisor.accelerator is Accelerator.KVM else "max",
+        vcpus=config.vcpus,
+        maxvcpus=config.maxvcpus or config.vcpus,
+        memory_mib=config.memory_mib,
+        direct_boot=_direct_boot(config),
+        firmware=None if _direct_boot(config) else config.firmware,
+        firmware_path=config.firmware_path or hypervisor.firmware_file(config.firmware),
+        console=console,
+        disks=_plan_disks(config, slots, boot),
+        nics=nics,
+        smbios_oem=tuple(value for key, value in config.smbios if key == "oem"),
+        slots=fixed,
+        extra_arguments=config.device_model_args,
+    )
+
+
+class _Slots:
+    """PCI slots of the root bus, handed out in order: the same configuration always gets the same ones."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_SLOT
+
+    def take(self, device: str) -> int:
+        if self._next > LAST_SLOT:
+            raise BadInput(f"no PCI slot is left for {device}", hint="give the domain fewer disks or vifs")
+        self._next += 1
+        return self._next - 1
+
+
+def _check_type(config: DomainConfig, hypervisor: HypervisorFacts) -> None:
+    if config.type not in hypervisor.guest_types:
+        able = ", ".join(sorted(hypervisor.guest_types))
+        raise ConfigError(
+            f"{hypervisor.name} can't run a {config.type} guest", key="type", hint=f"it can run: {able}"
+        )
+    if config.type is not GuestType.HVM and config.kernel is None:
+        raise ConfigError(
+            f"a {config.type} guest is entered at its kernel, and none is named",
+            key="kernel",
+            hint='name one (kernel = "/path/vmlinuz"), or boot from a disk with type = "hvm"',
+        )
+
+
+def _check_memory(config: DomainConfig, host: HostFacts) -> None:
+    least = LEAST_FIRMWARE_BOOT_MIB if config.kernel is None else LEAST_DIRECT_BOOT_MIB
+    if config.memory_mib < least:
+        raise ConfigError(
+            f"{config.memory_mib} MiB is too little to boot {config.name}",
+            key="memory",
+            hint=f"give it at least {least}",
+        )
+    wanted = config.memory_mib * MIB
+    if wanted > host.memory_bytes - host.reserve_bytes:
+        most = (host.memory_bytes - host.reserve_bytes) // MIB
+        raise Shortage(
+            f"{config.name} asks for {config.memory_mib} MiB and this host can give at most {most} MiB",
+            hint=f"lower memory=; {host.reserve_bytes // MIB} MiB are kept for Domain-0",
+        )
+    free = host.memory_available_bytes - host.reserve_bytes
+    if wanted > free:
+        raise Shortage(
+            f"{config.name} asks for {config.memory_mib} MiB and {max(0, free) // MIB} MiB are free",
+            hint="shut another domain down, or lower memory=",
+        )
+
+
+def _check_vcpus(config: DomainConfig) -> None:
+    most = config.maxvcpus or config.vcpus
+    if most > MOST_VCPUS:
+        raise ConfigError(f"{most} virtual CPUs are too many", key="vcpus", hint=f"at most {MOST_VCPUS}")
+
+
+def _direct_boot(config: DomainConfig) -> DirectBoot | None:
+    if config.kernel is None:
+        return None
+    return DirectBoot(config.kernel, config.ramdisk, config.cmdline)
+
+
+def _console(config: DomainConfig) -> ConsoleDevice:
+    """Xen's paravirtual console is hvc0 and so files written for Xen name it; virtio's is called the same."""
+    names = [word for word in config.cmdline.split() if word.startswith("console=")]
+    last = names[-1] if names and config.kernel else ""
+    return ConsoleDevice.VIRTIO if last.startswith("console=hvc") else ConsoleDevice.SERIAL
+
+
+def _boot_order(config: DomainConfig) -> dict[str, int]:
+    """``boot=`` letters to their place: c disk, d CD-ROM, n network (xl.cfg(5), "boot")."""
+    order: dict[str, int] = {}
+    for letter in config.boot or "cd":
+        order.setdefault(letter, len(order))
+    return order
+
+
+def _plan_disks(config: DomainConfig, slots: _Slots, boot: dict[str, int]) -> tuple[DiskPlan, ...]:
+    plans: list[DiskPlan] = []
+    ports = 0
+    # A class of devices (all disks, all CDs) takes one place in boot=; within it the order of the file rules.
+    for index, disk in enumerate(config.disks):
+        bus = _bus(config, disk)
+        if bus is Bus.AHCI:
+            if ports == AHCI_PORTS:
+                raise ConfigError(
+                    f"{disk.vdev} is one emulated disk too many: there are {AHCI_PORTS} ports",
+                    key="disk",
+                    hint="name further disks xvd*: they are paravirtual",
+                )
+            slot, ports = ports, ports + 1
+        else:
+            slot = slots.take(disk.vdev)
+        place = boot.get("d" if disk.cdrom else "c")
+        plans.append(
+            DiskPlan(
+                id=f"disk-{disk.vdev}",
+                bus=bus,
+                slot=slot,
+                path=disk.target,
+                format=disk.format,
+                writable=disk.writable and not disk.cdrom,
+                cdrom=disk.cdrom,
+                shared=disk.specification == "shared",
+                discard=disk.discard,
+                boot_index=None if place is None else place * 100 + index,
+            )
+        )
+    return tuple(plans)
+
+
+def _bus(config: DomainConfig, disk: DiskSpec) -> Bus:
+    """hd* and sd* are emulated for an hvm guest, xvd* and vd* never; a CD drive always is."""
+    if disk.cdrom:
+        return Bus.AHCI
+    if config.type is GuestType.HVM and disk.vdev.startswith(("hd", "sd")):
+        return Bus.AHCI
+    return Bus.VIRTIO
+
+
+__all__ = [
+    "Bus",
+    "ConsoleDevice",
+    "DirectBoot",
+    "DiskPlan",
+    "LaunchPlan",
+    "NicPlan",
+    "VifKind",
+    "plan_launch",
+]

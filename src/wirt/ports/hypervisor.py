@@ -1,0 +1,164 @@
+"""What wirt asks of a hypervisor: eleven small verbs over incarnations, events, and a console.
+
+A driver starts, watches and ends runs; it never decides what should run (operations do) nor how (plans do).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from wirt.model.domain import Incarnation
+from wirt.model.lifecycle import EndReason, State
+from wirt.plan.host import HypervisorFacts
+from wirt.plan.launch import LaunchPlan
+from wirt.ports.network import Plugged
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A run as it is now. ``end`` is known once the guest has stopped by itself."""
+
+    state: State
+    end: EndReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunChanged:
+    """A run's state changed, by the guest's doing or ours. ``OFF`` means that the run is gone for good."""
+
+    domain: UUID
+    epoch: int
+    state: State
+    end: EndReason | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VcpuInfo:
+    """``cpu`` is the host CPU it last ran on, ``None`` when unknown; ``cpu_time_s`` what it has used."""
+
+    index: int
+    cpu: int | None
+    running: bool
+    blocked: bool
+    cpu_time_s: float
+    affinity: str = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """``cpu_time_s`` over all vCPUs; ``blocked``: every vCPU waits."""
+
+    cpu_time_s: float
+    blocked: bool
+    memory_mib: int
+
+
+class ResetKind(StrEnum):
+    HARD = "hard"
+    SOFT = "soft"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleChunk:
+    """``data`` as it stood at ``offset`` of all that the guest ever printed in this run."""
+
+    offset: int
+    data: bytes
+
+
+class Console(Protocol):
+    """A guest's console. Output is kept from the first byte in a bounded ring that outlives the daemon, and
+    is always drained: a reader that stops reading never stalls the guest."""
+
+    def read(self, offset: int) -> ConsoleChunk:
+        """What is kept from ``offset`` on; if that is gone, from the oldest byte kept (its offset says so)."""
+        ...
+
+    def follow(self, offset: int) -> AsyncIterator[ConsoleChunk]:
+        """``read`` and then everything that comes, until the run has ended and all of it was read."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Type ``data``. ``IllegalState`` when the run has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that belongs to one start. ``directory`` is the run's own, made by the driver, removed by
+    ``forget``."""
+
+    plan: LaunchPlan
+    incarnation: Incarnation
+    directory: Path
+    plugged: tuple[Plugged, ...] = field(default=())
+
+
+class Hypervisor(Protocol):
+    """Errors: ``LaunchFailed`` (with the hypervisor's own last words), ``HypervisorSilent`` (a deadline
+    passed), ``HypervisorError`` (it refused), ``IllegalState`` (the run is gone). Every wait is bounded."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def facts(self) -> HypervisorFacts: ...
+
+    def describe(self, plan: LaunchPlan, directory: Path) -> tuple[str, ...]:
+        """The command line (or its like) that ``launch`` would use: for people, and for tests."""
+        ...
+
+    async def launch(self, launch: Launch) -> Incarnation:
+        """Start it, paused before its first instruction; the incarnation with pid and notes filled in."""
+        ...
+
+    async def adopt(self, incarnation: Incarnation, directory: Path) -> Observed | None:
+        """Take over a run that an earlier daemon started; ``None`` if it is gone. What happened to it in
+        between is told as it would have been in time."""
+        ...
+
+    async def clear(self, domain: UUID, directory: Path) -> None:
+        """End and remove whatever is left of a start of ``domain`` that was never recorded."""
+        ...
+
+    async def resume(self, domain: UUID) -> None: ...
+
+    async def pause(self, domain: UUID) -> None: ...
+
+    async def power_button(self, domain: UUID) -> None:
+        """Ask the guest to shut down (ACPI); it may take its time, or ignore it."""
+        ...
+
+    async def reset(self, domain: UUID, kind: ResetKind) -> None:
+        """Start the guest anew within the same run; it goes on running."""
+        ...
+
+    async def dump_core(self, domain: UUID, path: Path) -> None: ...
+
+    async def destroy(self, domain: UUID) -> None:
+        """End the run now, flushing what its disks have been given; returns when it is gone. A run that is
+        gone already is no error."""
+        ...
+
+    async def rename(self, domain: UUID, name: str) -> None: ...
+
+    async def vcpus(self, domain: UUID) -> tuple[VcpuInfo, ...]: ...
+
+    def usage(self, domain: UUID) -> Usage | None:
+        """Cheap: no round trip to the guest. ``None`` if the run is gone."""
+        ...
+
+    def console(self, domain: UUID) -> Console: ...
+
+    def changes(self) -> AsyncIterator[RunChanged]:
+        """Every change of every run, in order, for one reader."""
+        ...
+
+    async def detach(self) -> None:
+        """Let go of everything without touching any guest: the daemon is about to end."""
+        ...

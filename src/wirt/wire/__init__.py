@@ -1,0 +1,1 @@
+"""Versioned API types and their conversion: what goes over the wire, never the internal model."""
