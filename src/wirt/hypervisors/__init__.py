@@ -1,0 +1,1 @@
+"""Drivers behind the hypervisor port."""

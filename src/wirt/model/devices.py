@@ -44,6 +44,8 @@ class DiskSpec:
     removable: bool = False
     direct_io_safe: bool = False
     discard: bool = True
+    trusted: bool = True
+    grant_usage: bool | None = None
     colo: tuple[tuple[str, str], ...] = ()
     specification: str | None = None
     transport: str | None = None

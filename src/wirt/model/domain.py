@@ -7,7 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from wirt.model.devices import DiskSpec, VifSpec
-from wirt.model.lifecycle import Action, State
+from wirt.model.lifecycle import Action, EndReason, State
 
 
 class GuestType(StrEnum):
@@ -28,7 +28,8 @@ class DomainConfig:
     """What a guest is to be. Every field has the meaning of the xl.cfg key of the same name.
 
     Memory is in MiB, ``cap`` in percent of one CPU (0: none). Keys that wirt parses and does not honour yet
-    stay in the domain's text and are named in a warning; they have no field here.
+    stay in the domain's text and are named in a warning; they have no field here. ``cpus`` is one list of CPUs
+    for all vCPUs, or a tuple with one for each of the first vCPUs.
     """
 
     name: str
@@ -54,7 +55,7 @@ class DomainConfig:
     on_soft_reset: Action = Action.SOFT_RESET
     cpu_weight: int | None = None
     cap: int | None = None
-    cpus: str | None = None
+    cpus: str | tuple[str, ...] | None = None
     serial: tuple[str, ...] = ()
     device_model_args: tuple[str, ...] = ()
 
@@ -71,8 +72,8 @@ class Incarnation:
     """One run of a domain on one host.
 
     ``pid`` and ``started_ticks`` (field 22 of /proc/PID/stat) together name a process for good. ``started_at``
-    is seconds since the epoch. ``transient`` marks what dies with this run (taps, sockets): the adapter's own
-    notes that it needs to adopt the run again.
+    is seconds since the epoch. ``notes`` are the driver's own, which it needs to adopt the run again. ``end``
+    is known once the guest has stopped by itself; ``message`` says more about it.
     """
 
     domain: UUID
@@ -85,6 +86,8 @@ class Incarnation:
     pid: int | None = None
     started_ticks: int | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    end: EndReason | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Domain:
 
     ``text`` is the configuration as a canonical xl.cfg: what is stored and shown; ``config`` is what it
     means. ``persistent`` domains stay when they are off. ``epoch`` grows with every change of owner.
+    ``created_by`` is the job that recorded it: the only one that may take it back.
     """
 
     uuid: UUID
@@ -103,6 +107,7 @@ class Domain:
     epoch: int = 1
     incarnation: Incarnation | None = None
     created_at: float = 0.0
+    created_by: str = ""
     revision: int = 0
 
     @property

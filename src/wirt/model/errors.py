@@ -14,6 +14,7 @@
     |-- Shortage                  memory, disk space, numbers ran out (507)
     |-- Unavailable               a part can't serve now (503)
     |   |-- DaemonUnreachable
+    |   |-- DeadlinePassed        what was waited for did not come in time (504)
     |   |-- Compacted             a watch asked for revisions that are gone
     |   `-- StoreClosed
     |-- HypervisorError           the hypervisor refused or failed (502)
@@ -120,6 +121,10 @@ class Unavailable(WirtError):
 
 class DaemonUnreachable(Unavailable):
     code = "daemon-unreachable"
+
+
+class DeadlinePassed(Unavailable):
+    code = "deadline-passed"
 
 
 class Compacted(Unavailable):

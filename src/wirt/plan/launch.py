@@ -50,6 +50,8 @@ class DiskPlan:
     shared: bool
     discard: bool
     boot_index: int | None
+    device: bool = False
+    """``path`` is a block device of the host, not a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class LaunchPlan:
     """Everything that a driver needs to start one incarnation, and nothing it could choose."""
 
     uuid: UUID
+    domid: int
     name: str
     type: GuestType
     machine: str
@@ -87,8 +90,15 @@ class LaunchPlan:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
 
 
-def plan_launch(config: DomainConfig, uuid: UUID, host: HostFacts, hypervisor: HypervisorFacts) -> LaunchPlan:
-    """The plan for one run of ``config`` on ``host``.
+def plan_launch(
+    config: DomainConfig,
+    uuid: UUID,
+    domid: int,
+    host: HostFacts,
+    hypervisor: HypervisorFacts,
+    block_devices: frozenset[str] = frozenset(),
+) -> LaunchPlan:
+    """The plan for one run of ``config`` on ``host``. ``block_devices``: those disk targets that are devices.
 
     Raises ``ConfigError`` (with the key) for what this hypervisor can't do, ``Shortage`` for what this host
     hasn't got.
@@ -102,9 +112,10 @@ def plan_launch(config: DomainConfig, uuid: UUID, host: HostFacts, hypervisor: H
     console = _console(config)
     if console is ConsoleDevice.VIRTIO:
         fixed += (("console", slots.take("console")),)
-    nics = plan_nics(config, uuid, host, lambda index: slots.take(f"vif {index}"), boot.get("n"))
+    nics = plan_nics(config, uuid, domid, host, lambda index: slots.take(f"vif {index}"), boot.get("n"))
     return LaunchPlan(
         uuid=uuid,
+        domid=domid,
         name=config.name,
         type=config.type,
         machine=MACHINE,
@@ -117,7 +128,7 @@ def plan_launch(config: DomainConfig, uuid: UUID, host: HostFacts, hypervisor: H
         firmware=None if _direct_boot(config) else config.firmware,
         firmware_path=config.firmware_path or hypervisor.firmware_file(config.firmware),
         console=console,
-        disks=_plan_disks(config, slots, boot),
+        disks=_plan_disks(config, slots, boot, block_devices),
         nics=nics,
         smbios_oem=tuple(value for key, value in config.smbios if key == "oem"),
         slots=fixed,
@@ -202,7 +213,9 @@ def _boot_order(config: DomainConfig) -> dict[str, int]:
     return order
 
 
-def _plan_disks(config: DomainConfig, slots: _Slots, boot: dict[str, int]) -> tuple[DiskPlan, ...]:
+def _plan_disks(
+    config: DomainConfig, slots: _Slots, boot: dict[str, int], block_devices: frozenset[str]
+) -> tuple[DiskPlan, ...]:
     plans: list[DiskPlan] = []
     ports = 0
     # A class of devices (all disks, all CDs) takes one place in boot=; within it the order of the file rules.
@@ -231,6 +244,7 @@ def _plan_disks(config: DomainConfig, slots: _Slots, boot: dict[str, int]) -> tu
                 shared=disk.specification == "shared",
                 discard=disk.discard,
                 boot_index=None if place is None else place * 100 + index,
+                device=disk.target in block_devices,
             )
         )
     return tuple(plans)

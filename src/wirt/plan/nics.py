@@ -49,12 +49,13 @@ class NicPlan:
 def plan_nics(
     config: DomainConfig,
     uuid: UUID,
+    domid: int,
     host: HostFacts,
     take_slot: Callable[[int], int],
     boot_place: int | None,
 ) -> tuple[NicPlan, ...]:
     return tuple(
-        _plan_nic(config, uuid, host, index, vif, take_slot(index), boot_place)
+        _plan_nic(config, uuid, domid, host, index, vif, take_slot(index), boot_place)
         for index, vif in enumerate(config.vifs)
     )
 
@@ -62,6 +63,7 @@ def plan_nics(
 def _plan_nic(
     config: DomainConfig,
     uuid: UUID,
+    domid: int,
     host: HostFacts,
     index: int,
     vif: VifSpec,
@@ -83,7 +85,7 @@ def _plan_nic(
         mac=vif.mac or generated_mac(uuid, index),
         kind=kind,
         bridge=(vif.bridge or host.default_bridge) if kind is VifKind.BRIDGE else None,
-        tap=(vif.vifname or generated_tap(uuid, index)) if kind is VifKind.BRIDGE else None,
+        tap=(vif.vifname or generated_tap(domid, index)) if kind is VifKind.BRIDGE else None,
         addresses=vif.ip,
         mtu=vif.mtu,
         forwards=vif.forwards if kind is VifKind.USER else (),
@@ -112,6 +114,6 @@ def generated_mac(uuid: UUID, index: int) -> str:
     return f"{XEN_OUI}:{digest[0] & 0x7F:02x}:{digest[1]:02x}:{digest[2]:02x}"
 
 
-def generated_tap(uuid: UUID, index: int) -> str:
-    """At most 15 characters, as the kernel demands (IFNAMSIZ)."""
-    return f"w{uuid.hex[:9]}.{index}"
+def generated_tap(domid: int, index: int) -> str:
+    """xl's own name for it, ``vifDOMID.INDEX`` (xl-network-configuration(5), "vifname")."""
+    return f"vif{domid}.{index}"

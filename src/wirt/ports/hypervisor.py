@@ -29,10 +29,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class RunChanged:
-    """A run's state changed, by the guest's doing or ours. ``OFF`` means that the run is gone for good."""
+    """A run's state changed, by the guest's doing or ours. ``OFF`` means that the run is gone for good.
+    ``domid`` tells one run of a domain from the next."""
 
     domain: UUID
-    epoch: int
+    domid: int
     state: State
     end: EndReason | None = None
     message: str = ""
@@ -126,6 +127,10 @@ class Hypervisor(Protocol):
         """End and remove whatever is left of a start of ``domain`` that was never recorded."""
         ...
 
+    async def sweep(self, runs: Path, known: frozenset[Path]) -> None:
+        """End and remove every run that has its directory in ``runs`` and is not ``known``: nothing records it."""
+        ...
+
     async def resume(self, domain: UUID) -> None: ...
 
     async def pause(self, domain: UUID) -> None: ...
@@ -143,6 +148,11 @@ class Hypervisor(Protocol):
     async def destroy(self, domain: UUID) -> None:
         """End the run now, flushing what its disks have been given; returns when it is gone. A run that is
         gone already is no error."""
+        ...
+
+    async def preserve(self, domain: UUID, kept: UUID, name: str) -> None:
+        """Keep an ended run under the new identity ``kept``, called ``name``, and make it let go of its disks,
+        so that ``domain`` can be started anew beside it. ``HypervisorError`` if it can't: nothing is changed."""
         ...
 
     async def rename(self, domain: UUID, name: str) -> None: ...

@@ -12,11 +12,13 @@ from wirt.plan.nics import NicPlan
 @dataclass(frozen=True, slots=True)
 class Plugged:
     """A card's backend, ready for a hypervisor. ``descriptor`` is an open tap that the receiver must close;
-    the tap vanishes with the last process that holds it. ``forwards`` have their host ports chosen."""
+    the tap vanishes with the last process that holds it, and is called ``tap`` (the plan's name for it is a wish:
+    another host's guests may have taken it). ``forwards`` have their host ports chosen."""
 
     nic: NicPlan
     kind: VifKind
     descriptor: int | None = None
+    tap: str | None = None
     forwards: tuple[PortForward, ...] = ()
 
 

@@ -1,0 +1,212 @@
+"""A launch plan as QEMU's command line: a pure function, held by golden files.
+
+Options follow qemu-system-x86_64(1) of QEMU 7.2 and work unchanged up to 10. Whatever holds a path or a text
+from a configuration goes through :func:`quoted` or through JSON, so that a comma in a name stays one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from wirt.model.devices import PortForward, VifKind
+from wirt.model.domain import Firmware
+from wirt.plan.host import Accelerator
+from wirt.plan.launch import Bus, ConsoleDevice, DiskPlan, LaunchPlan
+from wirt.plan.nics import NicPlan
+
+TRANSLATION_BUFFER_MIB = 64
+"""QEMU's default under TCG is a gigabyte of address space a guest; 64 MiB boot Debian without a flush."""
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """Descriptors that QEMU inherits: three listening sockets, and a tap for each bridged card by index.
+    ``forwards`` are user-mode forwards with their host ports chosen, by card index."""
+
+    control: int = 10
+    events: int = 11
+    console: int = 12
+    taps: tuple[tuple[int, int], ...] = ()
+    forwards: tuple[tuple[int, tuple[PortForward, ...]], ...] = ()
+
+
+def preview_handles(plan: LaunchPlan) -> Handles:
+    """Numbers for a command line that is only shown."""
+    taps = [nic.index for nic in plan.nics if nic.kind is VifKind.BRIDGE]
+    return Handles(
+        taps=tuple((index, 13 + place) for place, index in enumerate(taps)),
+        forwards=tuple((nic.index, nic.forwards) for nic in plan.nics),
+    )
+
+
+def command_line(plan: LaunchPlan, binary: str, directory: str, handles: Handles) -> tuple[str, ...]:
+    """The whole argv. ``directory`` is the run's own; the logs that QEMU keeps there survive the daemon."""
+    plan = _without_boot_order(plan) if plan.direct_boot is not None else plan
+    return (
+        binary,
+        *_machine(plan),
+        *_monitors(directory, handles),
+        *_console(plan, directory, handles),
+        *_boot(plan, directory),
+        *_fixed_devices(plan),
+        *(word for disk in plan.disks for word in _disk(disk)),
+        *(word for nic in plan.nics for word in _nic(nic, handles)),
+        *plan.extra_arguments,
+    )
+
+
+def _without_boot_order(plan: LaunchPlan) -> LaunchPlan:
+    """A kernel that is entered directly is the first boot device itself, and QEMU ends when another claims that."""
+    return replace(
+        plan,
+        disks=tuple(replace(disk, boot_index=None) for disk in plan.disks),
+        nics=tuple(replace(nic, boot_index=None) for nic in plan.nics),
+    )
+
+
+def quoted(text: str) -> str:
+    """A value inside QEMU's ``key=value,...`` syntax: a comma is written twice."""
+    return text.replace(",", ",,")
+
+
+def _machine(plan: LaunchPlan) -> Iterator[str]:
+    yield from ("-name", f"guest={quoted(plan.name)},debug-threads=on")
+    yield from ("-uuid", str(plan.uuid))
+    yield from ("-nodefaults", "-no-user-config", "-display", "none", "-S")
+    yield from ("-machine", f"{plan.machine},usb=off,vmport=off,dump-guest-core=on")
+    if plan.accelerator is Accelerator.KVM:
+        yield from ("-accel", "kvm")
+    else:
+        yield from ("-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}")
+    yield from ("-cpu", plan.cpu_model)
+    yield from ("-smp", f"cpus={plan.vcpus},sockets=1,cores={plan.maxvcpus},threads=1,maxcpus={plan.maxvcpus}")
+    yield from ("-m", f"size={plan.memory_mib}M")
+    # clock=host keeps the RTC right over a pause or a move, which is what a guest mends its clock from.
+    yield from ("-rtc", "base=utc,clock=host")
+    # The guest stops where it ended, and the daemon decides by on_poweroff and its siblings what follows.
+    yield from ("-action", "reboot=shutdown,shutdown=pause,panic=pause,watchdog=pause")
+    yield from ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+
+
+def _monitors(directory: str, handles: Handles) -> Iterator[str]:
+    """Two: one to talk, and one that only logs events, so that a new daemon learns what it missed."""
+    yield from ("-chardev", f"socket,id=control,fd={handles.control},server=on,wait=off")
+    yield from ("-mon", "chardev=control,mode=control")
+    log = quoted(f"{directory}/events.log")
+    yield from ("-chardev", f"socket,id=events,fd={handles.events},server=on,wait=off,logfile={log},logappend=on")
+    yield from ("-mon", "chardev=events,mode=control")
+
+
+def _console(plan: LaunchPlan, directory: str, handles: Handles) -> Iterator[str]:
+    log = quoted(f"{directory}/console.log")
+    yield from (
+        "-chardev",
+        f"socket,id=console,fd={handles.console},server=on,wait=off,logfile={log},logappend=on",
+    )
+    if plan.console is ConsoleDevice.VIRTIO:
+        yield from ("-device", f"virtio-serial-pci,id=serial,addr={_slot(plan, 'console')}")
+        yield from ("-device", "virtconsole,chardev=console")
+    else:
+        yield from ("-device", "isa-serial,chardev=console")
+
+
+def _boot(plan: LaunchPlan, directory: str) -> Iterator[str]:
+    if plan.direct_boot is not None:
+        yield from ("-kernel", plan.direct_boot.kernel)
+        if plan.direct_boot.ramdisk is not None:
+            yield from ("-initrd", plan.direct_boot.ramdisk)
+        if plan.direct_boot.cmdline:
+            yield from ("-append", plan.direct_boot.cmdline)
+    else:
+        yield from ("-boot", "strict=on")
+        if plan.firmware is Firmware.OVMF and plan.firmware_path is not None:
+            code = {"driver": "file", "filename": plan.firmware_path, "node-name": "code", "read-only": True}
+            variables = {"driver": "file", "filename": f"{directory}/OVMF_VARS.fd", "node-name": "variables"}
+            yield from ("-blockdev", _json(code), "-blockdev", _json(variables))
+            yield from ("-machine", "pflash0=code,pflash1=variables")
+        elif plan.firmware_path is not None:
+            yield from ("-bios", plan.firmware_path)
+    for value in plan.smbios_oem:
+        yield from ("-smbios", f"type=11,value={quoted(value)}")
+
+
+def _fixed_devices(plan: LaunchPlan) -> Iterator[str]:
+    yield from ("-object", "rng-random,id=entropy,filename=/dev/urandom")
+    yield from ("-device", f"virtio-rng-pci,rng=entropy,addr={_slot(plan, 'rng')}")
+    yield from ("-device", f"virtio-balloon-pci,id=balloon,addr={_slot(plan, 'balloon')}")
+    yield from ("-device", f"pvpanic-pci,addr={_slot(plan, 'panic')}")
+    yield from ("-device", f"i6300esb,addr={_slot(plan, 'watchdog')}")
+
+
+def _slot(plan: LaunchPlan, device: str) -> str:
+    return hex(dict(plan.slots)[device])
+
+
+def _disk(disk: DiskPlan) -> Iterator[str]:
+    if disk.path is None:
+        yield from ("-device", f"ide-cd,id={disk.id},bus=ide.{disk.slot}{_boot_index(disk.boot_index)}")
+        return
+    file = {"driver": "host_device" if disk.device else "file", "filename": disk.path}
+    if disk.shared:
+        file["locking"] = "off"
+    node = {
+        "driver": str(disk.format),
+        "node-name": disk.id,
+        "read-only": not disk.writable,
+        "discard": "unmap" if disk.discard else "ignore",
+        "file": file,
+    }
+    yield from ("-blockdev", _json(node))
+    share = ",share-rw=on" if disk.shared else ""
+    if disk.bus is Bus.AHCI:
+        model = "ide-cd" if disk.cdrom else "ide-hd"
+        place = f"bus=ide.{disk.slot}"
+    else:
+        model, place = "virtio-blk-pci", f"addr={hex(disk.slot)}"
+    yield "-device"
+    yield f"{model},id={disk.id}-device,drive={disk.id},{place}{share}{_boot_index(disk.boot_index)}"
+
+
+def _nic(nic: NicPlan, handles: Handles) -> Iterator[str]:
+    if nic.kind is VifKind.BRIDGE:
+        yield from ("-netdev", f"tap,id={nic.id},fd={dict(handles.taps)[nic.index]}")
+    elif nic.kind is VifKind.USER:
+        yield from ("-netdev", _user_netdev(nic, dict(handles.forwards).get(nic.index, ())))
+    netdev = "" if nic.kind is VifKind.NONE else f",netdev={nic.id}"
+    # Boot code of the card is needed only to boot from it; leaving it out saves start-up time.
+    rom = ",romfile=" if nic.boot_index is None else ""
+    mtu = f",host_mtu={nic.mtu}" if nic.mtu is not None and nic.device == "virtio-net-pci" else ""
+    yield "-device"
+    yield (
+        f"{nic.device},id={nic.id}-device{netdev},mac={nic.mac},addr={hex(nic.slot)}{mtu}{rom}"
+        f"{_boot_index(nic.boot_index)}"
+    )
+
+
+def _user_netdev(nic: NicPlan, forwards: Sequence[PortForward]) -> str:
+    """QEMU's own user-mode network, laid around the card's address when it has one with a prefix."""
+    words = [f"user,id={nic.id}"]
+    guest = ""
+    for address in nic.addresses:
+        interface = ipaddress.ip_interface(address)
+        if interface.version == 4 and interface.network.prefixlen < 31:
+            hosts = interface.network.network_address
+            words.append(f"net={interface.network},host={hosts + 1},dns={hosts + 3}")
+            guest = str(interface.ip)
+            break
+    for forward in forwards:
+        words.append(f"hostfwd={forward.protocol}:{LOOPBACK}:{forward.host_port}-{guest}:{forward.guest_port}")
+    return ",".join(words)
+
+
+def _boot_index(index: int | None) -> str:
+    return "" if index is None else f",bootindex={index}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

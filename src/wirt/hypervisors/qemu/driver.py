@@ -1,0 +1,281 @@
+"""The hypervisor port on QEMU: KVM where it works, software emulation elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+from wirt.hypervisors.qemu import cmdline, events, probe, process, sockets
+from wirt.hypervisors.qemu.monitor import negotiate_and_leave
+from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
+from wirt.hypervisors.qemu.run import Run, RunFiles
+from wirt.model.domain import Firmware, Incarnation
+from wirt.model.errors import (
+    HypervisorError,
+    HypervisorSilent,
+    IllegalState,
+    LaunchFailed,
+    ResourceBusy,
+    Shortage,
+    WirtError,
+)
+from wirt.model.lifecycle import State
+from wirt.plan.host import HypervisorFacts
+from wirt.plan.launch import LaunchPlan
+from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
+
+DEFAULT_BINARY = "qemu-system-x86_64"
+
+
+@dataclass(frozen=True, slots=True)
+class QemuSettings:
+    """``binary`` by name or path; ``cache`` keeps the probe's answer until the next boot."""
+
+    binary: str
+    cache: Path
+
+
+class QemuHypervisor:
+    name = "qemu"
+
+    def __init__(self, settings: QemuSettings) -> None:
+        self._binary = shutil.which(settings.binary) or settings.binary
+        self._cache = settings.cache
+        self._facts: HypervisorFacts | None = None
+        self._runs: dict[UUID, Run] = {}
+        self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
+
+    async def facts(self) -> HypervisorFacts:
+        if self._facts is None:
+            self._facts = await probe.find_facts(self._binary, self._cache)
+        return self._facts
+
+    def describe(self, plan: LaunchPlan, directory: Path) -> tuple[str, ...]:
+        return cmdline.command_line(plan, self._binary, str(directory), cmdline.preview_handles(plan))
+
+    async def launch(self, launch: Launch) -> Incarnation:
+        """Errors of :class:`~wirt.ports.hypervisor.Hypervisor`; on any, no process is left."""
+        plan, files = launch.plan, RunFiles(launch.directory)
+        await self._prepare(launch, files)
+        started: Process | None = None
+        try:
+            started = self._spawn(launch, files)
+            run = self._new_run(launch.incarnation, plan.name, plan.memory_mib, files, started)
+            await self._greet(run, started)
+        except BaseException as error:
+            self._runs.pop(plan.uuid, None)
+            if started is not None:
+                await started.kill()
+            if isinstance(error, HypervisorError):
+                raise self._explain(plan.name, files, started, error) from error
+            raise
+        return replace(
+            launch.incarnation,
+            state=State.PAUSED,
+            pid=started.identity.pid,
+            started_ticks=started.identity.started_ticks,
+            notes={"name": plan.name, "memory_mib": str(plan.memory_mib)},
+        )
+
+    async def adopt(self, incarnation: Incarnation, directory: Path) -> Observed | None:
+        files = RunFiles(directory)
+        missed = events.from_log(files.event_log)
+        found = self._find(incarnation)
+        if found is None:
+            return None
+        name = incarnation.notes.get("name", str(incarnation.domain))
+        run = self._new_run(incarnation, name, int(incarnation.notes.get("memory_mib", "0")), files, found)
+        try:
+            await run.connect()
+            status = await run.monitor.execute("query-status")
+        except WirtError:
+            # Alive and mute: it stays listed, and destroy still works on it.
+            run.observed = missed or Observed(State.RUNNING)
+            return run.observed
+        state = events.of_status(str(status.get("status")))
+        ended = missed is not None and missed.end is not None and state is not State.RUNNING
+        run.observed = missed if ended and missed is not None else Observed(state)
+        return run.observed
+
+    async def clear(self, domain: UUID, directory: Path) -> None:
+        run = self._runs.pop(domain, None)
+        if run is not None:
+            await run.destroy()
+        await self._remove(directory)
+
+    async def sweep(self, runs: Path, known: frozenset[Path]) -> None:
+        children = list(runs.iterdir()) if runs.is_dir() else []
+        for directory in children:
+            if directory not in known:
+                await self._remove(directory)
+
+    async def _remove(self, directory: Path) -> None:
+        for identity in process.find(directory):
+            stray = process.adopt(identity)
+            if stray is not None:
+                await stray.kill()
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def resume(self, domain: UUID) -> None:
+        await self._run(domain).resume()
+
+    async def pause(self, domain: UUID) -> None:
+        await self._run(domain).pause()
+
+    async def power_button(self, domain: UUID) -> None:
+        await self._run(domain).power_button()
+
+    async def reset(self, domain: UUID, kind: ResetKind) -> None:
+        await self._run(domain).reset(kind)
+
+    async def dump_core(self, domain: UUID, path: Path) -> None:
+        await self._run(domain).dump_core(path)
+
+    async def destroy(self, domain: UUID) -> None:
+        run = self._runs.get(domain)
+        if run is not None:
+            await run.destroy()
+            self._runs.pop(domain, None)
+            await asyncio.to_thread(shutil.rmtree, run.files.directory, ignore_errors=True)
+
+    async def preserve(self, domain: UUID, kept: UUID, name: str) -> None:
+        run = self._run(domain)
+        await run.release_disks()
+        self._runs[kept] = self._runs.pop(domain)
+        run.domain, run.name = kept, name
+
+    async def rename(self, domain: UUID, name: str) -> None:
+        self._run(domain).name = name
+
+    async def vcpus(self, domain: UUID) -> tuple[VcpuInfo, ...]:
+        return await self._run(domain).vcpus(TICKS_PER_S)
+
+    def usage(self, domain: UUID) -> Usage | None:
+        run = self._runs.get(domain)
+        if run is None or run.process.gone:
+            return None
+        return Usage(run.process.cpu_time_s(), run.process.sleeping(), run.memory_mib)
+
+    def console(self, domain: UUID) -> Console:
+        return self._run(domain).console
+
+    async def changes(self) -> AsyncIterator[RunChanged]:
+        while True:
+            yield await self._changes.get()
+
+    async def detach(self) -> None:
+        for run in self._runs.values():
+            await run.detach()
+        self._runs.clear()
+
+    def _run(self, domain: UUID) -> Run:
+        try:
+            return self._runs[domain]
+        except KeyError:
+            raise IllegalState(f"domain {domain} does not run here") from None
+
+    def _new_run(
+        self, incarnation: Incarnation, name: str, memory_mib: int, files: RunFiles, started: Process
+    ) -> Run:
+        run = Run(
+            incarnation.domain, name, incarnation.domid, memory_mib, files, started, self._changes.put_nowait
+        )
+        self._runs[incarnation.domain] = run
+        return run
+
+    def _find(self, incarnation: Incarnation) -> Process | None:
+        if incarnation.pid is None or incarnation.started_ticks is None:
+            return None
+        return process.adopt(ProcessId(incarnation.pid, incarnation.started_ticks))
+
+    async def _prepare(self, launch: Launch, files: RunFiles) -> None:
+        """A fresh directory, with the firmware's variables where the firmware keeps some."""
+        if launch.plan.uuid in self._runs:
+            raise IllegalState(f"{launch.plan.name} runs already")
+        try:
+            shutil.rmtree(files.directory, ignore_errors=True)
+            files.directory.mkdir(parents=True, mode=0o700)
+            if launch.plan.direct_boot is None and launch.plan.firmware is Firmware.OVMF:
+                variables = (await self.facts()).firmware_file("ovmf-variables")
+                if variables is None:
+                    raise LaunchFailed("there is no UEFI firmware on this host", hint="apt-get install ovmf")
+                shutil.copyfile(variables, files.directory / "OVMF_VARS.fd")
+        except OSError as error:
+            raise Shortage(
+                f"no directory for a run of {launch.plan.name} can be made at {files.directory}: {error.strerror}",
+                hint="make room on that file system, or set WIRT_HOME to another",
+            ) from error
+
+    def _spawn(self, launch: Launch, files: RunFiles) -> Process:
+        """The descriptors are QEMU's once it runs; ours are closed whatever happens."""
+        with contextlib.ExitStack() as stack:
+            listeners = [
+                stack.enter_context(contextlib.closing(_listen(path)))
+                for path in (files.control, files.events, files.console)
+            ]
+            taps = [(p.nic.index, p.descriptor) for p in launch.plugged if p.descriptor is not None]
+            for _, descriptor in taps:
+                stack.callback(os.close, descriptor)
+            control, event, console = (listener.fileno() for listener in listeners)
+            handles = cmdline.Handles(
+                control=control,
+                events=event,
+                console=console,
+                taps=tuple(taps),
+                forwards=tuple((p.nic.index, p.forwards) for p in launch.plugged),
+            )
+            command = cmdline.command_line(launch.plan, self._binary, str(files.directory), handles)
+            inherited = (control, event, console, *(descriptor for _, descriptor in taps))
+            return process.spawn(command, inherited, files.qemu_log)
+
+    async def _greet(self, run: Run, started: Process) -> None:
+        """Wait for QEMU's answer or its end, whichever is first."""
+        ended = asyncio.create_task(started.wait())
+        greeted = asyncio.create_task(_open(run))
+        try:
+            await asyncio.wait({ended, greeted}, return_when=asyncio.FIRST_COMPLETED)
+            if greeted.done():
+                await greeted
+            else:
+                raise LaunchFailed(f"{run.name}: QEMU ended in start-up")
+        finally:
+            for task in (ended, greeted):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+        run.observed = Observed(State.PAUSED)
+
+    def _explain(self, name: str, files: RunFiles, started: Process | None, error: HypervisorError) -> WirtError:
+        """QEMU's own words for why it did not come up, in the place of ours."""
+        if isinstance(error, HypervisorSilent) or started is None:
+            return error
+        words = process.last_words(files.qemu_log).removeprefix("qemu-system-x86_64: ")
+        if 'Failed to get "write" lock' in words or 'Failed to get shared "write" lock' in words:
+            return ResourceBusy(
+                f"{name}: a disk of it is in use: {words}",
+                hint="stop whoever has it open (fuser DISK), or give this domain a disk of its own",
+            )
+        return LaunchFailed(
+            f"{name}: QEMU ended in start-up ({started.exit_words()}): {words or 'without a word'}"
+        )
+
+
+async def _open(run: Run) -> None:
+    await negotiate_and_leave(run.name, run.files.events)
+    await run.connect()
+
+
+def _listen(path: Path) -> socket.socket:
+    try:
+        return sockets.listen(path)
+    except OSError as error:
+        raise Shortage(
+            f"no socket can be made at {path}: {error.strerror}", hint="make room on that file system"
+        ) from error

@@ -1,0 +1,185 @@
+"""QEMU as a process of the host: started, recognised again, watched, ended. Linux only (pidfd, /proc)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wirt.model.errors import HypervisorSilent, LaunchFailed
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+LAST_WORDS_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """A process for good: a pid alone may be given away again, a pid with its start time may not
+    (proc(5), /proc/pid/stat, field 22)."""
+
+    pid: int
+    started_ticks: int
+
+
+class Process:
+    """One QEMU. It may be our child or one that an earlier daemon started; both are watched through a pidfd,
+    which also tells of a zombie that its own parent has not reaped."""
+
+    def __init__(self, identity: ProcessId, pidfd: int, child: subprocess.Popen[bytes] | None) -> None:
+        self.identity = identity
+        self._pidfd = pidfd
+        self._child = child
+        self._gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pidfd, self._ended)
+
+    @property
+    def gone(self) -> bool:
+        return self._gone.is_set()
+
+    async def wait(self) -> None:
+        await self._gone.wait()
+
+    async def wait_until(self, deadline_s: float) -> bool:
+        """Whether it ended within ``deadline_s``."""
+        try:
+            await asyncio.wait_for(self._gone.wait(), deadline_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        if not self.gone:
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                self._ended()
+
+    async def kill(self, deadline_s: float = 5.0) -> None:
+        """SIGKILL; ``HypervisorSilent`` if even that takes longer than ``deadline_s`` (stuck in the kernel)."""
+        self.signal(signal.SIGKILL)
+        if not await self.wait_until(deadline_s):
+            raise HypervisorSilent(
+                f"process {self.identity.pid} does not die",
+                hint="it waits in the kernel, as on a vanished disk: see /proc/PID/stack",
+            )
+
+    def detach(self) -> None:
+        """Stop watching; the process goes on."""
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def cpu_time_s(self) -> float:
+        """User and system time of all its threads, in seconds; 0 when it is gone."""
+        fields = _stat_fields(self.identity.pid)
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S if fields else 0.0
+
+    def sleeping(self) -> bool:
+        """Whether none of its threads runs or wants to."""
+        for task in os.scandir(f"/proc/{self.identity.pid}/task"):
+            try:
+                if Path(task.path, "stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "R":
+                    return False
+            except (OSError, IndexError):
+                continue
+        return True
+
+    def exit_words(self) -> str:
+        """How it ended, for people: 'exit status 1' or 'signal SIGSEGV'. Known for our own children only."""
+        code = self._child.poll() if self._child is not None else None
+        if code is None:
+            return "it ended"
+        return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    def _ended(self) -> None:
+        self.detach()
+        if self._child is not None:
+            self._child.poll()
+        self._gone.set()
+
+
+def spawn(command: Sequence[str], inherited: Sequence[int], log: Path) -> Process:
+    """Start ``command`` in a session of its own, so that no signal meant for the daemon reaches a guest.
+
+    ``inherited`` descriptors keep their numbers; output goes to ``log``. Raises ``LaunchFailed`` when it can't
+    be executed at all.
+    """
+    with log.open("wb") as output:
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=log.parent,
+                pass_fds=tuple(inherited),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise LaunchFailed(
+                f"{command[0]} can't be started: {error.strerror}",
+                hint="install it (make setup; Debian: apt-get install qemu-system-x86), or set WIRT_QEMU",
+            ) from error
+    fields = _stat_fields(child.pid)
+    ticks = int(fields[19]) if fields else 0
+    return Process(ProcessId(child.pid, ticks), os.pidfd_open(child.pid), child)
+
+
+def adopt(identity: ProcessId) -> Process | None:
+    """The process that ``identity`` names, if it still lives (a zombie does not)."""
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return None
+    fields = _stat_fields(identity.pid)
+    ready, _, _ = select.select([pidfd], [], [], 0)
+    if ready or not fields or int(fields[19]) != identity.started_ticks:
+        os.close(pidfd)
+        return None
+    return Process(identity, pidfd, None)
+
+
+def find(directory: Path) -> list[ProcessId]:
+    """QEMUs that keep their logs in ``directory``: what a crash between the start and its record leaves behind.
+    Reads every process's command line, so it is for recovery only."""
+    found = []
+    log = os.fsencode(f"={directory}/console.log".replace(",", ",,"))
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(log in word for word in words):
+            fields = _stat_fields(int(entry.name))
+            if fields:
+                found.append(ProcessId(int(entry.name), int(fields[19])))
+    return found
+
+
+def last_words(log: Path) -> str:
+    """The end of what QEMU printed, as one readable line."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES))
+            text = file.read(LAST_WORDS_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and ": warning: " not in line]
+    return "; ".join(lines)
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """/proc/PID/stat from its third field on (the second may hold spaces and brackets)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return []
+    return text[text.rindex(")") + 2 :].split()

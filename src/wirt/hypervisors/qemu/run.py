@@ -1,0 +1,185 @@
+"""One run of one domain: a process, its monitor, its console, and the state that events move."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from wirt.hypervisors.qemu import events
+from wirt.hypervisors.qemu.console import ConsoleLog
+from wirt.hypervisors.qemu.monitor import Monitor
+from wirt.hypervisors.qemu.process import Process, last_words
+from wirt.model.errors import HypervisorError, IllegalState
+from wirt.model.lifecycle import EndReason, State
+from wirt.ports.hypervisor import Observed, ResetKind, RunChanged, VcpuInfo
+
+QUIT_S = 3.0
+"""How long ``quit`` may take to flush the disks before the process is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """A run's own directory."""
+
+    directory: Path
+
+    @property
+    def control(self) -> Path:
+        return self.directory / "control.sock"
+
+    @property
+    def events(self) -> Path:
+        return self.directory / "events.sock"
+
+    @property
+    def console(self) -> Path:
+        return self.directory / "console.sock"
+
+    @property
+    def event_log(self) -> Path:
+        return self.directory / "events.log"
+
+    @property
+    def qemu_log(self) -> Path:
+        return self.directory / "qemu.log"
+
+
+class Run:
+    """Owned by the driver; at most one for a domain."""
+
+    def __init__(
+        self,
+        domain: UUID,
+        name: str,
+        domid: int,
+        memory_mib: int,
+        files: RunFiles,
+        process: Process,
+        changed: Callable[[RunChanged], None],
+    ) -> None:
+        self.domain = domain
+        self.name = name
+        self.memory_mib = memory_mib
+        self.files = files
+        self.process = process
+        self.console = ConsoleLog(name, files.directory)
+        self.observed = Observed(State.STARTING)
+        self._domid = domid
+        self._changed = changed
+        self._monitor: Monitor | None = None
+        self._watch = asyncio.create_task(self._watch_process())
+        self._ending = False
+
+    @property
+    def monitor(self) -> Monitor:
+        if self._monitor is None or self.process.gone:
+            raise IllegalState(f"{self.name} does not run any more")
+        return self._monitor
+
+    async def connect(self) -> None:
+        """Open control connection and console; from then on events come."""
+        self._monitor = await Monitor.connect(self.name, self.files.control, self.on_event)
+        self.console.attach()
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        then = events.of_event(event)
+        if then is not None and not self._ending:
+            self.observe(events.after(self.observed, then))
+
+    def observe(self, then: Observed) -> None:
+        if then != self.observed:
+            self.observed = then
+            self._changed(RunChanged(self.domain, self._domid, then.state, then.end))
+
+    async def resume(self) -> None:
+        await self.monitor.execute("cont")
+        self.observe(Observed(State.RUNNING))
+
+    async def pause(self) -> None:
+        await self.monitor.execute("stop")
+        self.observe(events.after(self.observed, Observed(State.PAUSED)))
+
+    async def power_button(self) -> None:
+        await self.monitor.execute("system_powerdown")
+
+    async def reset(self, kind: ResetKind) -> None:
+        """``set-action`` first, or the reset would count as a shutdown and stop the guest."""
+        monitor = self.monitor
+        await monitor.execute("set-action", {"reboot": "reset"})
+        try:
+            await monitor.execute("system_reset")
+            await monitor.execute("cont")
+        finally:
+            await monitor.execute("set-action", {"reboot": "shutdown"})
+        self.observe(Observed(State.RUNNING))
+
+    async def dump_core(self, path: Path) -> None:
+        """An ELF core of the guest's memory, as large as that (QMP dump-guest-memory)."""
+        arguments = {"paging": False, "protocol": f"file:{path}"}
+        await self.monitor.execute("dump-guest-memory", arguments, deadline_s=600)
+
+    async def release_disks(self) -> None:
+        """Give up the locks on all images of a stopped guest (blockdev-set-active, QEMU 10.0 and newer)."""
+        if self.observed.state is State.RUNNING:
+            # QEMU would do it, and end at the guest's next write.
+            raise HypervisorError(f"{self.name}: a running guest can't let go of its disks")
+        nodes = await self.monitor.execute("query-named-block-nodes", {"flat": True})
+        if any(not node.get("ro", True) for node in nodes):
+            await self.monitor.execute("blockdev-set-active", {"active": False})
+
+    async def destroy(self) -> None:
+        """Ask QEMU to quit, which flushes its disks; kill it if it does not."""
+        self._ending = True
+        if not self.process.gone and self._monitor is not None:
+            with contextlib.suppress(HypervisorError):
+                await self._monitor.execute("quit", deadline_s=QUIT_S)
+                await self.process.wait_until(QUIT_S)
+        await self.process.kill()
+        await self._watch
+
+    async def vcpus(self, ticks_per_s: int) -> tuple[VcpuInfo, ...]:
+        answer = await self.monitor.execute("query-cpus-fast")
+        return tuple(self._vcpu(entry, ticks_per_s) for entry in answer)
+
+    def _vcpu(self, entry: Mapping[str, Any], ticks_per_s: int) -> VcpuInfo:
+        thread = Path(f"/proc/{self.process.identity.pid}/task/{int(entry['thread-id'])}")
+        text = ""
+        with contextlib.suppress(OSError):
+            text = (thread / "stat").read_text(errors="replace")
+        fields = text[text.rindex(")") + 2 :].split() if text else []
+        running = self.observed.state is State.RUNNING
+        return VcpuInfo(
+            index=int(entry["cpu-index"]),
+            cpu=int(fields[36]) if fields and running else None,
+            running=running and bool(fields) and fields[0] == "R",
+            blocked=running and bool(fields) and fields[0] != "R",
+            cpu_time_s=(int(fields[11]) + int(fields[12])) / ticks_per_s if fields else 0.0,
+        )
+
+    async def detach(self) -> None:
+        """Let go; the guest goes on."""
+        self._watch.cancel()
+        self.console.detach()
+        self.process.detach()
+        if self._monitor is not None:
+            await self._monitor.close()
+
+    async def _watch_process(self) -> None:
+        await self.process.wait()
+        if self._monitor is not None:
+            await self._monitor.close()
+        self.console.end()
+        end = self.observed.end or (EndReason.DESTROYED if self._ending else EndReason.CRASH)
+        said = "" if self._ending else f"QEMU ended by itself: {self.process.exit_words()}"
+        words = "" if self._ending else last_words(self.files.qemu_log)
+        launched = self.observed.state is not State.STARTING
+        self.observed = replace(self.observed, state=State.OFF, end=end)
+        if not launched:
+            return  # the launch failed, and says so itself
+        message = f"{said}: {words}" if words else said
+        self._changed(RunChanged(self.domain, self._domid, State.OFF, end, message))

@@ -1,0 +1,36 @@
+"""The host machine, as far as wirt must know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class MachineNow:
+    """A reading. ``cpu_time_s`` is what the whole machine has spent working since it booted; guests that run as
+    processes are part of it."""
+
+    cpus: int
+    memory_bytes: int
+    available_bytes: int
+    cpu_time_s: float
+    uptime_s: float
+    release: str
+    architecture: str
+
+
+class Machine(Protocol):
+    @property
+    def name(self) -> str:
+        """What the host is called, in the store and in messages."""
+        ...
+
+    def now(self) -> MachineNow: ...
+
+    def missing(self, path: str, *, write: bool) -> str | None:
+        """Why ``path`` can't be opened so ("does not exist", "is a directory", "permission denied"); ``None`` if
+        it can."""
+        ...
+
+    def is_block_device(self, path: str) -> bool: ...
