@@ -1,1 +1,3 @@
 """wirt: what Xen is, made modern, in Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,19 @@
+"""The application: all routes over one environment."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+import wirt
+from wirt.api import domains, host, problems, streams
+from wirt.operations.environment import Environment
+
+
+def make_app(environment: Environment) -> FastAPI:
+    app = FastAPI(
+        title="wirt", version=wirt.__version__, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None
+    )
+    for module in (domains, host, streams):
+        app.include_router(module.router(environment))
+    problems.install(app)
+    return app

@@ -1,0 +1,76 @@
+"""``wirt.toml``: what the host's administrator chooses for the whole daemon.
+
+One table drives parsing, defaults and ``--help``; every setting can be given by environment as well.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
+
+from wirt.model.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """``variable`` overrules the file; ``help`` is one sentence."""
+
+    name: str
+    variable: str
+    default: str
+    help: str
+
+
+SETTINGS = (
+    Setting("host", "WIRT_HOST", "", "the name of this host (default: its host name)"),
+    Setting("hypervisor", "WIRT_HYPERVISOR", "qemu", "qemu, or fake: guests in memory, to try things out"),
+    Setting("qemu", "WIRT_QEMU", "qemu-system-x86_64", "QEMU's program, by name or path"),
+    Setting("bridge", "WIRT_BRIDGE", "wirtbr0", "the bridge of vifs that name none; made when it is needed"),
+    Setting("bridge-address", "WIRT_BRIDGE_ADDRESS", "10.219.0.1/24", "the host's address on that bridge"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    host: str
+    hypervisor: str
+    qemu: str
+    bridge: str
+    bridge_address: IPv4Interface
+
+
+def read_settings(text: str, file: str, environment: Mapping[str, str]) -> DaemonSettings:
+    """``text`` is TOML. ``ConfigError`` for what is no TOML, no text, or no setting."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"this is no TOML: {error}", file=file) from error
+    known = {setting.name for setting in SETTINGS}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError("there is no such setting", file=file, key=name, hint=", ".join(sorted(known)))
+        if not isinstance(value, str):
+            raise ConfigError("a text in quotes was expected", file=file, key=name)
+    chosen = {s.name: environment.get(s.variable) or values.get(s.name, s.default) for s in SETTINGS}
+    if chosen["hypervisor"] not in ("qemu", "fake"):
+        raise ConfigError(
+            f"there is no hypervisor {chosen['hypervisor']}", file=file, key="hypervisor", hint="qemu or fake"
+        )
+    return DaemonSettings(
+        host=chosen["host"],
+        hypervisor=chosen["hypervisor"],
+        qemu=chosen["qemu"],
+        bridge=chosen["bridge"],
+        bridge_address=_address(chosen["bridge-address"], file),
+    )
+
+
+def _address(text: str, file: str) -> IPv4Interface:
+    try:
+        return IPv4Interface(text)
+    except (AddressValueError, NetmaskValueError) as error:
+        raise ConfigError(
+            f"{text} is no address with a prefix", file=file, key="bridge-address", hint="as in 10.219.0.1/24"
+        ) from error

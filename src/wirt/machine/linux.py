@@ -1,0 +1,56 @@
+"""Readings from /proc; each is a few system calls and touches no guest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+from pathlib import Path
+
+from wirt.model.units import KIB
+from wirt.ports.machine import MachineNow
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class LinuxMachine:
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name or platform.node() or "localhost"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def now(self) -> MachineNow:
+        memory = _memory_kib()
+        busy = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        # user nice system idle iowait irq softirq steal: all that is neither idle nor waiting is work.
+        work = sum(int(busy[place]) for place in (0, 1, 2, 5, 6))
+        return MachineNow(
+            cpus=len(os.sched_getaffinity(0)),
+            memory_bytes=memory["MemTotal"] * KIB,
+            available_bytes=memory["MemAvailable"] * KIB,
+            cpu_time_s=work / _TICKS_PER_S,
+            uptime_s=float(Path("/proc/uptime").read_text().split()[0]),
+            release=platform.release(),
+            architecture=platform.machine(),
+        )
+
+    def missing(self, path: str, *, write: bool) -> str | None:
+        try:
+            mode = os.stat(path).st_mode  # noqa: PTH116 (the errors are what is asked for)
+        except OSError as error:
+            return (error.strerror or "it can't be reached").lower()
+        if stat.S_ISDIR(mode):
+            return "is a directory"
+        if not os.access(path, os.R_OK | (os.W_OK if write else 0)):
+            return "permission denied" if not write or os.access(path, os.R_OK) is False else "is not writable"
+        return None
+
+    def is_block_device(self, path: str) -> bool:
+        return Path(path).is_block_device()
+
+
+def _memory_kib() -> dict[str, int]:
+    rows = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    return {row[0].rstrip(":"): int(row[1]) for row in rows if len(row) > 1}

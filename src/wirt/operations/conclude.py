@@ -1,0 +1,143 @@
+"""What follows when a guest ends by itself: ``on_poweroff``, ``on_reboot``, ``on_crash``, ``on_watchdog``,
+``on_soft_reset`` (xl.cfg(5), "Event Actions")."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from uuid import UUID
+
+from wirt.model.domain import Domain
+from wirt.model.errors import WirtError
+from wirt.model.job import Recovery
+from wirt.model.lifecycle import Action, EndReason, State
+from wirt.operations.environment import Environment
+from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.running import END_STEPS, START_STEPS, EnvContext, domain_of, end_run, note_run
+from wirt.ports.hypervisor import ResetKind
+
+
+def action_for(domain: Domain, end: EndReason) -> Action:
+    config = domain.config
+    return {
+        EndReason.POWEROFF: config.on_poweroff,
+        EndReason.REBOOT: config.on_reboot,
+        EndReason.CRASH: config.on_crash,
+        EndReason.WATCHDOG: config.on_watchdog,
+        EndReason.SOFT_RESET: config.on_soft_reset,
+        EndReason.DESTROYED: Action.DESTROY,
+    }[end]
+
+
+async def dump(context: EnvContext) -> None:
+    """The guest's memory as NAME-TIME.core. A dump that can't be made must not keep the guest from its end: the
+    reason is told."""
+    environment, domain = context.environment, domain_of(context)
+    if domain.state is State.OFF or context.job.arguments["run-gone"]:
+        await context.note(dump="not made: the run is gone")
+        return
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(environment.clock.now()))
+    path = environment.settings.dumps / f"{domain.name.replace('/', '_')}-{stamp}.core"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await environment.hypervisor.dump_core(domain.uuid, path)
+    except (WirtError, OSError) as error:
+        path.unlink(missing_ok=True)
+        await context.note(dump=f"not made: {error}")
+        return
+    path.chmod(0o600)
+    await context.note(dump=str(path))
+
+
+async def keep_under_other_name(context: EnvContext) -> None:
+    """``rename-restart``: the ended run stays to be looked at, as a domain of its own with a new UUID."""
+    environment, domain = context.environment, domain_of(context)
+    if "kept" in context.job.notes or domain.incarnation is None:
+        return
+    stamp = time.strftime("-%Y%m%dT%H%M%SZ", time.gmtime(environment.clock.now()))
+    kept, name = environment.new_uuid(), domain.name + stamp
+    await environment.hypervisor.preserve(domain.uuid, kept, name)
+    await context.note(kept=str(kept))
+    copy = Domain(
+        uuid=kept,
+        config=replace(domain.config, name=name, uuid=kept, on_poweroff=Action.PRESERVE),
+        text=environment.rename_in_text(domain.text, name, kept),
+        created_at=environment.clock.now(),
+    )
+    await environment.domains.add(copy)
+    await environment.domains.end_run(domain.uuid)
+    moved = replace(domain.incarnation, domain=kept, notes={**domain.incarnation.notes, "name": name})
+    await environment.domains.start_run(moved)
+    environment.tell(environment.domains.observe(kept, domain.state, domain.incarnation.end))
+
+
+async def soft_reset(context: EnvContext) -> None:
+    environment, domain = context.environment, domain_of(context)
+    await environment.hypervisor.reset(domain.uuid, ResetKind.SOFT)
+
+
+async def settle(context: EnvContext) -> None:
+    """The old run is over and recorded so; from here on, giving up means that the domain is off."""
+    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+    domain = environment.domains.get(uuid)
+    if domain is not None and domain.incarnation is not None and domain.domid == context.job.notes["old-domid"]:
+        await environment.domains.end_run(uuid)
+
+
+async def give_up(context: EnvContext) -> None:
+    """The new run could not be started: a transient domain is gone, a persistent one is off."""
+    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+    domain = environment.domains.get(uuid)
+    if domain is not None:
+        if not domain.persistent:
+            await environment.domains.remove(uuid)
+        environment.tell(replace(domain, incarnation=None), reason="not restarted")
+
+
+_RESTART = (
+    Step("note-run", note_run, nothing_to_undo),
+    Step("end-run", end_run, nothing_to_undo, final=True),
+    Step("settle", settle, give_up),
+    *START_STEPS,
+)
+
+_KEEP_AND_RESTART = (
+    Step("note-run", note_run, nothing_to_undo),
+    Step("keep", keep_under_other_name, nothing_to_undo, final=True),
+    *START_STEPS,
+)
+
+_DUMP = Step("dump", dump, nothing_to_undo)
+
+
+def _conclusion(kind: JobKind, *steps: Step[Environment]) -> Operation[Environment]:
+    return Operation(kind, steps, recovery=Recovery.FINISH)
+
+
+CONCLUSIONS = {
+    Action.DESTROY: _conclusion(JobKind.END, *END_STEPS),
+    Action.RESTART: _conclusion(JobKind.RESTART, *_RESTART),
+    Action.RENAME_RESTART: _conclusion(JobKind.RENAME_RESTART, *_KEEP_AND_RESTART),
+    Action.COREDUMP_DESTROY: _conclusion(JobKind.DUMP_END, _DUMP, *END_STEPS),
+    Action.COREDUMP_RESTART: _conclusion(JobKind.DUMP_RESTART, _DUMP, *_RESTART),
+    Action.SOFT_RESET: _conclusion(JobKind.SOFT_RESET, Step("reset", soft_reset, nothing_to_undo)),
+}
+"""``preserve`` is not here: it means that nothing is done."""
+
+
+async def conclude(environment: Environment, domain: Domain, end: EndReason, action: Action, message: str) -> None:
+    """Submit what ``action`` demands. A run that is gone can't be dumped, reset or preserved any more."""
+    gone = domain.state is State.OFF
+    if action is Action.PRESERVE and not gone:
+        return
+    if gone:
+        action = {Action.PRESERVE: Action.DESTROY, Action.RENAME_RESTART: Action.RESTART}.get(action, action)
+        action = Action.DESTROY if action is Action.SOFT_RESET else action
+    arguments = {
+        "uuid": str(domain.uuid),
+        "reason": str(end),
+        "message": message,
+        "paused": False,
+        "run-gone": gone,
+    }
+    await environment.jobs.submit(CONCLUSIONS[action].kind, domain.name, arguments)

@@ -1,0 +1,138 @@
+"""``wirt create``, ``define`` and ``create -n``: from an xl.cfg to a domain that is known, and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from uuid import UUID
+
+from wirt.config.xlcfg import Loaded, load
+from wirt.model.domain import Domain, Wanted
+from wirt.model.errors import NameInUse
+from wirt.model.job import Job, Recovery
+from wirt.operations.checks import check_disks_free, check_files
+from wirt.operations.environment import Environment
+from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.running import START_STEPS, EnvContext, domain_of
+from wirt.plan.launch import LaunchPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An xl.cfg as someone handed it in. Relative paths in it start from ``cwd``."""
+
+    text: str
+    file: str
+    cwd: str
+    overrides: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    loaded: Loaded
+    plan: LaunchPlan
+    command: tuple[str, ...]
+
+
+async def preview(environment: Environment, source: Source) -> Preview:
+    """What ``create`` would do, and nothing done. Raises what ``create`` would."""
+    loaded, domain = _read(environment, source, persistent=False)
+    await _check(environment, domain)
+    planned = await environment.plan(domain, 0)
+    command = environment.hypervisor.describe(planned, environment.directory(0))
+    return Preview(loaded, planned, command)
+
+
+async def create(
+    environment: Environment, source: Source, *, paused: bool = False, persistent: bool = False
+) -> tuple[Job, Loaded]:
+    """Start a new domain. What can be known to be wrong is raised now, before there is a job."""
+    loaded, domain = _read(environment, source, persistent=persistent)
+    await _check(environment, domain)
+    await environment.plan(domain, 0)
+    arguments = {
+        "uuid": str(domain.uuid),
+        "text": domain.text,
+        "paused": paused,
+        "persistent": persistent,
+    }
+    return await environment.jobs.submit(JobKind.CREATE, domain.name, arguments), loaded
+
+
+async def define(environment: Environment, source: Source) -> tuple[Domain, Loaded]:
+    """Make a domain known that persists while it is off. Files need not be there yet."""
+    loaded, domain = _read(environment, source, persistent=True)
+    _check_name(environment, domain)
+    domain = await environment.domains.add(domain)
+    environment.tell(domain)
+    return domain, loaded
+
+
+def _read(environment: Environment, source: Source, *, persistent: bool) -> tuple[Loaded, Domain]:
+    cwd = PurePosixPath(source.cwd)
+    loaded = load(source.text, file=source.file, cwd=cwd, overrides=source.overrides)
+    uuid = loaded.config.uuid or environment.new_uuid()
+    return loaded, _domain(environment, uuid, loaded.text, persistent)
+
+
+def _domain(environment: Environment, uuid: UUID, text: str, persistent: bool) -> Domain:
+    config = load(text, file="<stored>", cwd=PurePosixPath("/")).config
+    return Domain(
+        uuid=uuid,
+        config=config,
+        text=text,
+        persistent=persistent,
+        wanted=Wanted.OFF if persistent else Wanted.ON,
+        created_at=environment.clock.now(),
+    )
+
+
+def _check_name(environment: Environment, domain: Domain) -> None:
+    if environment.domains.named(domain.name) is not None or domain.name == "Domain-0":
+        raise NameInUse(
+            f"there is a domain called {domain.name} already",
+            hint=f"choose another (wirt create FILE name=OTHER), or wirt destroy {domain.name} first",
+        )
+
+
+async def _check(environment: Environment, domain: Domain) -> None:
+    _check_name(environment, domain)
+    check_files(environment, domain.config)
+    check_disks_free(environment, domain.uuid, domain.config)
+
+
+async def _reserve(context: EnvContext) -> None:
+    """The name is ours from here on: of two creates at once, one fails in this step."""
+    environment, arguments = context.environment, context.job.arguments
+    uuid = UUID(arguments["uuid"])
+    domain = _domain(environment, uuid, arguments["text"], arguments["persistent"])
+    check_disks_free(environment, uuid, domain.config)
+    await environment.domains.add(replace(domain, created_by=context.job.id))
+
+
+async def _release(context: EnvContext) -> None:
+    """Only what this job itself recorded: the name may be another domain's, which is why it failed."""
+    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+    domain = environment.domains.get(uuid)
+    if domain is not None and domain.created_by == context.job.id:
+        await environment.domains.remove(uuid)
+        environment.tell(replace(domain, incarnation=None), reason="not created")
+
+
+CREATE = Operation(JobKind.CREATE, (Step("reserve", _reserve, _release), *START_STEPS), recovery=Recovery.UNDO)
+
+
+async def _want_on(context: EnvContext) -> None:
+    environment, domain = context.environment, domain_of(context)
+    check_disks_free(environment, domain.uuid, domain.config)
+    await environment.domains.change(domain.uuid, wanted=Wanted.ON)
+
+
+async def _want_off(context: EnvContext) -> None:
+    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+    if environment.domains.get(uuid) is not None:
+        await environment.domains.change(uuid, wanted=Wanted.OFF)
+
+
+START = Operation(JobKind.START, (Step("want-on", _want_on, _want_off), *START_STEPS), recovery=Recovery.UNDO)

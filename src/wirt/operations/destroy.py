@@ -1,0 +1,39 @@
+"""``wirt destroy`` and ``undefine``: the end of a run, and of a record."""
+
+from __future__ import annotations
+
+from wirt.model.domain import Domain, Wanted
+from wirt.model.errors import IllegalState
+from wirt.model.job import Job, Recovery
+from wirt.operations.environment import Environment
+from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.running import END_STEPS, EnvContext, domain_of, running
+
+
+async def destroy(environment: Environment, ref: str) -> Job:
+    """Pull the plug: the run ends now, whatever the guest does. ``IllegalState`` if it is off."""
+    domain = running(environment.domains.find(ref))
+    arguments = {"uuid": str(domain.uuid), "reason": "destroyed"}
+    return await environment.jobs.submit(JobKind.DESTROY, domain.name, arguments)
+
+
+async def undefine(environment: Environment, ref: str) -> Domain:
+    """Forget a domain that is off. Its disks stay."""
+    domain = environment.domains.find(ref)
+    if domain.incarnation is not None:
+        raise IllegalState(f"domain {domain.name} is {domain.state}", hint=f"wirt shutdown {domain.name} first")
+    await environment.domains.remove(domain.uuid)
+    environment.tell(domain, reason="undefined")
+    return domain
+
+
+async def want_off(context: EnvContext) -> None:
+    """From here on nothing may start it again by itself."""
+    environment, domain = context.environment, domain_of(context)
+    if domain.wanted is not Wanted.OFF:
+        await environment.domains.change(domain.uuid, wanted=Wanted.OFF)
+
+
+DESTROY = Operation(
+    JobKind.DESTROY, (Step("want-off", want_off, nothing_to_undo), *END_STEPS), recovery=Recovery.FINISH
+)

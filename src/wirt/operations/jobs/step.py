@@ -1,0 +1,84 @@
+"""What an operation is made of. Each step names its undo beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+from wirt.model.job import Job, Recovery
+
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+
+
+class JobKind(StrEnum):
+    """Stored words: never renamed, only added."""
+
+    CREATE = "create"
+    START = "start"
+    DESTROY = "destroy"
+    END = "end"
+    RESTART = "restart"
+    RENAME_RESTART = "rename-restart"
+    DUMP_END = "coredump-end"
+    DUMP_RESTART = "coredump-restart"
+    SOFT_RESET = "soft-reset"
+    BUILD_IMAGE = "build-image"
+
+
+class Context(Protocol[E_co]):
+    """What a step may use: the environment, the job's arguments, and notes for its undo.
+
+    ``transient`` is for what can't outlive the daemon (open descriptors): an undo must manage without it.
+    """
+
+    @property
+    def environment(self) -> E_co: ...
+
+    @property
+    def job(self) -> Job: ...
+
+    @property
+    def transient(self) -> dict[str, Any]: ...
+
+    @property
+    def repeated(self) -> bool:
+        """Whether this step was begun before, by a daemon that did not live to see its end."""
+        ...
+
+    async def note(self, **notes: Any) -> None:
+        """Write ``notes`` (JSON values) into the journal, now."""
+        ...
+
+    def progress(self, message: str, share: float) -> None:
+        """``share`` of the whole job, 0 to 1."""
+        ...
+
+
+StepFunction = Callable[[Context[E]], Awaitable[None]]
+
+
+async def nothing_to_undo(context: Context[Any]) -> None:
+    """For a step that leaves no trace of its own: what it did is taken back by an earlier step's undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[E]):
+    """``do`` may be repeated after a crash in its middle, so it must bear what it left; ``undo`` must bear a
+    ``do`` that never began or got half way. ``final``: once done there is no way back."""
+
+    name: str
+    do: StepFunction[E]
+    undo: StepFunction[E]
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[E]):
+    """``recovery``: what a new daemon does with one that its predecessor left unfinished."""
+
+    kind: JobKind
+    steps: tuple[Step[E], ...]
+    recovery: Recovery

@@ -1,0 +1,94 @@
+"""``pause``, ``unpause``, ``shutdown``, ``reboot``, ``rename``: verbs that act at once or ask the guest to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from wirt.model.domain import Domain, Wanted
+from wirt.model.errors import BadInput, DeadlinePassed, IllegalState
+from wirt.model.lifecycle import EndReason, State
+from wirt.operations.environment import Environment
+from wirt.operations.running import running
+
+REBOOT_NOTE = "reboot-asked"
+"""In an incarnation's notes: the next power-off is a reboot. A PC has no button for that, only for off."""
+
+
+async def pause(environment: Environment, ref: str) -> None:
+    domain = _in_state(environment, ref, State.RUNNING, State.PAUSED)
+    await environment.hypervisor.pause(domain.uuid)
+
+
+async def unpause(environment: Environment, ref: str) -> None:
+    domain = _in_state(environment, ref, State.RUNNING, State.PAUSED)
+    await environment.hypervisor.resume(domain.uuid)
+
+
+async def shutdown(environment: Environment, ref: str) -> None:
+    """Ask the guest to shut itself down; what follows is ``on_poweroff``'s. It may take long, or ignore it."""
+    domain = await _press(environment, ref)
+    await environment.domains.change(domain.uuid, wanted=Wanted.OFF)
+
+
+async def reboot(environment: Environment, ref: str) -> None:
+    """Ask the guest to shut itself down, and then do as if it had rebooted: ``on_reboot``."""
+    domain = _in_state(environment, ref, State.RUNNING)
+    assert domain.incarnation is not None
+    notes = {**domain.incarnation.notes, REBOOT_NOTE: "yes"}
+    await environment.domains.start_run(replace(domain.incarnation, notes=notes))
+    await environment.hypervisor.power_button(domain.uuid)
+
+
+async def rename(environment: Environment, ref: str, name: str) -> Domain:
+    domain = environment.domains.find(ref)
+    if not name or name == "Domain-0" or name.isdecimal():
+        raise BadInput(f"a domain can't be called {name!r}", hint="a name is no number, and Domain-0 is the host")
+    config = replace(domain.config, name=name)
+    text = environment.rename_in_text(domain.text, name)
+    domain = await environment.domains.change(domain.uuid, config=config, text=text)
+    if domain.incarnation is not None:
+        await environment.hypervisor.rename(domain.uuid, name)
+    environment.tell(domain, reason="renamed")
+    return domain
+
+
+async def wait_for(environment: Environment, ref: str, states: frozenset[State], timeout_s: float) -> Domain:
+    """The domain, once it is in one of ``states``. One that is forgotten meanwhile is off. ``DeadlinePassed`` when
+    ``timeout_s`` passes."""
+    domain = environment.domains.find(ref)
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                changed = environment.changed
+                now = environment.domains.get(domain.uuid)
+                if now is None or now.state in states:
+                    off = replace(domain, incarnation=None)
+                    if now is not None or State.OFF in states:
+                        return now or off
+                    raise IllegalState(f"domain {domain.name} is gone")
+                await changed.wait()
+    except TimeoutError as error:
+        wanted = " or ".join(sorted(states))
+        raise DeadlinePassed(f"domain {domain.name} was not {wanted} within {timeout_s:g} s") from error
+
+
+def poweroff_means(domain: Domain, end: EndReason) -> EndReason:
+    """What an end is to be taken for: a power-off that ``reboot`` asked for is a reboot."""
+    asked = domain.incarnation is not None and REBOOT_NOTE in domain.incarnation.notes
+    return EndReason.REBOOT if asked and end is EndReason.POWEROFF else end
+
+
+async def _press(environment: Environment, ref: str) -> Domain:
+    domain = _in_state(environment, ref, State.RUNNING)
+    await environment.hypervisor.power_button(domain.uuid)
+    return domain
+
+
+def _in_state(environment: Environment, ref: str, *states: State) -> Domain:
+    domain = running(environment.domains.find(ref))
+    if domain.state not in states:
+        able = " or ".join(str(state) for state in states)
+        hint = f"wirt unpause {domain.name}" if domain.state is State.PAUSED else f"wirt destroy {domain.name}"
+        raise IllegalState(f"domain {domain.name} is {domain.state}, not {able}", hint=hint)
+    return domain

@@ -1,0 +1,1 @@
+"""Loops that compare what is with what should be."""

@@ -1,0 +1,122 @@
+"""The host's own loop: what runs here is what should run here.
+
+At the daemon's start it takes over every recorded run and every unfinished job; from then on it follows the
+hypervisor's events and does what the domain's configuration says should follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import structlog
+
+from wirt.model.domain import Domain
+from wirt.model.lifecycle import Action, EndReason, State
+from wirt.operations.conclude import action_for, conclude
+from wirt.operations.environment import Environment
+from wirt.operations.power import poweroff_means
+from wirt.ports.hypervisor import Observed, RunChanged
+
+log = structlog.get_logger()
+
+RESTARTS_WITHIN_S = 60.0
+MOST_RESTARTS = 5
+"""A guest that ends five times a minute will not do better the sixth time."""
+
+_RESTARTING = {Action.RESTART, Action.RENAME_RESTART, Action.COREDUMP_RESTART, Action.SOFT_RESET}
+
+
+class HostLoop:
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._restarts: dict[str, deque[float]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Adopt first, so that jobs which are taken up can act on what runs; conclude last."""
+        environment = self._environment
+        await environment.domains.load()
+        missed = [change for domain in environment.domains if (change := await self._adopt(domain))]
+        await environment.jobs.recover()
+        await self._sweep()
+        for change in missed:
+            await self._concluded(change)
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _adopt(self, domain: Domain) -> RunChanged | None:
+        """Take over one recorded run; what happened to it meanwhile, if it has ended."""
+        incarnation = domain.incarnation
+        if incarnation is None:
+            return None
+        environment = self._environment
+        directory = environment.directory(incarnation.domid)
+        observed = await environment.hypervisor.adopt(incarnation, directory)
+        message = ""
+        if observed is None:
+            observed = Observed(State.OFF, EndReason.CRASH)
+            message = "it was gone when wirtd came back"
+        log.info("run adopted", domain=domain.name, domid=incarnation.domid, state=observed.state)
+        environment.tell(environment.domains.observe(domain.uuid, observed.state, observed.end, message))
+        if observed.end is None:
+            return None
+        return RunChanged(domain.uuid, incarnation.domid, observed.state, observed.end, message)
+
+    async def _sweep(self) -> None:
+        """Runs that nothing records are what crashes leave."""
+        environment = self._environment
+        known = (domain.domid for domain in environment.domains if domain.domid is not None)
+        directories = frozenset(environment.directory(domid) for domid in known)
+        await environment.hypervisor.sweep(environment.settings.runs, directories)
+
+    async def _follow(self) -> None:
+        async for change in self._environment.hypervisor.changes():
+            try:
+                await self._changed(change)
+            except Exception:
+                # One domain's trouble must not end the loop that all the others depend on.
+                log.exception("an event could not be followed", domain=str(change.domain))
+
+    async def _changed(self, change: RunChanged) -> None:
+        environment = self._environment
+        domain = environment.domains.get(change.domain)
+        if domain is None or domain.domid != change.domid or domain.incarnation is None:
+            return
+        before = (domain.state, domain.incarnation.end)
+        domain = environment.domains.observe(change.domain, change.state, change.end, change.message)
+        if (change.state, change.end) != before:
+            environment.tell(domain, message=change.message)
+        if change.end is not None and before[1] is None:
+            await self._concluded(change)
+        elif change.state is State.OFF and not environment.jobs.busy(domain.uuid):
+            # A run that had been preserved, and is gone now.
+            await conclude(environment, domain, EndReason.DESTROYED, Action.DESTROY, change.message)
+
+    async def _concluded(self, change: RunChanged) -> None:
+        environment = self._environment
+        domain = environment.domains.get(change.domain)
+        if domain is None or domain.domid != change.domid or change.end is None:
+            return
+        if change.end is EndReason.DESTROYED and environment.jobs.busy(domain.uuid):
+            return  # our own doing, and the job that does it tidies up
+        end = poweroff_means(domain, change.end)
+        action, message = action_for(domain, end), change.message
+        if action in _RESTARTING and self._too_often(domain):
+            action = Action.DESTROY
+            message = f"it ended {MOST_RESTARTS} times within {RESTARTS_WITHIN_S:g} s and is not started again"
+        log.info("run ended", domain=domain.name, reason=end, action=action, message=message)
+        await conclude(environment, domain, end, action, message)
+
+    def _too_often(self, domain: Domain) -> bool:
+        now = self._environment.clock.monotonic()
+        times = self._restarts.setdefault(domain.name, deque(maxlen=MOST_RESTARTS))
+        if len(times) == MOST_RESTARTS and now - times[0] < RESTARTS_WITHIN_S:
+            del self._restarts[domain.name]
+            return True
+        times.append(now)
+        return False

@@ -1,0 +1,156 @@
+"""The steps that start and end a run: shared by the verbs that do so.
+
+Arguments that these steps read from the job: ``uuid``, ``paused``. Notes that they write: ``domid``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from wirt.model.domain import Domain, Incarnation
+from wirt.model.errors import IllegalState, NotFound
+from wirt.model.lifecycle import State
+from wirt.operations.environment import Environment
+from wirt.operations.jobs.step import Context, Step, nothing_to_undo
+from wirt.ports.hypervisor import Launch
+from wirt.ports.network import Plugged
+
+EnvContext = Context[Environment]
+
+
+def domain_of(context: EnvContext) -> Domain:
+    domain = context.environment.domains.get(UUID(context.job.arguments["uuid"]))
+    if domain is None:
+        raise NotFound(f"domain {context.job.subject} is gone")
+    return domain
+
+
+async def number(context: EnvContext) -> None:
+    """A domid for the new run, written down before anything carries it."""
+    await context.note(domid=await context.environment.domains.next_domid())
+
+
+async def plug(context: EnvContext) -> None:
+    environment, domain = context.environment, domain_of(context)
+    plan = await environment.plan(domain, context.job.notes["domid"])
+    plugged: list[Plugged] = []
+    context.transient["plugged"] = plugged
+    for nic in plan.nics:
+        plugged.append(await environment.network.plug(nic))
+
+
+async def unplug(context: EnvContext) -> None:
+    """After a crash there is nothing to close: a tap is gone with the last process that held it."""
+    for plugged in context.transient.pop("plugged", []):
+        await context.environment.network.unplug(plugged)
+
+
+async def launch(context: EnvContext) -> None:
+    """Start the run and record it. Repeated after a crash, it first ends what the crash left unrecorded."""
+    environment, domain = context.environment, domain_of(context)
+    if context.repeated:
+        await clear(context)
+    if "plugged" not in context.transient:
+        await plug(context)  # the descriptors died with the daemon that opened them
+    domid = context.job.notes["domid"]
+    incarnation = Incarnation(
+        domain=domain.uuid,
+        domid=domid,
+        host=environment.machine.name,
+        epoch=domain.epoch,
+        hypervisor=environment.hypervisor.name,
+        started_at=environment.clock.now(),
+    )
+    plugged = tuple(context.transient.pop("plugged"))
+    wanted = Launch(await environment.plan(domain, domid), incarnation, environment.directory(domid), plugged)
+    started = await environment.hypervisor.launch(wanted)
+    started = replace(started, notes={**started.notes, **_network_notes(plugged)})
+    environment.tell(await environment.domains.start_run(started))
+
+
+async def clear(context: EnvContext) -> None:
+    """Neither the run nor its record is left, however far its start got."""
+    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+    domid = context.job.notes.get("domid")
+    if domid is None:
+        return
+    await environment.hypervisor.clear(uuid, environment.directory(domid))
+    domain = environment.domains.get(uuid)
+    if domain is not None and domain.domid == domid:
+        await environment.domains.end_run(uuid)
+        environment.tell(replace(domain, incarnation=None), reason="not started")
+
+
+async def resume(context: EnvContext) -> None:
+    if context.job.arguments.get("paused"):
+        return
+    environment, domain = context.environment, domain_of(context)
+    await environment.hypervisor.resume(domain.uuid)
+    environment.tell(environment.domains.observe(domain.uuid, State.RUNNING))
+
+
+START_STEPS = (
+    Step("number", number, nothing_to_undo),
+    Step("plug", plug, unplug),
+    Step("launch", launch, clear),
+    Step("resume", resume, nothing_to_undo),
+)
+"""From a domain that is off to one that runs. Undoing ``launch`` ends whatever ``resume`` set going."""
+
+
+async def end_run(context: EnvContext) -> None:
+    """End the process, whatever state it is in, and remove what belonged to it."""
+    environment, domain = context.environment, domain_of(context)
+    await environment.hypervisor.destroy(domain.uuid)
+    domid = context.job.notes.get("old-domid")
+    # The driver removes what it knows of. What it does not (the run ended while no daemon was there) is left.
+    if domid is not None and environment.directory(domid).exists():
+        await environment.hypervisor.clear(domain.uuid, environment.directory(domid))
+
+
+async def note_run(context: EnvContext) -> None:
+    """Which run is meant, before it is ended: a repeated step must not end its successor."""
+    domain = domain_of(context)
+    if "old-domid" not in context.job.notes:
+        await context.note(**{"old-domid": domain.domid})
+
+
+async def forget_domain(context: EnvContext) -> None:
+    """What is left once the run is over: nothing of a transient domain, the record of a persistent one."""
+    environment, domain = context.environment, domain_of(context)
+    if domain.persistent:
+        await environment.domains.end_run(domain.uuid)
+    else:
+        await environment.domains.remove(domain.uuid)
+    off = replace(domain, incarnation=None)
+    reason = context.job.arguments.get("reason")
+    environment.tell(off, reason=reason, message=context.job.arguments.get("message", ""))
+
+
+END_STEPS = (
+    Step("note-run", note_run, nothing_to_undo),
+    Step("end-run", end_run, nothing_to_undo, final=True),
+    Step("forget", forget_domain, nothing_to_undo, final=True),
+)
+
+
+def running(domain: Domain) -> Domain:
+    """``domain``, if it has a run that can be acted on; ``IllegalState`` tells its state otherwise."""
+    if domain.incarnation is None:
+        raise IllegalState(f"domain {domain.name} is off", hint=f"wirt start {domain.name}")
+    return domain
+
+
+def _network_notes(plugged: tuple[Plugged, ...]) -> dict[str, str]:
+    """What the plan could not know: the taps' real names and the forwards' real ports."""
+    notes = {}
+    for card in plugged:
+        notes[f"kind.{card.nic.index}"] = str(card.kind)
+        if card.nic.bridge is not None:
+            notes[f"bridge.{card.nic.index}"] = card.nic.bridge
+        if card.tap is not None:
+            notes[f"tap.{card.nic.index}"] = card.tap
+        for forward in card.forwards:
+            notes[f"forward.{card.nic.index}.{forward.protocol}.{forward.guest_port}"] = str(forward.host_port)
+    return notes

@@ -1,0 +1,20 @@
+"""``wirt start``: run a domain that is known and off."""
+
+from __future__ import annotations
+
+from wirt.model.errors import IllegalState
+from wirt.model.job import Job
+from wirt.operations.checks import check_disks_free, check_files
+from wirt.operations.environment import Environment
+from wirt.operations.jobs.step import JobKind
+
+
+async def start(environment: Environment, ref: str, *, paused: bool = False) -> Job:
+    domain = environment.domains.find(ref)
+    if domain.incarnation is not None:
+        raise IllegalState(f"domain {domain.name} is {domain.state} already")
+    check_files(environment, domain.config)
+    check_disks_free(environment, domain.uuid, domain.config)
+    await environment.plan(domain, 0)
+    arguments = {"uuid": str(domain.uuid), "paused": paused}
+    return await environment.jobs.submit(JobKind.START, domain.name, arguments)
