@@ -85,10 +85,11 @@ async def settle(context: EnvContext) -> None:
 
 
 async def give_up(context: EnvContext) -> None:
-    """The new run could not be started: a transient domain is gone, a persistent one is off."""
+    """The new run could not be started: a transient domain is gone, a persistent one is off. Nothing is given up
+    as long as the old run is still recorded."""
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     domain = environment.domains.get(uuid)
-    if domain is not None:
+    if domain is not None and domain.incarnation is None:
         if not domain.persistent:
             await environment.domains.remove(uuid)
         environment.tell(replace(domain, incarnation=None), reason="not restarted")
@@ -103,7 +104,7 @@ _RESTART = (
 
 _KEEP_AND_RESTART = (
     Step("note-run", note_run, nothing_to_undo),
-    Step("keep", keep_under_other_name, nothing_to_undo, final=True),
+    Step("keep", keep_under_other_name, give_up),
     *START_STEPS,
 )
 

@@ -51,6 +51,7 @@ async def launch(context: EnvContext) -> None:
     environment, domain = context.environment, domain_of(context)
     if context.repeated:
         await clear(context)
+        await number(context)  # a new run, a new number: what is still told of the old one must not meet this one
     if "plugged" not in context.transient:
         await plug(context)  # the descriptors died with the daemon that opened them
     domid = context.job.notes["domid"]

@@ -20,6 +20,8 @@ from wirt.ports.hypervisor import Observed, RunChanged
 
 log = structlog.get_logger()
 
+COMPARE_EVERY_S = 2.0
+
 RESTARTS_WITHIN_S = 60.0
 MOST_RESTARTS = 5
 """A guest that ends five times a minute will not do better the sixth time."""
@@ -31,7 +33,7 @@ class HostLoop:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._restarts: dict[str, deque[float]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Adopt first, so that jobs which are taken up can act on what runs; conclude last."""
@@ -42,12 +44,12 @@ class HostLoop:
         await self._sweep()
         for change in missed:
             await self._concluded(change)
-        self._task = asyncio.create_task(self._follow())
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._compare())]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _adopt(self, domain: Domain) -> RunChanged | None:
         """Take over one recorded run; what happened to it meanwhile, if it has ended."""
@@ -81,6 +83,17 @@ class HostLoop:
             except Exception:
                 # One domain's trouble must not end the loop that all the others depend on.
                 log.exception("an event could not be followed", domain=str(change.domain))
+
+    async def _compare(self) -> None:
+        """A run that is over and still recorded, with no job that would see to it, is what a failed job leaves."""
+        environment = self._environment
+        while True:
+            await environment.clock.sleep(COMPARE_EVERY_S)
+            for domain in list(environment.domains):
+                over = domain.incarnation is not None and domain.state is State.OFF
+                if over and not environment.jobs.busy(domain.uuid):
+                    log.info("run tidied", domain=domain.name, domid=domain.domid)
+                    await conclude(environment, domain, EndReason.DESTROYED, Action.DESTROY, "its end had failed")
 
     async def _changed(self, change: RunChanged) -> None:
         environment = self._environment

@@ -1,0 +1,197 @@
+"""A whole host in memory, and a way to fail or crash it at any step of any operation."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeWorld
+from wirt.model.errors import HypervisorError
+from wirt.model.job import Job
+from wirt.model.lifecycle import State
+from wirt.model.units import GIB
+from wirt.network.bridges import DefaultBridge
+from wirt.network.fake import FakeNetwork
+from wirt.operations import records
+from wirt.operations.bus import Bus
+from wirt.operations.catalogue import OPERATIONS
+from wirt.operations.create import Source, create
+from wirt.operations.environment import Environment, Settings
+from wirt.operations.jobs.engine import Engine, Hooks
+from wirt.operations.reconcile.host import HostLoop
+from wirt.operations.registry import Domains
+from wirt.ports.images import GuestImage, Progress
+from wirt.ports.machine import MachineNow
+from wirt.ports.virtual_clock import VirtualClock
+from wirt.store.memory import MemoryStore
+
+SETTLE_TURNS = 200
+
+
+@dataclass
+class FakeMachine:
+    """``absent`` maps paths to why they can't be opened; everything else is there."""
+
+    name: str = "host1"
+    absent: dict[str, str] = field(default_factory=dict)
+    available_bytes: int = 8 * GIB
+
+    def now(self) -> MachineNow:
+        return MachineNow(4, 16 * GIB, self.available_bytes, 10.0, 100.0, "6.1", "x86_64")
+
+    def missing(self, path: str, *, write: bool) -> str | None:
+        return self.absent.get(path)
+
+    def is_block_device(self, path: str) -> bool:
+        return path.startswith("/dev/")
+
+
+@dataclass
+class FakeImages:
+    """``going`` is set while a build waits to be let go by ``finish``."""
+
+    going: asyncio.Event = field(default_factory=asyncio.Event)
+    finish: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def recipes(self) -> tuple[str, ...]:
+        return ("tiny",)
+
+    def finished(self) -> tuple[GuestImage, ...]:
+        return ()
+
+    async def build(self, name: str, progress: Progress) -> GuestImage:
+        progress("half way", 0.5)
+        self.going.set()
+        await self.finish.wait()
+        return GuestImage(name, "/k", "/i", "/d", "f")
+
+
+class SimulatedHost:
+    """Hardware and store that outlive any number of daemons; ``environment`` is the present daemon's."""
+
+    def __init__(self, directory: Path, seed: int = 1) -> None:
+        self.clock = VirtualClock()
+        self.store = MemoryStore(self.clock)
+        self.world = FakeWorld(self.clock)
+        self.machine = FakeMachine()
+        self.images = FakeImages()
+        self.random = random.Random(seed)
+        self._directory = directory
+        self.environment: Environment
+        self.engine: Engine[Environment]
+        self._loop: HostLoop | None = None
+
+    async def boot(self, hooks: Hooks | None = None) -> None:
+        """Start a daemon on what is there."""
+        self.network = FakeNetwork(DefaultBridge(), self.clock)
+        settings = Settings(self._directory / "runs", self._directory / "dumps", "wirtbr0", "/home")
+        self.environment = Environment(
+            settings=settings,
+            clock=self.clock,
+            store=self.store,
+            machine=self.machine,
+            hypervisor=FakeHypervisor(self.world),
+            network=self.network,
+            images=self.images,
+            new_uuid=self.new_uuid,
+            domains=Domains(self.store, self.machine.name),
+            bus=Bus(self.clock),
+        )
+        self.engine = Engine(
+            self.environment,
+            self.store,
+            self.clock,
+            OPERATIONS,
+            lambda: f"{self.random.getrandbits(48):012x}",
+            lambda job: None,
+            hooks,
+        )
+        self.environment.wire(self.engine)
+        self._loop = HostLoop(self.environment)
+        await self._loop.start()
+
+    async def crash(self) -> None:
+        """As kill -9: nothing of the daemon acts any more, and every guest goes on."""
+        self.world.kill_daemon()
+        await self.engine.abandon()
+        await self._stop_loop()
+
+    async def stop(self) -> None:
+        await self._stop_loop()
+        await self.engine.stop(1.0)
+
+    async def _stop_loop(self) -> None:
+        if self._loop is not None:
+            await self._loop.stop()
+            self._loop = None
+
+    def new_uuid(self) -> UUID:
+        return UUID(int=self.random.getrandbits(128), version=4)
+
+    async def settle(self) -> None:
+        """Until nothing moves by itself any more."""
+        quiet = 0
+        for _ in range(SETTLE_TURNS * 10):
+            await asyncio.sleep(0)
+            busy = any(not job.state.finished for job in self.engine.all())
+            quiet = 0 if busy else quiet + 1
+            if quiet > SETTLE_TURNS:
+                return
+
+    async def create(self, text: str = "", *, name: str = "web", paused: bool = False, **more: bool) -> Job:
+        source = Source(config(name, text), "web.cfg", "/cfg")
+        job, _ = await create(self.environment, source, paused=paused, **more)
+        return await self.engine.wait(job.id)
+
+    def live_guests(self) -> list[UUID]:
+        return sorted((guest.domain for guest in self.world.guests() if not guest.gone), key=str)
+
+    async def assert_consistent(self) -> None:
+        """What must hold whenever nothing is under way, whatever went wrong before."""
+        domains = list(self.environment.domains)
+        assert all(job.state.finished for job in self.engine.all()), self.engine.all()
+        live = self.live_guests()
+        assert len(live) == len(set(live)), "two runs of one domain"
+        running = sorted((d.uuid for d in domains if d.incarnation and d.state is not State.OFF), key=str)
+        assert live == running, f"runs {live}, records {running}"
+        names = {e.key: e.value.decode() for e in (await self.store.list(records.NAMES)).entries}
+        assert names == {records.name_key(d.name): str(d.uuid) for d in domains}
+        stored = {e.key for e in (await self.store.list(records.INCARNATIONS)).entries}
+        assert stored == {records.incarnation_key(d.uuid) for d in domains if d.incarnation}
+        assert all(d.persistent or d.incarnation for d in domains), "a transient domain is off and known"
+
+
+def config(name: str = "web", more: str = "") -> str:
+    return f'name = "{name}"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\nvif = [""]\n{more}\n'
+
+
+class Strike(Hooks):
+    """Does ``what`` once, before or after the step called ``step`` of the first job of ``kind``."""
+
+    def __init__(self, kind: str, step: str, when: str, what: Callable[[Job], None]) -> None:
+        self._kind, self._step, self._when, self._what = kind, step, when, what
+        self.struck = False
+
+    async def before(self, job: Job, step: str) -> None:
+        await self._strike(job, step, "before")
+
+    async def after(self, job: Job, step: str) -> None:
+        await self._strike(job, step, "after")
+
+    async def _strike(self, job: Job, step: str, when: str) -> None:
+        if not self.struck and (job.kind, step, when) == (self._kind, self._step, self._when):
+            self.struck = True
+            self._what(job)
+            await asyncio.sleep(0)
+
+
+def fail(job: Job) -> None:
+    raise HypervisorError(f"struck in {job.kind}")
+
+
+def crash(job: Job) -> None:
+    raise DaemonKilled
