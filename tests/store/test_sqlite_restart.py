@@ -131,6 +131,8 @@ async def test_an_opening_that_is_cancelled_leaves_nothing_locked(path: Path, cl
             await asyncio.sleep(0)
         opening.cancel()
         await asyncio.wait({opening})
-        assert opening.cancelled()
+        if not opening.cancelled():
+            # On a quick machine it was open before it could be cancelled.
+            await opening.result().close()
 
         await (await open_sqlite_store(path, clock)).close()

@@ -1,0 +1,35 @@
+"""xl.cfg(5): text to :class:`~wirt.model.domain.DomainConfig` and back, never evaluated.
+
+::
+
+    syntax      text -> Document: assignments with their places (nothing is interpreted)
+    document    Document -> text: values written, edits that leave the rest alone
+    overrides   key=value of the command line -> assignments
+    settings    assignments -> one checked value for each key ("=" overrules, "+=" appends)
+    keys        the table: type, default, meaning, who honours it
+    disk, vif   specifications of one device; rate, vdev, spec are their parts
+    meaning     settings -> DomainConfig and notices (reading: what it gathers; peripherals: the device lists)
+    loading     all of it in order
+    reference   the table as a page
+"""
+
+from wirt.config.xlcfg.document import with_value
+from wirt.config.xlcfg.keys import KEYS, Group, Key, Kind, nearest
+from wirt.config.xlcfg.loading import Loaded, load
+from wirt.config.xlcfg.meaning import name_fault
+from wirt.config.xlcfg.notice import Notice
+from wirt.config.xlcfg.reference import reference_markdown
+
+__all__ = [
+    "KEYS",
+    "Group",
+    "Key",
+    "Kind",
+    "Loaded",
+    "Notice",
+    "load",
+    "name_fault",
+    "nearest",
+    "reference_markdown",
+    "with_value",
+]
