@@ -1,0 +1,55 @@
+"""The table of verbs: what ``wirt`` can do, and which module does it."""
+
+from __future__ import annotations
+
+
+class Verb:
+    """``module`` (of ``wirt.cli``) has ``options_VERB(parser)`` and ``run_VERB(args, session)``, with ``-`` as
+    ``_``. A plain class: a dataclass costs half a millisecond."""
+
+    __slots__ = ("group", "help", "module", "name")
+
+    def __init__(self, group: str, name: str, module: str, text: str) -> None:
+        self.group = group
+        self.name = name
+        self.module = module
+        self.help = text
+
+    @property
+    def suffix(self) -> str:
+        return self.name.replace("-", "_")
+
+
+RUN = "Run domains"
+LOOK = "Look at them"
+KEEP = "Keep and name them"
+HOST = "The host"
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb(RUN, "create", "create", "start a domain from an xl.cfg file"),
+        Verb(RUN, "start", "start", "start a domain that is defined and off"),
+        Verb(RUN, "shutdown", "power", "ask domains to shut down"),
+        Verb(RUN, "reboot", "power", "ask domains to reboot"),
+        Verb(RUN, "destroy", "power", "end domains at once, like pulling the plug"),
+        Verb(RUN, "pause", "power", "stop domains where they are"),
+        Verb(RUN, "unpause", "power", "let paused domains go on"),
+        Verb(RUN, "wait", "wait", "wait until a domain is off, running, paused ..."),
+        Verb(LOOK, "list", "listing", "list domains: memory, CPUs, state, time"),
+        Verb(LOOK, "console", "console", "be at a domain's console (Ctrl-] leaves)"),
+        Verb(LOOK, "vcpu-list", "vcpus", "list the virtual CPUs of domains"),
+        Verb(LOOK, "uptime", "uptime", "show how long domains have been running"),
+        Verb(LOOK, "network-list", "networks", "list a domain's network cards"),
+        Verb(LOOK, "events", "events", "print what happens, as it happens"),
+        Verb(KEEP, "define", "create", "keep a domain from an xl.cfg file, without starting it"),
+        Verb(KEEP, "undefine", "names", "forget a domain that is off"),
+        Verb(KEEP, "rename", "names", "give a domain another name"),
+        Verb(KEEP, "domid", "names", "print the ID of a running domain"),
+        Verb(KEEP, "domname", "names", "print the name of the domain with an ID"),
+        Verb(HOST, "info", "info", "show the host, its hypervisor and why it was chosen"),
+        Verb(HOST, "jobs", "jobs", "list long operations, or cancel one"),
+        Verb(HOST, "image", "images", "build or list guest images"),
+        Verb(HOST, "help", "help", "explain a verb, or the keys of an xl.cfg file"),
+    )
+}
