@@ -61,7 +61,8 @@ def tell_notices(session: Session, notices: object) -> None:
     """Each ``Notice`` as compilers print theirs: ``FILE:LINE:COLUMN: warning: key: message``."""
     for notice in (decode(Notice, item) for item in _list(notices)):
         place = ":".join(str(part) for part in (notice.file, notice.line, notice.column) if part is not None)
-        session.say(": ".join(part for part in (place, "warning", notice.key, notice.message) if part))
+        key = None if notice.key and notice.message.startswith(notice.key) else notice.key
+        session.say(": ".join(part for part in (place, "warning", key, notice.message) if part))
 
 
 def _undo(session: Session, document: Json) -> None:

@@ -9,6 +9,7 @@ a shorter answer.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from contextlib import suppress
@@ -24,7 +25,7 @@ _DIGITS = frozenset("0123456789")
 _HEX = frozenset("0123456789abcdefABCDEF")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _UNRESERVED = frozenset(b"-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_TOO_LONG = "AF_UNIX path too long"
+_MAX_SOCKET_PATH_BYTES = 107
 
 
 class Response:
@@ -71,7 +72,7 @@ def connect(path: str, timeout_s: float) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout_s)
     try:
-        connection.connect(path)
+        _reach(connection, path)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         raise DaemonUnreachable(f"wirtd does not answer at {path}") from None
@@ -83,10 +84,20 @@ def connect(path: str, timeout_s: float) -> socket.socket:
         ) from None
     except OSError as error:
         connection.close()
-        if str(error) == _TOO_LONG:
-            raise ClientError(f"{path} is too long for a socket", hint="choose a shorter WIRT_HOME") from None
         raise ClientError(f"can't connect to wirtd at {path}: {error.strerror or error}") from None
     return connection
+
+
+def _reach(connection: socket.socket, path: str) -> None:
+    """The kernel takes 107 bytes as a socket's path (unix(7)); a longer one is reached through its directory."""
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
+        connection.connect(path)
+        return
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+    finally:
+        os.close(directory)
 
 
 def _head(method: str, target: str, body: bytes | None) -> bytes:

@@ -6,8 +6,9 @@ import json
 from contextlib import contextmanager
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.sync.client import unix_connect
+from websockets.sync.client import connect
 
+from wirt.client import http
 from wirt.client.api import domain_path, problem
 from wirt.client.errors import BadAnswer, ClientError, DaemonUnreachable, TimedOut
 
@@ -107,9 +108,9 @@ def _event(message: str | bytes) -> Json:
 def _opened(api: Api, target: str) -> Iterator[ClientConnection]:
     api.ensure_daemon()
     try:
-        opened = unix_connect(
-            api.home.socket,
+        opened = connect(
             f"ws://localhost{target}",
+            sock=http.connect(api.home.socket, OPEN_S),
             compression=None,
             open_timeout=OPEN_S,
             close_timeout=CLOSE_S,

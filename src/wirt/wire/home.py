@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
 class Home:
-    """``state`` survives a boot of the host, ``run`` need not. Both are private to their owner."""
+    """``state`` survives a boot of the host, ``run`` need not. Both are private to their owner.
 
-    state: str
-    run: str
+    No dataclass: importing ``dataclasses`` alone takes as long as starting Python.
+    """
+
+    __slots__ = ("run", "state")
+
+    def __init__(self, state: str, run: str) -> None:
+        self.state = state
+        self.run = run
 
     @property
     def socket(self) -> str:
