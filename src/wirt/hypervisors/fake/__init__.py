@@ -1,0 +1,21 @@
+"""The in-memory driver: a whole host's guests as plain values, for tests, simulation and benchmarks."""
+
+from wirt.hypervisors.fake.driver import FakeHypervisor
+from wirt.hypervisors.fake.faults import DaemonDies, DaemonKilled, Die, Fault, Refuse, Silence, Verb
+from wirt.hypervisors.fake.guest import FakeGuest
+from wirt.hypervisors.fake.images import ImageLocks
+from wirt.hypervisors.fake.world import FakeWorld
+
+__all__ = [
+    "DaemonDies",
+    "DaemonKilled",
+    "Die",
+    "FakeGuest",
+    "FakeHypervisor",
+    "FakeWorld",
+    "Fault",
+    "ImageLocks",
+    "Refuse",
+    "Silence",
+    "Verb",
+]

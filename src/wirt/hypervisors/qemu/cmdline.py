@@ -61,7 +61,7 @@ def command_line(plan: LaunchPlan, binary: str, directory: str, handles: Handles
 
 
 def _without_boot_order(plan: LaunchPlan) -> LaunchPlan:
-    """A kernel that is entered directly is the first boot device itself, and QEMU ends when another claims that."""
+    """A kernel that is entered directly is the first boot device, and QEMU ends when another claims that place."""
     return replace(
         plan,
         disks=tuple(replace(disk, boot_index=None) for disk in plan.disks),
@@ -189,15 +189,18 @@ def _nic(nic: NicPlan, handles: Handles) -> Iterator[str]:
 
 
 def _user_netdev(nic: NicPlan, forwards: Sequence[PortForward]) -> str:
-    """QEMU's own user-mode network, laid around the card's address when it has one with a prefix."""
+    """QEMU's own user-mode network, laid around the card's address when it has one with a prefix. Whoever asks by
+    DHCP gets that address."""
     words = [f"user,id={nic.id}"]
     guest = ""
     for address in nic.addresses:
         interface = ipaddress.ip_interface(address)
-        if interface.version == 4 and interface.network.prefixlen < 31:
-            hosts = interface.network.network_address
-            words.append(f"net={interface.network},host={hosts + 1},dns={hosts + 3}")
+        # The guest, the host and the name server must be three: that takes a /29.
+        if isinstance(interface, ipaddress.IPv4Interface) and interface.network.prefixlen < 30:
+            first = interface.network.network_address + 1
+            host, dns = [first + step for step in range(3) if first + step != interface.ip][:2]
             guest = str(interface.ip)
+            words.append(f"net={interface.network},host={host},dns={dns},dhcpstart={guest}")
             break
     for forward in forwards:
         words.append(f"hostfwd={forward.protocol}:{LOOPBACK}:{forward.host_port}-{guest}:{forward.guest_port}")

@@ -7,15 +7,15 @@ import contextlib
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.qemu import cmdline, events, probe, process, sockets
-from wirt.hypervisors.qemu.monitor import negotiate_and_leave
-from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
-from wirt.hypervisors.qemu.run import Run, RunFiles
+from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
+from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId, last_words
+from wirt.hypervisors.qemu.run import Run, RunFiles, tell_reboots
 from wirt.model.domain import Firmware, Incarnation
 from wirt.model.errors import (
     HypervisorError,
@@ -32,6 +32,8 @@ from wirt.plan.launch import LaunchPlan
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
 
 DEFAULT_BINARY = "qemu-system-x86_64"
+ENDED_BY_ITSELF_S = 0.5
+"""A QEMU that is about to end closes its sockets first; by then it is known whether it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class QemuSettings:
 
     binary: str
     cache: Path
+    patience: Patience = field(default_factory=Patience)
 
 
 class QemuHypervisor:
@@ -48,6 +51,7 @@ class QemuHypervisor:
     def __init__(self, settings: QemuSettings) -> None:
         self._binary = shutil.which(settings.binary) or settings.binary
         self._cache = settings.cache
+        self._patience = settings.patience
         self._facts: HypervisorFacts | None = None
         self._runs: dict[UUID, Run] = {}
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
@@ -63,18 +67,19 @@ class QemuHypervisor:
     async def launch(self, launch: Launch) -> Incarnation:
         """Errors of :class:`~wirt.ports.hypervisor.Hypervisor`; on any, no process is left."""
         plan, files = launch.plan, RunFiles(launch.directory)
-        await self._prepare(launch, files)
-        started: Process | None = None
-        try:
+        with _handed_over(launch):
+            await self._prepare(launch, files)
             started = self._spawn(launch, files)
-            run = self._new_run(launch.incarnation, plan.name, plan.memory_mib, files, started)
+        run = self._new_run(launch.incarnation, plan.name, plan.memory_mib, files, started)
+        try:
             await self._greet(run, started)
         except BaseException as error:
             self._runs.pop(plan.uuid, None)
-            if started is not None:
+            if isinstance(error, HypervisorError) and not isinstance(error, HypervisorSilent):
+                by_itself = await started.wait_until(ENDED_BY_ITSELF_S)
                 await started.kill()
-            if isinstance(error, HypervisorError):
-                raise self._explain(plan.name, files, started, error) from error
+                raise _explain(plan.name, files, started, error, by_itself=by_itself) from error
+            await started.kill()
             raise
         return replace(
             launch.incarnation,
@@ -94,8 +99,12 @@ class QemuHypervisor:
         run = self._new_run(incarnation, name, int(incarnation.notes.get("memory_mib", "0")), files, found)
         try:
             await run.connect()
+            await tell_reboots(run.monitor)
             status = await run.monitor.execute("query-status")
         except WirtError:
+            if await found.wait_until(ENDED_BY_ITSELF_S):
+                self._runs.pop(incarnation.domain, None)
+                return None
             # Alive and mute: it stays listed, and destroy still works on it.
             run.observed = missed or Observed(State.RUNNING)
             return run.observed
@@ -105,9 +114,10 @@ class QemuHypervisor:
         return run.observed
 
     async def clear(self, domain: UUID, directory: Path) -> None:
-        run = self._runs.pop(domain, None)
-        if run is not None:
+        run = self._runs.get(domain)
+        if run is not None and run.files.directory == directory:
             await run.destroy()
+            del self._runs[domain]
         await self._remove(directory)
 
     async def sweep(self, runs: Path, known: frozenset[Path]) -> None:
@@ -185,7 +195,14 @@ class QemuHypervisor:
         self, incarnation: Incarnation, name: str, memory_mib: int, files: RunFiles, started: Process
     ) -> Run:
         run = Run(
-            incarnation.domain, name, incarnation.domid, memory_mib, files, started, self._changes.put_nowait
+            incarnation.domain,
+            name,
+            incarnation.domid,
+            memory_mib,
+            files,
+            started,
+            self._changes.put_nowait,
+            self._patience,
         )
         self._runs[incarnation.domain] = run
         return run
@@ -221,8 +238,6 @@ class QemuHypervisor:
                 for path in (files.control, files.events, files.console)
             ]
             taps = [(p.nic.index, p.descriptor) for p in launch.plugged if p.descriptor is not None]
-            for _, descriptor in taps:
-                stack.callback(os.close, descriptor)
             control, event, console = (listener.fileno() for listener in listeners)
             handles = cmdline.Handles(
                 control=control,
@@ -238,7 +253,7 @@ class QemuHypervisor:
     async def _greet(self, run: Run, started: Process) -> None:
         """Wait for QEMU's answer or its end, whichever is first."""
         ended = asyncio.create_task(started.wait())
-        greeted = asyncio.create_task(_open(run))
+        greeted = asyncio.create_task(_open(run, self._patience))
         try:
             await asyncio.wait({ended, greeted}, return_when=asyncio.FIRST_COMPLETED)
             if greeted.done():
@@ -252,24 +267,36 @@ class QemuHypervisor:
                     await task
         run.observed = Observed(State.PAUSED)
 
-    def _explain(self, name: str, files: RunFiles, started: Process | None, error: HypervisorError) -> WirtError:
-        """QEMU's own words for why it did not come up, in the place of ours."""
-        if isinstance(error, HypervisorSilent) or started is None:
-            return error
-        words = process.last_words(files.qemu_log).removeprefix("qemu-system-x86_64: ")
-        if 'Failed to get "write" lock' in words or 'Failed to get shared "write" lock' in words:
-            return ResourceBusy(
-                f"{name}: a disk of it is in use: {words}",
-                hint="stop whoever has it open (fuser DISK), or give this domain a disk of its own",
-            )
-        return LaunchFailed(
-            f"{name}: QEMU ended in start-up ({started.exit_words()}): {words or 'without a word'}"
-        )
 
-
-async def _open(run: Run) -> None:
-    await negotiate_and_leave(run.name, run.files.events)
+async def _open(run: Run, patience: Patience) -> None:
+    await negotiate_and_leave(run.name, run.files.events, patience)
     await run.connect()
+
+
+@contextlib.contextmanager
+def _handed_over(launch: Launch) -> Iterator[None]:
+    """The taps are ours to close, whether QEMU has inherited them by then or never will."""
+    try:
+        yield
+    finally:
+        for plugged in launch.plugged:
+            if plugged.descriptor is not None:
+                os.close(plugged.descriptor)
+
+
+def _explain(
+    name: str, files: RunFiles, started: Process, error: HypervisorError, *, by_itself: bool
+) -> WirtError:
+    """QEMU's own words for why it did not come up, in the place of ours."""
+    words = last_words(files.qemu_log).removeprefix("qemu-system-x86_64: ")
+    if 'Failed to get "write" lock' in words or 'Failed to get shared "write" lock' in words:
+        return ResourceBusy(
+            f"{name}: a disk of it is in use: {words}",
+            hint="stop whoever has it open (fuser DISK), or give this domain a disk of its own",
+        )
+    if not by_itself:
+        return LaunchFailed(f"{error.message}; QEMU said: {words or 'nothing'}")
+    return LaunchFailed(f"{name}: QEMU ended in start-up ({started.exit_words()}): {words or 'without a word'}")
 
 
 def _listen(path: Path) -> socket.socket:

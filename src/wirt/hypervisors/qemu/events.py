@@ -51,7 +51,9 @@ def of_status(status: str) -> State:
 
 def of_event(event: Mapping[str, Any]) -> Observed | None:
     """What ``event`` makes of the run, or ``None`` if it says nothing of its state."""
-    name, data = event.get("event"), event.get("data") or {}
+    name, data = event.get("event"), event.get("data")
+    if not isinstance(data, Mapping):
+        data = {}
     if name == "SHUTDOWN":
         reason = _SHUTDOWN_REASONS.get(str(data.get("reason")))
         # host-qmp-system-reset and its like are our own doing and end nothing.
@@ -65,6 +67,12 @@ def of_event(event: Mapping[str, Any]) -> Observed | None:
     if name == "STOP":
         return Observed(State.PAUSED)
     return None
+
+
+def is_guest_reset(event: Mapping[str, Any]) -> bool:
+    """Whether the guest, or its firmware, reset the machine and goes on running."""
+    data = event.get("data")
+    return event.get("event") == "RESET" and isinstance(data, Mapping) and data.get("reason") == "guest-reset"
 
 
 def after(observed: Observed, then: Observed) -> Observed:
@@ -95,7 +103,7 @@ def _read_log(path: Path) -> Iterator[Mapping[str, Any]]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
-            continue  # the line that the read began or the crash ended in
+        except (ValueError, RecursionError):
+            continue  # the line that the read began or the crash ended in, or one that is none of QEMU's
         if isinstance(event, dict) and "event" in event:
             yield event

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +22,16 @@ from wirt.model.errors import HypervisorError, HypervisorSilent
 
 T = TypeVar("T")
 
-GREETING_S = 10.0
-"""A QEMU that has not said hello by then is taken to hang: it needs 25 to 75 ms (measured)."""
-COMMAND_S = 5.0
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a QEMU may take, in seconds, before it is taken to hang. It says hello within 25 to 75 ms
+    (measured). ``quit_s`` is what flushing the disks may take before the process is killed."""
+
+    greeting_s: float = 10.0
+    command_s: float = 5.0
+    quit_s: float = 3.0
+
 
 # The library logs what we report as errors of our own; twice is once too often.
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
@@ -34,31 +42,33 @@ EventSink = Callable[[Mapping[str, Any]], None]
 class Monitor:
     """One control connection to one QEMU. ``name`` is the domain's, for messages."""
 
-    def __init__(self, name: str, client: QMPClient, sink: EventSink) -> None:
+    def __init__(self, name: str, client: QMPClient, sink: EventSink, command_s: float) -> None:
         self._name = name
+        self._command_s = command_s
         self._client = client
         self._events = asyncio.create_task(_pump(client, sink))
 
     @classmethod
-    async def connect(cls, name: str, path: Path, sink: EventSink, deadline_s: float = GREETING_S) -> Monitor:
-        """Connect, read the greeting, negotiate. ``HypervisorSilent`` if that takes longer than
-        ``deadline_s``, ``HypervisorError`` if nobody is there or it speaks another language."""
+    async def connect(cls, name: str, path: Path, sink: EventSink, patience: Patience) -> Monitor:
+        """Connect, read the greeting, negotiate. ``HypervisorSilent`` if that takes longer than ``patience``
+        has, ``HypervisorError`` if nobody is there or it speaks another language."""
         client = QMPClient(name)
         try:
-            await _in_time(name, "its greeting", deadline_s, client.connect(sockets.connect(path)))
+            await _in_time(name, "its greeting", patience.greeting_s, client.connect(sockets.connect(path)))
         except (OSError, QMPError, EOFError) as error:
             raise HypervisorError(f"{name}: its control socket can't be used: {_reason(error)}") from error
-        return cls(name, client, sink)
+        return cls(name, client, sink, patience.command_s)
 
     @property
     def connected(self) -> bool:
         return self._client.runstate is Runstate.RUNNING
 
     async def execute(
-        self, command: str, arguments: Mapping[str, object] | None = None, *, deadline_s: float = COMMAND_S
+        self, command: str, arguments: Mapping[str, object] | None = None, *, deadline_s: float | None = None
     ) -> Any:
         """``command``'s return value. ``HypervisorError`` carries QEMU's own description; ``HypervisorSilent``
-        after ``deadline_s``."""
+        after ``deadline_s``, or the time that a command usually has."""
+        deadline_s = self._command_s if deadline_s is None else deadline_s
         call = self._client.execute(command, dict(arguments) if arguments else None)
         try:
             return await _in_time(self._name, f"an answer to {command}", deadline_s, call)
@@ -74,12 +84,12 @@ class Monitor:
             await asyncio.wait_for(self._client.disconnect(), 1.0)
 
 
-async def negotiate_and_leave(name: str, path: Path, deadline_s: float = GREETING_S) -> None:
+async def negotiate_and_leave(name: str, path: Path, patience: Patience) -> None:
     """Open the event monitor once. From then on QEMU writes every event to its log, connected or not: a monitor
     reports events only after its first negotiation."""
     client = QMPClient(name)
     try:
-        await _in_time(name, "its event greeting", deadline_s, client.connect(sockets.connect(path)))
+        await _in_time(name, "its event greeting", patience.greeting_s, client.connect(sockets.connect(path)))
     except (OSError, QMPError, EOFError) as error:
         raise HypervisorError(f"{name}: its event socket can't be used: {_reason(error)}") from error
     with contextlib.suppress(QMPError, OSError, EOFError):

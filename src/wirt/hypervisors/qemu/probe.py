@@ -8,9 +8,11 @@ virtualisation it takes under 0.2 s, under nested emulation about a second; emul
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import signal
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -67,8 +69,10 @@ async def find_facts(binary: str, cache: Path) -> HypervisorFacts:
         version = await _version(binary)
         accelerator, reason = await find_accelerator(binary)
         answer = _Answer(key, ".".join(str(part) for part in version), accelerator, reason)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_text(json.dumps(asdict(answer)))
+        # Without it the next start asks again: that is no reason to fail.
+        with contextlib.suppress(OSError):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            cache.write_text(json.dumps(asdict(answer)))
     version = _parse_version(answer.version)
     firmware = [(name, next((p for p in paths if Path(p).exists()), None)) for name, paths in _FIRMWARE.items()]
     return HypervisorFacts(
@@ -147,7 +151,9 @@ async def _run(command: tuple[str, ...], deadline_s: float) -> tuple[int, str]:
         raise HypervisorSilent(f"{command[0]} took longer than {deadline_s:g} s") from error
     finally:
         if process.returncode is None:
-            process.kill()
+            # The whole session: the command may be a script around QEMU.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     return process.returncode or 0, output.decode(errors="replace")
 
@@ -171,7 +177,9 @@ def _key(binary: str) -> str:
 def _cached(cache: Path, key: str) -> _Answer | None:
     try:
         answer = _Answer(**json.loads(cache.read_text()))
-    except (OSError, ValueError, TypeError):
+        _parse_version(answer.version)
+        Accelerator(answer.accelerator)
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     return answer if answer.key == key else None
 

@@ -82,7 +82,11 @@ class Process:
 
     def sleeping(self) -> bool:
         """Whether none of its threads runs or wants to."""
-        for task in os.scandir(f"/proc/{self.identity.pid}/task"):
+        try:
+            tasks = list(os.scandir(f"/proc/{self.identity.pid}/task"))
+        except OSError:
+            return True
+        for task in tasks:
             try:
                 if Path(task.path, "stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "R":
                     return False

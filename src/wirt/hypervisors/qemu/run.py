@@ -12,14 +12,15 @@ from uuid import UUID
 
 from wirt.hypervisors.qemu import events
 from wirt.hypervisors.qemu.console import ConsoleLog
-from wirt.hypervisors.qemu.monitor import Monitor
+from wirt.hypervisors.qemu.monitor import Monitor, Patience
 from wirt.hypervisors.qemu.process import Process, last_words
 from wirt.model.errors import HypervisorError, IllegalState
 from wirt.model.lifecycle import EndReason, State
 from wirt.ports.hypervisor import Observed, ResetKind, RunChanged, VcpuInfo
 
-QUIT_S = 3.0
-"""How long ``quit`` may take to flush the disks before the process is killed."""
+FIRMWARE_RESET_S = 30.0
+"""How long after a reset of ours the firmware may follow with its own. A guest's reboot within that time is
+carried out in place, and not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Run:
         files: RunFiles,
         process: Process,
         changed: Callable[[RunChanged], None],
+        patience: Patience,
     ) -> None:
         self.domain = domain
         self.name = name
@@ -71,9 +73,12 @@ class Run:
         self.observed = Observed(State.STARTING)
         self._domid = domid
         self._changed = changed
+        self._patience = patience
         self._monitor: Monitor | None = None
         self._watch = asyncio.create_task(self._watch_process())
         self._ending = False
+        self._firmware_reset = asyncio.Event()
+        self._rearm: asyncio.Task[None] | None = None
 
     @property
     def monitor(self) -> Monitor:
@@ -83,10 +88,15 @@ class Run:
 
     async def connect(self) -> None:
         """Open control connection and console; from then on events come."""
-        self._monitor = await Monitor.connect(self.name, self.files.control, self.on_event)
-        self.console.attach()
+        self._monitor = await Monitor.connect(self.name, self.files.control, self.on_event, self._patience)
+        try:
+            self.console.attach()
+        except OSError as error:
+            raise HypervisorError(f"{self.name}: its console can't be used: {error.strerror}") from error
 
     def on_event(self, event: Mapping[str, Any]) -> None:
+        if events.is_guest_reset(event):
+            self._firmware_reset.set()
         then = events.of_event(event)
         if then is not None and not self._ending:
             self.observe(events.after(self.observed, then))
@@ -110,13 +120,22 @@ class Run:
     async def reset(self, kind: ResetKind) -> None:
         """``set-action`` first, or the reset would count as a shutdown and stop the guest."""
         monitor = self.monitor
+        if self._rearm is not None:
+            self._rearm.cancel()
+        self._firmware_reset.clear()
         await monitor.execute("set-action", {"reboot": "reset"})
-        try:
-            await monitor.execute("system_reset")
-            await monitor.execute("cont")
-        finally:
-            await monitor.execute("set-action", {"reboot": "shutdown"})
+        self._rearm = asyncio.create_task(self._tell_reboots_again(monitor))
+        await monitor.execute("system_reset")
+        await monitor.execute("cont")
         self.observe(Observed(State.RUNNING))
+
+    async def _tell_reboots_again(self, monitor: Monitor) -> None:
+        """After a reset of q35 SeaBIOS finds its own traces in memory, restores itself, and resets once more
+        (SeaBIOS, src/resume.c, tryReboot). That is no reboot of the guest, and only a later one is told of."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._firmware_reset.wait(), FIRMWARE_RESET_S)
+        with contextlib.suppress(HypervisorError):
+            await tell_reboots(monitor)
 
     async def dump_core(self, path: Path) -> None:
         """An ELF core of the guest's memory, as large as that (QMP dump-guest-memory)."""
@@ -137,8 +156,8 @@ class Run:
         self._ending = True
         if not self.process.gone and self._monitor is not None:
             with contextlib.suppress(HypervisorError):
-                await self._monitor.execute("quit", deadline_s=QUIT_S)
-                await self.process.wait_until(QUIT_S)
+                await self._monitor.execute("quit", deadline_s=self._patience.quit_s)
+                await self.process.wait_until(self._patience.quit_s)
         await self.process.kill()
         await self._watch
 
@@ -164,6 +183,8 @@ class Run:
     async def detach(self) -> None:
         """Let go; the guest goes on."""
         self._watch.cancel()
+        if self._rearm is not None:
+            self._rearm.cancel()
         self.console.detach()
         self.process.detach()
         if self._monitor is not None:
@@ -171,6 +192,8 @@ class Run:
 
     async def _watch_process(self) -> None:
         await self.process.wait()
+        if self._rearm is not None:
+            self._rearm.cancel()
         if self._monitor is not None:
             await self._monitor.close()
         self.console.end()
@@ -183,3 +206,9 @@ class Run:
             return  # the launch failed, and says so itself
         message = f"{said}: {words}" if words else said
         self._changed(RunChanged(self.domain, self._domid, State.OFF, end, message))
+
+
+async def tell_reboots(monitor: Monitor) -> None:
+    """Have a reboot by the guest stop it and be told, as the command line asks for; a reset of ours changes that
+    for a while."""
+    await monitor.execute("set-action", {"reboot": "shutdown"})

@@ -1,0 +1,202 @@
+"""One run in a fake world: what it is, what it does when told, and what its script makes it do by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+from wirt.hypervisors.fake.console import FakeConsole
+from wirt.hypervisors.fake.images import Claim, ImageLocks, claims_of
+from wirt.model.errors import HypervisorError, IllegalState, ResourceBusy
+from wirt.model.lifecycle import EndReason, State
+from wirt.plan.launch import LaunchPlan
+from wirt.ports.clock import Clock
+from wirt.ports.hypervisor import Observed, RunChanged
+
+Tell = Callable[["FakeGuest", RunChanged], None]
+Script = Callable[["FakeGuest"], None]
+
+GUEST_STATES = (State.RUNNING, State.PAUSED)
+"""Those in which there is still a guest, and not only what is left of one."""
+
+
+class FakeGuest:
+    """Tests and simulations drive the public methods of the second half; the driver those of the first.
+
+    ``obeys_power_button`` and ``load`` may be set at any time.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_cpu_time_s",
+        "_holds_disks",
+        "_images",
+        "_load",
+        "_on_boot",
+        "_running_since",
+        "_tell",
+        "claims",
+        "console",
+        "directory",
+        "domain",
+        "domid",
+        "memory_mib",
+        "name",
+        "number",
+        "obeys_power_button",
+        "observed",
+        "plan",
+        "vcpus",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        plan: LaunchPlan,
+        domid: int,
+        directory: Path,
+        clock: Clock,
+        images: ImageLocks,
+        on_boot: Script,
+        ring_bytes: int,
+        tell: Tell,
+    ) -> None:
+        """``ResourceBusy`` if a disk is in use."""
+        self.number = number
+        self.plan = plan
+        self.domain: UUID = plan.uuid
+        self.domid = domid
+        self.directory = directory
+        """Only a name here, which tells this run from others as the real one's directory does."""
+        self.name = plan.name
+        self.memory_mib = plan.memory_mib
+        self.vcpus = plan.vcpus
+        self.claims: tuple[Claim, ...] = claims_of(plan)
+        self.console = FakeConsole(plan.name, ring_bytes)
+        self.observed = Observed(State.PAUSED)
+        self.obeys_power_button = True
+        self._clock = clock
+        self._images = images
+        self._on_boot: Script | None = on_boot
+        self._tell = tell
+        self._running_since: float | None = None
+        self._cpu_time_s = 0.0
+        self._load = 0.0
+        images.take(self, plan.name, self.claims)
+        self._holds_disks = True
+
+    @property
+    def gone(self) -> bool:
+        return self.observed.state is State.OFF
+
+    @property
+    def cpu_time_s(self) -> float:
+        """What all vCPUs together have used, by the clock."""
+        since = self._running_since
+        ran = 0.0 if since is None else self._clock.monotonic() - since
+        return self._cpu_time_s + ran * self._load * self.vcpus
+
+    @property
+    def load(self) -> float:
+        """The share of each vCPU (0 to 1) that it keeps busy while it runs."""
+        return self._load
+
+    @load.setter
+    def load(self, load: float) -> None:
+        self._count_cpu_time()
+        self._load = load
+
+    # What the driver does with it.
+
+    def resume(self) -> None:
+        if self.observed.end is not None:
+            raise HypervisorError(f"{self.name}: the guest has ended; it can only be reset or destroyed")
+        self._hold_disks()
+        self._become(Observed(State.RUNNING))
+        boot, self._on_boot = self._on_boot, None
+        if boot is not None:
+            boot(self)
+
+    def pause(self) -> None:
+        if self.observed.end is None:
+            self._become(Observed(State.PAUSED))
+
+    def press_power_button(self) -> None:
+        if self.obeys_power_button and self.observed.state is State.RUNNING:
+            self.power_off()
+
+    def reset(self, on_boot: Script) -> None:
+        self._hold_disks()
+        self._on_boot = None
+        self._become(Observed(State.RUNNING))
+        on_boot(self)
+
+    def release_disks(self) -> None:
+        if self.observed.state is State.RUNNING:
+            raise HypervisorError(f"{self.name}: a running guest can't let go of its disks")
+        self._images.release(self, self.claims)
+        self._holds_disks = False
+
+    def remove(self, end: EndReason) -> None:
+        """The run is over for good; a reason that the guest gave before stays."""
+        self._leave(end, "")
+
+    # What the guest does by itself: call these from a script.
+
+    def print(self, data: bytes) -> None:
+        self._act("print")
+        self.console.print(data)
+
+    def power_off(self) -> None:
+        self._act("power off")
+        self._become(Observed(State.SHUTDOWN, EndReason.POWEROFF))
+
+    def reboot(self) -> None:
+        self._act("reboot")
+        self._become(Observed(State.SHUTDOWN, EndReason.REBOOT))
+
+    def panic(self) -> None:
+        self._act("panic")
+        self._become(Observed(State.CRASHED, EndReason.CRASH))
+
+    def watchdog(self) -> None:
+        self._act("trigger its watchdog")
+        self._become(Observed(State.CRASHED, EndReason.WATCHDOG))
+
+    def vanish(self, message: str = "it was killed") -> None:
+        """Its process ends without a word, in whatever state it was."""
+        self._leave(EndReason.CRASH, message)
+
+    def _leave(self, end: EndReason, message: str) -> None:
+        if not self.gone:
+            self._images.release(self, self.claims)
+            self._holds_disks = False
+            self.console.end()
+            self._become(Observed(State.OFF, self.observed.end or end), message)
+
+    def _act(self, what: str) -> None:
+        if self.observed.state is not State.RUNNING:
+            raise IllegalState(f"{self.name} is {self.observed.state} and can't {what}")
+
+    def _hold_disks(self) -> None:
+        if self._holds_disks:
+            return
+        try:
+            self._images.take(self, self.name, self.claims)
+        except ResourceBusy as error:
+            raise HypervisorError(f"{self.name}: its disks are someone else's now") from error
+        self._holds_disks = True
+
+    def _become(self, then: Observed, message: str = "") -> None:
+        if then == self.observed:
+            return
+        self._count_cpu_time()
+        self.observed = then
+        self._running_since = self._clock.monotonic() if then.state is State.RUNNING else None
+        self._tell(self, RunChanged(self.domain, self.domid, then.state, then.end, message))
+
+    def _count_cpu_time(self) -> None:
+        self._cpu_time_s = self.cpu_time_s
+        if self._running_since is not None:
+            self._running_since = self._clock.monotonic()

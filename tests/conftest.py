@@ -1,0 +1,33 @@
+"""What all tests share: the tiny guest, built once and kept in `.cache`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from wirt.images.tiny import TinyImage, build_tiny, find_tiny
+from wirt.model.errors import ImageBuildFailed
+
+CACHE = Path(os.environ.get("WIRT_TEST_CACHE", Path(__file__).resolve().parents[1] / ".cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> TinyImage:
+    """The tiny guest, built when it is missing: that takes a minute and the network, once."""
+    found = find_tiny(CACHE / "tiny")
+    if found is not None:
+        return found
+    try:
+        # In a thread, because the test that asks for it may have an event loop of its own running here.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(_build).result()
+    except ImageBuildFailed as error:
+        pytest.fail(f"this test needs the tiny guest: {error}", pytrace=False)
+
+
+def _build() -> TinyImage:
+    return asyncio.run(build_tiny(CACHE / "tiny", CACHE / "packages", lambda what, share: None))
