@@ -144,7 +144,7 @@ class SimulatedHost:
 
     async def create(self, text: str = "", *, name: str = "web", paused: bool = False, **more: bool) -> Job:
         source = Source(config(name, text), "web.cfg", "/cfg")
-        job, _ = await create(self.environment, source, paused=paused, **more)
+        job = await create(self.environment, source, paused=paused, **more)
         return await self.engine.wait(job.id)
 
     def live_guests(self) -> list[UUID]:

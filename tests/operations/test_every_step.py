@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from tests.operations.kit import SimulatedHost, Strike, config, crash, fail
+
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.operations.catalogue import OPERATIONS
@@ -98,9 +98,7 @@ def test_every_operation_that_there_is_has_a_case() -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("case", "step"), STEPS, ids=IDS)
-async def test_a_failed_step_leaves_nothing_half_done(
-    tmp_path: Path, case: Case, step: str, when: str
-) -> None:
+async def test_a_failed_step_leaves_nothing_half_done(tmp_path: Path, case: Case, step: str, when: str) -> None:
     host = SimulatedHost(tmp_path)
     hooks = Strike(case.kind, step, when, fail)
     await host.boot(hooks)
@@ -152,9 +150,7 @@ async def test_a_crash_in_a_step_is_finished_or_undone_by_the_next_daemon(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(
-    ("case", "step"), [(c, s) for c, s in STEPS if c.kind in (JobKind.CREATE, JobKind.START)]
-)
+@pytest.mark.parametrize(("case", "step"), [(c, s) for c, s in STEPS if c.kind in (JobKind.CREATE, JobKind.START)])
 async def test_a_cancelled_start_leaves_nothing(tmp_path: Path, case: Case, step: str, when: str) -> None:
     host = SimulatedHost(tmp_path)
     cancelling = []

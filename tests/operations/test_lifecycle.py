@@ -6,10 +6,10 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-
 from tests.operations.kit import SimulatedHost
+
 from wirt.hypervisors.fake import Refuse, Verb
-from wirt.model.errors import NotFound
+from wirt.model.errors import IllegalState, NotFound
 from wirt.model.lifecycle import EndReason, State
 from wirt.operations import power
 from wirt.operations.create import Source, create, define
@@ -192,7 +192,7 @@ async def test_after_a_power_loss_no_run_is_believed_in(host: SimulatedHost) -> 
 
 async def test_of_two_creates_of_one_name_exactly_one_wins(host: SimulatedHost) -> None:
     source = Source('name="web"\ntype="pvh"\nkernel="/k"\nmemory=128', "web.cfg", "/")
-    jobs = [(await create(host.environment, source))[0] for _ in range(2)]
+    jobs = [await create(host.environment, source) for _ in range(2)]
     ended = [await host.engine.wait(job.id) for job in jobs]
     assert sorted(str(job.state) for job in ended) == ["done", "failed"]
     assert [job.error.code for job in ended if job.error] == ["name-in-use"]
@@ -246,3 +246,31 @@ async def test_why_a_run_ended_is_told_to_those_who_listen(host: SimulatedHost) 
     await host.settle()
     told = [event.data.get("reason") for event in host.environment.bus._kept if event.kind == "domain"]
     assert str(EndReason.CRASH) in told
+
+
+async def test_a_domain_is_not_forgotten_while_a_job_starts_it(host: SimulatedHost) -> None:
+    source = Source('name="web"\ntype="pvh"\nkernel="/k"\nmemory=128', "web.cfg", "/")
+    host.world.latency_s[Verb.LAUNCH] = 5.0
+    job = await create(host.environment, source)
+    await host.settle()
+    with pytest.raises(IllegalState, match="under way"):
+        await undefine(host.environment, "web")
+    await host.clock.advance(10)
+    assert (await host.engine.wait(job.id)).state == "done"
+    await host.assert_consistent()
+
+
+async def test_a_run_that_cant_be_adopted_keeps_no_daemon_from_starting_and_is_tried_again(
+    host: SimulatedHost,
+) -> None:
+    await host.create(name="one")
+    await host.create(name="two")
+    await host.crash()
+    host.world.fail(Verb.ADOPT, Refuse("not now"))
+    await host.boot()
+    states = sorted(domain.state for domain in host.environment.domains)
+    assert states == [State.RUNNING, State.STARTING]
+    await host.clock.advance(10)
+    await host.settle()
+    assert {domain.state for domain in host.environment.domains} == {State.RUNNING}
+    await host.assert_consistent()

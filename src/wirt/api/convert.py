@@ -164,6 +164,14 @@ def vcpu(of: model.Domain, info: VcpuInfo) -> v1.Vcpu:
     )
 
 
+def zero_vcpus(now: MachineNow) -> list[v1.Vcpu]:
+    """Domain-0's are the host's own CPUs."""
+    return [
+        v1.Vcpu("Domain-0", 0, number, number, "r--", round(time_s, 1), "all", "all")
+        for number, time_s in now.each_cpu_time_s
+    ]
+
+
 def key(of: xlcfg.Key) -> v1.Key:
     return v1.Key(of.name, of.type, of.default or "", of.help, str(of.group), sorted(of.honoured))
 

@@ -19,6 +19,7 @@ from wirt.operations import start as starting
 from wirt.operations.environment import Environment
 from wirt.wire import v1
 
+DOMAIN_ZERO = ("0", "Domain-0")
 WaitSeconds = Annotated[float, Query(ge=0, le=3600)]
 
 
@@ -58,15 +59,18 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
 
     @routes.get("/domains/{ref}", response_model=v1.DomainDetail)
     async def show(ref: str) -> Response:
-        if ref in ("0", "Domain-0"):
+        if ref in DOMAIN_ZERO:
             zero = convert.domain_zero(environment, environment.machine.now(), [])
             return reply(v1.DomainDetail(zero, "", {}))
         return reply(convert.detail(environment, environment.domains.find(ref)))
 
     @routes.get("/vcpus", response_model=VcpuList)
     async def vcpus(domain: str | None = None) -> Response:
-        chosen = [environment.domains.find(domain)] if domain else list(environment.domains)
-        rows = []
+        zero = domain in (None, *DOMAIN_ZERO)
+        rows = convert.zero_vcpus(environment.machine.now()) if zero else []
+        chosen = [] if domain in DOMAIN_ZERO else list(environment.domains)
+        if domain is not None and not zero:
+            chosen = [environment.domains.find(domain)]
         for each in chosen:
             if each.incarnation is not None and each.state is not State.OFF:
                 rows += [convert.vcpu(each, info) for info in await environment.hypervisor.vcpus(each.uuid)]
@@ -90,11 +94,8 @@ def _making(routes: APIRouter, environment: Environment) -> None:
             domain, loaded = await creating.define(environment, source)
             notices = [convert.notice(each) for each in loaded.notices]
             return reply(_defined(environment, domain.name, str(domain.uuid), notices))
-        job, loaded = await creating.create(
-            environment, source, paused=request.paused, persistent=request.persistent
-        )
-        notices = [convert.notice(each) for each in loaded.notices]
-        return await _job_reply(environment, job, wait, notices)
+        job = await creating.create(environment, source, paused=request.paused, persistent=request.persistent)
+        return await _job_reply(environment, job, wait)
 
     @routes.post("/plan", response_model=v1.PlanPreview)
     async def plan(request: v1.CreateRequest) -> Response:
@@ -138,7 +139,7 @@ def _acting(routes: APIRouter, environment: Environment) -> None:
 
 def _guest(ref: str) -> str:
     """Domain-0 is the host: it is shown, and not acted on."""
-    if ref in ("0", "Domain-0"):
+    if ref in DOMAIN_ZERO:
         raise BadInput("Domain-0 is the host itself", hint="name a guest: wirt list shows them")
     return ref
 
@@ -154,11 +155,7 @@ def _defined(environment: Environment, name: str, uuid: str, notices: list[v1.No
     return v1.Job("", "define", name, "done", 1.0, "", [], now, now, None, result, notices)
 
 
-async def _job_reply(
-    environment: Environment, job: Job, wait: bool, notices: list[v1.Notice] | None = None
-) -> Response:
+async def _job_reply(environment: Environment, job: Job, wait: bool) -> Response:
     if wait:
         job = await environment.jobs.wait(job.id)
-    shown = convert.job(job)
-    shown.notices.extend(notices or [])
-    return reply(shown, 200 if job.state.finished else 202)
+    return reply(convert.job(job), 200 if job.state.finished else 202)

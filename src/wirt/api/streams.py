@@ -33,11 +33,12 @@ def router(environment: Environment) -> APIRouter:
         await _until_either(_send_events(socket, environment, position), _until_closed(socket))
 
     @routes.websocket("/domains/{ref}/console")
-    async def console(socket: WebSocket, ref: str, offset: int = 0) -> None:
+    async def console(socket: WebSocket, ref: str, offset: int = 0, follow: bool = True) -> None:
         await socket.accept()
         try:
             opened = environment.hypervisor.console(running(environment.domains.find(ref)).uuid)
-            await _until_either(_send_console(socket, opened, offset), _type(socket, opened))
+            sending = _send_console(socket, opened, offset) if follow else _send_kept(socket, opened, offset)
+            await _until_either(sending, _type(socket, opened))
         except WirtError as error:
             reason = problem_of(error).title.encode()[:REASON_BYTES].decode(errors="ignore")
             await socket.close(REFUSED, reason)
@@ -54,6 +55,17 @@ async def _send_console(socket: WebSocket, console: Console, offset: int) -> Non
     async for chunk in console.follow(offset):
         await socket.send_bytes(chunk.data)
     await socket.close(1000, "the run has ended")
+
+
+async def _send_kept(socket: WebSocket, console: Console, offset: int) -> None:
+    """What is kept now, and then the end: a guest that prints on and on must not make this endless."""
+    end = console.read(-1).offset
+    while 0 <= offset < end:
+        chunk = console.read(offset)
+        data = chunk.data[: max(0, end - chunk.offset)]
+        offset = chunk.offset + max(1, len(data))
+        await socket.send_bytes(data)
+    await socket.close(1000, "that is all that is kept")
 
 
 async def _type(socket: WebSocket, console: Console) -> None:

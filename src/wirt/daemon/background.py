@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wirt.wire.home import Home
 
-START_S = 60.0
+START_S = 25.0
 LAST_WORDS_BYTES = 2000
 
 

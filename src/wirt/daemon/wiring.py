@@ -57,13 +57,15 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
         loop = HostLoop(environment)
-        probing = asyncio.create_task(hypervisor.facts())
+        # What the first guest would wait for otherwise.
+        warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
             await loop.start()
             yield environment
         finally:
-            probing.cancel()
-            await asyncio.gather(probing, return_exceptions=True)
+            for task in warming:
+                task.cancel()
+            await asyncio.gather(*warming, return_exceptions=True)
             await loop.stop()
             await engine.stop(STOP_GRACE_S)
             await hypervisor.detach()

@@ -23,17 +23,16 @@ class LinuxMachine:
 
     def now(self) -> MachineNow:
         memory = _memory_kib()
-        busy = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-        # user nice system idle iowait irq softirq steal: all that is neither idle nor waiting is work.
-        work = sum(int(busy[place]) for place in (0, 1, 2, 5, 6))
+        rows = [row.split() for row in Path("/proc/stat").read_text().splitlines() if row.startswith("cpu")]
         return MachineNow(
             cpus=len(os.sched_getaffinity(0)),
             memory_bytes=memory["MemTotal"] * KIB,
             available_bytes=memory["MemAvailable"] * KIB,
-            cpu_time_s=work / _TICKS_PER_S,
+            cpu_time_s=_work_s(rows[0]),
             uptime_s=float(Path("/proc/uptime").read_text().split()[0]),
             release=platform.release(),
             architecture=platform.machine(),
+            each_cpu_time_s=tuple((int(row[0][3:]), _work_s(row)) for row in rows[1:]),
         )
 
     def missing(self, path: str, *, write: bool) -> str | None:
@@ -49,6 +48,11 @@ class LinuxMachine:
 
     def is_block_device(self, path: str) -> bool:
         return Path(path).is_block_device()
+
+
+def _work_s(row: list[str]) -> float:
+    """user nice system idle iowait irq softirq steal: all that is neither idle nor waiting is work."""
+    return sum(int(row[place]) for place in (1, 2, 3, 6, 7)) / _TICKS_PER_S
 
 
 def _memory_kib() -> dict[str, int]:

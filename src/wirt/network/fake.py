@@ -44,6 +44,9 @@ class FakeNetwork:
     def can_bridge(self) -> bool:
         return self.bridging
 
+    async def warm_up(self) -> None:
+        """Nothing to load."""
+
     async def plug(self, nic: NicPlan) -> Plugged:
         if self.failures:
             raise self.failures.pop(0)

@@ -7,6 +7,9 @@ from wirt.model.domain import Domain, DomainConfig
 from wirt.model.errors import ConfigError, ResourceBusy
 from wirt.operations.environment import Environment
 
+DISKS_RELEASED = "disks-released"
+"""In an incarnation's notes: the run has ended and let go of its disks (``rename-restart``)."""
+
 
 def check_files(environment: Environment, config: DomainConfig) -> None:
     """Every file that the configuration names can be opened. ``ConfigError`` with the key of the first that
@@ -49,6 +52,8 @@ def _hint(key: str, write: bool) -> str:
 
 
 def _clash(disk: DiskSpec, other: Domain) -> bool:
+    if other.incarnation is not None and DISKS_RELEASED in other.incarnation.notes:
+        return False
     return any(
         theirs.target == disk.target
         and (theirs.writable or disk.writable)

@@ -5,16 +5,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import PurePosixPath
 from uuid import UUID
 
+from wirt.config.xlcfg import load, with_value
+from wirt.config.xlcfg.meaning import LONGEST_NAME
 from wirt.model.domain import Domain
-from wirt.model.errors import WirtError
+from wirt.model.errors import NameInUse, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import Action, EndReason, State
+from wirt.operations.checks import DISKS_RELEASED
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.power import REBOOT_NOTE
 from wirt.operations.running import END_STEPS, START_STEPS, EnvContext, domain_of, end_run, note_run
 from wirt.ports.hypervisor import ResetKind
+
+_EVENTS = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog", "on_soft_reset")
 
 
 def action_for(domain: Domain, end: EndReason) -> Action:
@@ -54,25 +61,43 @@ async def keep_under_other_name(context: EnvContext) -> None:
     environment, domain = context.environment, domain_of(context)
     if "kept" in context.job.notes or domain.incarnation is None:
         return
-    stamp = time.strftime("-%Y%m%dT%H%M%SZ", time.gmtime(environment.clock.now()))
-    kept, name = environment.new_uuid(), domain.name + stamp
+    kept, name = environment.new_uuid(), _kept_name(environment, domain)
     await environment.hypervisor.preserve(domain.uuid, kept, name)
     await context.note(kept=str(kept))
+    text = environment.rename_in_text(domain.text, name, kept)
+    for key in _EVENTS:
+        # The next daemon finds it ended once more, and must leave it alone.
+        text = with_value(text, key, Action.PRESERVE)
     copy = Domain(
         uuid=kept,
-        config=replace(domain.config, name=name, uuid=kept, on_poweroff=Action.PRESERVE),
-        text=environment.rename_in_text(domain.text, name, kept),
+        config=load(text, file="<stored>", cwd=PurePosixPath("/")).config,
+        text=text,
         created_at=environment.clock.now(),
     )
     await environment.domains.add(copy)
     await environment.domains.end_run(domain.uuid)
-    moved = replace(domain.incarnation, domain=kept, notes={**domain.incarnation.notes, "name": name})
+    notes = {**domain.incarnation.notes, "name": name, DISKS_RELEASED: "yes"}
+    moved = replace(domain.incarnation, domain=kept, notes=notes)
     await environment.domains.start_run(moved)
     environment.tell(environment.domains.observe(kept, domain.state, domain.incarnation.end))
 
 
+def _kept_name(environment: Environment, domain: Domain) -> str:
+    """When it ended makes it another's name; so does a number, when it ends twice in a second."""
+    stamp = time.strftime("-%Y%m%dT%H%M%SZ", time.gmtime(environment.clock.now()))
+    for again in ("", *(f"-{number}" for number in range(2, 1000))):
+        name = domain.name[: LONGEST_NAME - len(stamp + again)] + stamp + again
+        if environment.domains.named(name) is None:
+            return name
+    raise NameInUse(f"{domain.name}{stamp} and its like are all taken")
+
+
 async def soft_reset(context: EnvContext) -> None:
     environment, domain = context.environment, domain_of(context)
+    if domain.incarnation is not None and REBOOT_NOTE in domain.incarnation.notes:
+        # This was the reboot that had been asked for; the same run may power off later, and mean it.
+        notes = {key: value for key, value in domain.incarnation.notes.items() if key != REBOOT_NOTE}
+        await environment.domains.start_run(replace(domain.incarnation, notes=notes))
     await environment.hypervisor.reset(domain.uuid, ResetKind.SOFT)
 
 
@@ -136,6 +161,7 @@ async def conclude(environment: Environment, domain: Domain, end: EndReason, act
         action = Action.DESTROY if action is Action.SOFT_RESET else action
     arguments = {
         "uuid": str(domain.uuid),
+        "domid": domain.domid,
         "reason": str(end),
         "message": message,
         "paused": False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import START_STEPS, EnvContext, domain_of
 from wirt.plan.launch import LaunchPlan
+
+DOMAIN_ZERO = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ async def preview(environment: Environment, source: Source) -> Preview:
 
 async def create(
     environment: Environment, source: Source, *, paused: bool = False, persistent: bool = False
-) -> tuple[Job, Loaded]:
+) -> Job:
     """Start a new domain. What can be known to be wrong is raised now, before there is a job."""
     loaded, domain = _read(environment, source, persistent=persistent)
     await _check(environment, domain)
@@ -56,8 +58,9 @@ async def create(
         "text": domain.text,
         "paused": paused,
         "persistent": persistent,
+        "notices": [asdict(notice) for notice in loaded.notices],
     }
-    return await environment.jobs.submit(JobKind.CREATE, domain.name, arguments), loaded
+    return await environment.jobs.submit(JobKind.CREATE, domain.name, arguments)
 
 
 async def define(environment: Environment, source: Source) -> tuple[Domain, Loaded]:
@@ -94,6 +97,8 @@ def _check_name(environment: Environment, domain: Domain) -> None:
             f"there is a domain called {domain.name} already",
             hint=f"choose another (wirt create FILE name=OTHER), or wirt destroy {domain.name} first",
         )
+    if domain.uuid == DOMAIN_ZERO:
+        raise NameInUse(f"{domain.uuid} is the UUID of Domain-0", hint="leave uuid out to get a new one")
 
 
 async def _check(environment: Environment, domain: Domain) -> None:

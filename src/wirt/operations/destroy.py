@@ -22,6 +22,10 @@ async def undefine(environment: Environment, ref: str) -> Domain:
     domain = environment.domains.find(ref)
     if domain.incarnation is not None:
         raise IllegalState(f"domain {domain.name} is {domain.state}", hint=f"wirt shutdown {domain.name} first")
+    if environment.jobs.busy(domain.uuid):
+        raise IllegalState(
+            f"a job of domain {domain.name} is under way", hint="wirt jobs shows it; wait for its end"
+        )
     await environment.domains.remove(domain.uuid)
     environment.tell(domain, reason="undefined")
     return domain

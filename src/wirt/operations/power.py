@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from wirt.config.xlcfg import name_fault
 from wirt.model.domain import Domain, Wanted
 from wirt.model.errors import BadInput, DeadlinePassed, IllegalState
 from wirt.model.lifecycle import EndReason, State
@@ -42,8 +43,9 @@ async def reboot(environment: Environment, ref: str) -> None:
 
 async def rename(environment: Environment, ref: str, name: str) -> Domain:
     domain = environment.domains.find(ref)
-    if not name or name == "Domain-0" or name.isdecimal():
-        raise BadInput(f"a domain can't be called {name!r}", hint="a name is no number, and Domain-0 is the host")
+    fault = name_fault(name)
+    if fault is not None:
+        raise BadInput(fault, hint=f"domain {domain.name} keeps its name")
     config = replace(domain.config, name=name)
     text = environment.rename_in_text(domain.text, name)
     domain = await environment.domains.change(domain.uuid, config=config, text=text)

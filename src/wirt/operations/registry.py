@@ -58,7 +58,8 @@ class Domains:
         """By domid, name or UUID, in xl's order. ``NotFound`` says how to see which there are."""
         if ref.isdecimal() and int(ref) in self._domids:
             return self._by_uuid[self._domids[int(ref)]]
-        domain = self.named(ref) or self._by_uuid.get(_uuid(ref) or UUID(int=0))
+        uuid = _uuid(ref)
+        domain = self.named(ref) or (self._by_uuid.get(uuid) if uuid is not None else None)
         if domain is None:
             raise NotFound(f"there is no domain {ref}", hint="wirt list --all shows which there are")
         return domain
@@ -115,9 +116,12 @@ class Domains:
         self._forget(domain)
 
     async def start_run(self, incarnation: Incarnation) -> Domain:
-        """Record a run that exists."""
+        """Record a run that exists. ``NotFound`` if the domain has gone meanwhile: a run is never recorded without
+        its domain."""
+        domain = self._known(incarnation.domain)
         await self._store.commit(
-            Put(records.incarnation_key(incarnation.domain), records.write_incarnation(incarnation))
+            Put(records.incarnation_key(incarnation.domain), records.write_incarnation(incarnation)),
+            when=(Compare(records.domain_key(domain.uuid), domain.revision),),
         )
         return self._keep(replace(self._known(incarnation.domain), incarnation=incarnation))
 

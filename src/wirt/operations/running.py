@@ -103,18 +103,24 @@ START_STEPS = (
 async def end_run(context: EnvContext) -> None:
     """End the process, whatever state it is in, and remove what belonged to it."""
     environment, domain = context.environment, domain_of(context)
+    known = environment.hypervisor.usage(domain.uuid) is not None
     await environment.hypervisor.destroy(domain.uuid)
     domid = context.job.notes.get("old-domid")
-    # The driver removes what it knows of. What it does not (the run ended while no daemon was there) is left.
-    if domid is not None and environment.directory(domid).exists():
+    if not known and domid is not None:
+        # A run that the driver does not hold may have ended while no daemon was there, or may not be adopted yet.
         await environment.hypervisor.clear(domain.uuid, environment.directory(domid))
 
 
 async def note_run(context: EnvContext) -> None:
-    """Which run is meant, before it is ended: a repeated step must not end its successor."""
+    """Which run is meant, before it is ended: a repeated step must not end its successor, and what follows a run's
+    end is void once something else (``destroy``, most often) has seen to it."""
     domain = domain_of(context)
-    if "old-domid" not in context.job.notes:
-        await context.note(**{"old-domid": domain.domid})
+    if "old-domid" in context.job.notes:
+        return
+    meant = context.job.arguments.get("domid", domain.domid)
+    if meant != domain.domid:
+        raise IllegalState(f"run {meant} of domain {domain.name} was over already")
+    await context.note(**{"old-domid": domain.domid})
 
 
 async def forget_domain(context: EnvContext) -> None:

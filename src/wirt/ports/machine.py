@@ -9,7 +9,7 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True)
 class MachineNow:
     """A reading. ``cpu_time_s`` is what the whole machine has spent working since it booted; guests that run as
-    processes are part of it."""
+    processes are part of it. ``each_cpu_time_s`` is the same for each CPU, by its number."""
 
     cpus: int
     memory_bytes: int
@@ -18,6 +18,7 @@ class MachineNow:
     uptime_s: float
     release: str
     architecture: str
+    each_cpu_time_s: tuple[tuple[int, float], ...] = ()
 
 
 class Machine(Protocol):

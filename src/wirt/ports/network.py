@@ -30,6 +30,10 @@ class Network(Protocol):
         """Whether this process may make taps and bridges here."""
         ...
 
+    async def warm_up(self) -> None:
+        """Load what the first plug would wait for. Never needed, never wrong."""
+        ...
+
     async def plug(self, nic: NicPlan) -> Plugged:
         """Make the backend of ``nic``. Whatever an earlier plug of the same card left behind is replaced."""
         ...

@@ -12,6 +12,7 @@ from collections import deque
 import structlog
 
 from wirt.model.domain import Domain
+from wirt.model.errors import WirtError
 from wirt.model.lifecycle import Action, EndReason, State
 from wirt.operations.conclude import action_for, conclude
 from wirt.operations.environment import Environment
@@ -39,7 +40,9 @@ class HostLoop:
         """Adopt first, so that jobs which are taken up can act on what runs; conclude last."""
         environment = self._environment
         await environment.domains.load()
-        missed = [change for domain in environment.domains if (change := await self._adopt(domain))]
+        # At once: each may take seconds to find out that its guest does not answer.
+        adopted = await asyncio.gather(*(self._adopt(domain) for domain in environment.domains))
+        missed = [change for change in adopted if change is not None]
         await environment.jobs.recover()
         await self._sweep()
         for change in missed:
@@ -58,7 +61,13 @@ class HostLoop:
             return None
         environment = self._environment
         directory = environment.directory(incarnation.domid)
-        observed = await environment.hypervisor.adopt(incarnation, directory)
+        try:
+            observed = await environment.hypervisor.adopt(incarnation, directory)
+        except WirtError as error:
+            # It stays listed, it can be destroyed, and the next comparison tries again.
+            log.warning("run not adopted", domain=domain.name, domid=incarnation.domid, error=str(error))
+            environment.domains.observe(domain.uuid, State.STARTING, None, f"not adopted: {error}")
+            return None
         message = ""
         if observed is None:
             observed = Observed(State.OFF, EndReason.CRASH)
@@ -85,15 +94,19 @@ class HostLoop:
                 log.exception("an event could not be followed", domain=str(change.domain))
 
     async def _compare(self) -> None:
-        """A run that is over and still recorded, with no job that would see to it, is what a failed job leaves."""
+        """A run that is over and still recorded, with no job that would see to it, is what a failed job leaves; one
+        that could not be adopted may be by now."""
         environment = self._environment
         while True:
             await environment.clock.sleep(COMPARE_EVERY_S)
             for domain in list(environment.domains):
-                over = domain.incarnation is not None and domain.state is State.OFF
-                if over and not environment.jobs.busy(domain.uuid):
+                if domain.incarnation is None or environment.jobs.busy(domain.uuid):
+                    continue
+                if domain.state is State.OFF:
                     log.info("run tidied", domain=domain.name, domid=domain.domid)
                     await conclude(environment, domain, EndReason.DESTROYED, Action.DESTROY, "its end had failed")
+                elif domain.state is State.STARTING and (change := await self._adopt(domain)):
+                    await self._concluded(change)
 
     async def _changed(self, change: RunChanged) -> None:
         environment = self._environment
