@@ -44,7 +44,8 @@ class Action(StrEnum):
 
 _MOVES: dict[State, frozenset[State]] = {
     State.OFF: frozenset({State.STARTING}),
-    State.STARTING: frozenset({State.PAUSED, State.RUNNING, State.DYING, State.OFF}),
+    # A run that is adopted is found in whatever state it got to meanwhile.
+    State.STARTING: frozenset(State) - {State.STARTING},
     State.RUNNING: frozenset({State.PAUSED, State.SHUTDOWN, State.CRASHED, State.DYING, State.OFF}),
     State.PAUSED: frozenset({State.RUNNING, State.SHUTDOWN, State.CRASHED, State.DYING, State.OFF}),
     State.SHUTDOWN: frozenset({State.RUNNING, State.PAUSED, State.DYING, State.OFF}),

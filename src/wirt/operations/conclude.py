@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import PurePosixPath
 from uuid import UUID
 
-from wirt.config.xlcfg import load, with_value
+from wirt.config.xlcfg import with_value
 from wirt.config.xlcfg.meaning import LONGEST_NAME
-from wirt.model.domain import Domain
+from wirt.model.domain import Domain, DomainConfig
 from wirt.model.errors import NameInUse, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import Action, EndReason, State
@@ -59,27 +58,39 @@ async def dump(context: EnvContext) -> None:
 async def keep_under_other_name(context: EnvContext) -> None:
     """``rename-restart``: the ended run stays to be looked at, as a domain of its own with a new UUID."""
     environment, domain = context.environment, domain_of(context)
-    if "kept" in context.job.notes or domain.incarnation is None:
-        return
+    if domain.incarnation is None:
+        return  # done before the daemon died
     kept, name = environment.new_uuid(), _kept_name(environment, domain)
     await environment.hypervisor.preserve(domain.uuid, kept, name)
-    await context.note(kept=str(kept))
-    text = environment.rename_in_text(domain.text, name, kept)
-    for key in _EVENTS:
-        # The next daemon finds it ended once more, and must leave it alone.
-        text = with_value(text, key, Action.PRESERVE)
+    notes = {**domain.incarnation.notes, "name": name, DISKS_RELEASED: "yes"}
     copy = Domain(
         uuid=kept,
-        config=load(text, file="<stored>", cwd=PurePosixPath("/")).config,
-        text=text,
+        config=_preserved(domain.config, name, kept),
+        text=_preserved_text(environment.rename_in_text(domain.text, name, kept)),
         created_at=environment.clock.now(),
+        incarnation=replace(domain.incarnation, domain=kept, notes=notes),
     )
-    await environment.domains.add(copy)
-    await environment.domains.end_run(domain.uuid)
-    notes = {**domain.incarnation.notes, "name": name, DISKS_RELEASED: "yes"}
-    moved = replace(domain.incarnation, domain=kept, notes=notes)
-    await environment.domains.start_run(moved)
-    environment.tell(environment.domains.observe(kept, domain.state, domain.incarnation.end))
+    environment.tell(await environment.domains.keep_run(domain.uuid, copy))
+
+
+def _preserved(config: DomainConfig, name: str, uuid: UUID) -> DomainConfig:
+    """The next daemon finds it ended once more, and must leave it alone."""
+    return replace(
+        config,
+        name=name,
+        uuid=uuid,
+        on_poweroff=Action.PRESERVE,
+        on_reboot=Action.PRESERVE,
+        on_crash=Action.PRESERVE,
+        on_watchdog=Action.PRESERVE,
+        on_soft_reset=Action.PRESERVE,
+    )
+
+
+def _preserved_text(text: str) -> str:
+    for key in _EVENTS:
+        text = with_value(text, key, Action.PRESERVE)
+    return text
 
 
 def _kept_name(environment: Environment, domain: Domain) -> str:

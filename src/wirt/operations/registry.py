@@ -12,7 +12,7 @@ from uuid import UUID
 
 from wirt.model.domain import Domain, Incarnation
 from wirt.model.errors import NameInUse, NotFound, StoreConflict
-from wirt.model.lifecycle import EndReason, State
+from wirt.model.lifecycle import EndReason, State, move
 from wirt.operations import records
 from wirt.ports.store import Compare, Delete, Put, Store
 
@@ -125,6 +125,24 @@ class Domains:
         )
         return self._keep(replace(self._known(incarnation.domain), incarnation=incarnation))
 
+    async def keep_run(self, uuid: UUID, copy: Domain) -> Domain:
+        """Make the run of ``uuid`` that of ``copy``, a new domain, in one transaction: it belongs to one of them
+        at every moment. ``copy`` carries its incarnation. ``NameInUse`` as for ``add``."""
+        assert copy.incarnation is not None
+        name, key = records.name_key(copy.name), records.domain_key(copy.uuid)
+        try:
+            revision = await self._store.commit(
+                Put(key, records.write_domain(copy)),
+                Put(name, str(copy.uuid).encode()),
+                Put(records.incarnation_key(copy.uuid), records.write_incarnation(copy.incarnation)),
+                Delete(records.incarnation_key(uuid)),
+                when=(Compare(name, 0), Compare(key, 0)),
+            )
+        except StoreConflict as error:
+            raise NameInUse(f"there is a domain called {copy.name} already") from error
+        self._by_uuid[uuid] = replace(self._known(uuid), incarnation=None)
+        return self._keep(replace(copy, revision=revision))
+
     async def end_run(self, uuid: UUID) -> None:
         await self._store.commit(Delete(records.incarnation_key(uuid)))
         domain = self._by_uuid.get(uuid)
@@ -133,10 +151,12 @@ class Domains:
             self._by_uuid[uuid] = replace(domain, incarnation=None)
 
     def observe(self, uuid: UUID, state: State, end: EndReason | None = None, message: str = "") -> Domain:
-        """What the run is doing now; nothing is written."""
+        """What the run is doing now; nothing is written. ``IllegalState`` for a move that no run can make: then
+        whoever told of it meant another run."""
         domain = self._known(uuid)
         if domain.incarnation is None:
             return domain
+        move(domain.name, domain.state, state)
         return self._keep(
             replace(domain, incarnation=replace(domain.incarnation, state=state, end=end, message=message))
         )

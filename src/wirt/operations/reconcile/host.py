@@ -94,8 +94,8 @@ class HostLoop:
                 log.exception("an event could not be followed", domain=str(change.domain))
 
     async def _compare(self) -> None:
-        """A run that is over and still recorded, with no job that would see to it, is what a failed job leaves; one
-        that could not be adopted may be by now."""
+        """A run that is over and still recorded, with no job that would see to it, is what a failed job leaves;
+        one that could not be adopted may be by now."""
         environment = self._environment
         while True:
             await environment.clock.sleep(COMPARE_EVERY_S)
