@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from uuid import UUID
 
@@ -229,7 +230,6 @@ async def test_a_rename_moves_the_name_and_the_stored_text(host: SimulatedHost) 
 
 
 async def test_waiting_for_a_state_ends_when_it_comes_and_when_the_domain_goes(host: SimulatedHost) -> None:
-    import asyncio
 
     await host.create()
     waiting = asyncio.create_task(power.wait_for(host.environment, "web", frozenset({State.OFF}), 30))
@@ -274,3 +274,19 @@ async def test_a_run_that_cant_be_adopted_keeps_no_daemon_from_starting_and_is_t
     await host.settle()
     assert {domain.state for domain in host.environment.domains} == {State.RUNNING}
     await host.assert_consistent()
+
+
+async def test_a_step_that_is_cancelled_is_never_cut_in_two(host: SimulatedHost) -> None:
+    """Seed 752: a cancelled reservation was in the store and not in memory, and nobody took it back."""
+    source = Source('name="web"\ntype="pvh"\nkernel="/k"\nmemory=128', "web.cfg", "/")
+    for turns in range(30):
+        job = await create(host.environment, source)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await host.engine.cancel(job.id)
+        if (await host.engine.wait(job.id)).state == "done":
+            await destroy(host.environment, "web")
+            await host.settle()
+        await host.assert_consistent()
+        await host.environment.domains.load()
+        assert list(host.environment.domains) == []

@@ -144,7 +144,7 @@ _KEEP_AND_RESTART = (
     *START_STEPS,
 )
 
-_DUMP = Step("dump", dump, nothing_to_undo)
+_DUMP = Step("dump", dump, nothing_to_undo, interruptible=True)
 
 
 def _conclusion(kind: JobKind, *steps: Step[Environment]) -> Operation[Environment]:

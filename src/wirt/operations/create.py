@@ -9,7 +9,7 @@ from uuid import UUID
 
 from wirt.config.xlcfg import Loaded, load
 from wirt.model.domain import Domain, Wanted
-from wirt.model.errors import NameInUse
+from wirt.model.errors import IllegalState, NameInUse
 from wirt.model.job import Job, Recovery
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
@@ -129,14 +129,18 @@ CREATE = Operation(JobKind.CREATE, (Step("reserve", _reserve, _release), *START_
 
 
 async def _want_on(context: EnvContext) -> None:
+    """Of two starts at once, the second fails here, before it could touch the first one's run."""
     environment, domain = context.environment, domain_of(context)
+    if domain.incarnation is not None and domain.domid != context.job.notes.get("domid"):
+        raise IllegalState(f"domain {domain.name} is {domain.state} already")
     check_disks_free(environment, domain.uuid, domain.config)
     await environment.domains.change(domain.uuid, wanted=Wanted.ON)
 
 
 async def _want_off(context: EnvContext) -> None:
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
-    if environment.domains.get(uuid) is not None:
+    domain = environment.domains.get(uuid)
+    if domain is not None and domain.incarnation is None:
         await environment.domains.change(uuid, wanted=Wanted.OFF)
 
 

@@ -11,8 +11,11 @@ from wirt.operations.running import END_STEPS, EnvContext, domain_of, running
 
 
 async def destroy(environment: Environment, ref: str) -> Job:
-    """Pull the plug: the run ends now, whatever the guest does. ``IllegalState`` if it is off."""
-    domain = running(environment.domains.find(ref))
+    """Pull the plug: the run ends now, whatever the guest does. ``IllegalState`` if it is off, and not because it
+    is being restarted at this moment."""
+    domain = environment.domains.find(ref)
+    if not environment.jobs.busy(domain.uuid):
+        running(domain)
     arguments = {"uuid": str(domain.uuid), "reason": "destroyed"}
     return await environment.jobs.submit(JobKind.DESTROY, domain.name, arguments)
 

@@ -24,4 +24,6 @@ async def _build(context: EnvContext) -> None:
     await context.note(result=asdict(image))
 
 
-BUILD_IMAGE = Operation(JobKind.BUILD_IMAGE, (Step("build", _build, nothing_to_undo),), recovery=Recovery.UNDO)
+_STEPS = (Step("build", _build, nothing_to_undo, interruptible=True),)
+
+BUILD_IMAGE = Operation(JobKind.BUILD_IMAGE, _STEPS, recovery=Recovery.UNDO)

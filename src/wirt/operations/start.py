@@ -13,6 +13,10 @@ async def start(environment: Environment, ref: str, *, paused: bool = False) -> 
     domain = environment.domains.find(ref)
     if domain.incarnation is not None:
         raise IllegalState(f"domain {domain.name} is {domain.state} already")
+    if environment.jobs.busy(domain.uuid):
+        raise IllegalState(
+            f"a job of domain {domain.name} is under way", hint="wirt jobs shows it; wait for its end"
+        )
     check_files(environment, domain.config)
     check_disks_free(environment, domain.uuid, domain.config)
     await environment.plan(domain, 0)

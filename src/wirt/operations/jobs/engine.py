@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -99,6 +99,7 @@ class Engine(Generic[E]):
         self._jobs: dict[str, Job] = {}
         self._lanes = Lanes()
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._begun: dict[str, asyncio.Task[Any]] = {}
         self._cancelled: set[str] = set()
         self._changed: dict[str, asyncio.Event] = {}
         self._abandoned = False
@@ -152,7 +153,8 @@ class Engine(Generic[E]):
         job = self.get(job_id)
         if job.state in (JobState.QUEUED, JobState.RUNNING):
             self._cancelled.add(job_id)
-            task = self._running.get(job_id)
+            # One that has not begun looks for itself; a task that never ran would never tell its end.
+            task = self._begun.get(job_id)
             if task is not None:
                 task.cancel()
         return self.get(job_id)
@@ -217,12 +219,14 @@ class Engine(Generic[E]):
                 await task
         finally:
             self._running.pop(job_id, None)
+            self._begun.pop(job_id, None)
             self._cancelled.discard(job_id)
 
     async def _run(self, run: JobRun[E], operation: Operation[E], first: int) -> None:
         try:
             if run.job.id in self._cancelled:
                 raise asyncio.CancelledError
+            self._begun[run.job.id] = _this_task()
             for index in range(first, len(operation.steps)):
                 await self._do(run, operation.steps[index], index)
             steps = tuple(replace(step, state=StepState.DONE) for step in run.job.steps)
@@ -252,7 +256,7 @@ class Engine(Generic[E]):
         )
         run.repeated = begun
         await self._hooks.before(run.job, step.name)
-        await step.do(run)
+        await (step.do(run) if step.interruptible else _whole(step.do(run)))
         await self._hooks.after(run.job, step.name)
 
     async def _take_back(self, run: JobRun[E], operation: Operation[E], end: JobState, error: JobError) -> None:
@@ -312,10 +316,24 @@ def _lane(job: Job) -> str:
     return str(job.arguments.get("uuid", job.subject))
 
 
+async def _whole(work: Awaitable[None]) -> None:
+    """Let ``work`` come to its end; a cancellation that comes meanwhile counts after it."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
 def _uncancel() -> None:
+    _this_task().uncancel()
+
+
+def _this_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()
+    assert task is not None
+    return task
 
 
 def _job_error(error: Exception) -> JobError:

@@ -67,12 +67,15 @@ async def nothing_to_undo(context: Context[Any]) -> None:
 @dataclass(frozen=True, slots=True)
 class Step(Generic[E]):
     """``do`` may be repeated after a crash in its middle, so it must bear what it left; ``undo`` must bear a
-    ``do`` that never began or got half way. ``final``: once done there is no way back."""
+    ``do`` that never began or got half way. ``final``: once done there is no way back. ``interruptible``: it takes
+    long, and a cancellation may stop it anywhere; others are never cut in two, for half of what they do may be in
+    the store and not yet in memory."""
 
     name: str
     do: StepFunction[E]
     undo: StepFunction[E]
     final: bool = False
+    interruptible: bool = False
 
 
 @dataclass(frozen=True, slots=True)
