@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from wirt.config.xlcfg import load
 from wirt.config.xlcfg.disk import parse_disk
 from wirt.config.xlcfg.spec import SpecError
 from wirt.config.xlcfg.vdev import Bus, Vdev, parse_vdev
@@ -262,3 +263,13 @@ def test_a_bad_card_is_refused_at_its_parameter(spec: str, offset: int) -> None:
     with pytest.raises(SpecError) as caught:
         parse_vif(spec)
     assert caught.value.offset == offset
+
+
+def test_what_is_understood_and_not_acted_on_is_named() -> None:
+    text = (
+        'name="a"\ntype="hvm"\nmemory=64\nsmbios=["oem=x", "bios_vendor=y"]\n'
+        'vif=["rate=10Mb/s,script=vif-x"]\ndisk=["/a,raw,xvda,w,script=block-x"]\n'
+    )
+    told = [notice.message for notice in load(text, file="a.cfg", cwd=PurePosixPath("/")).notices]
+    for part in ("rate=", "script=", "bios_vendor="):
+        assert any(message.startswith(f"{part} is not honoured yet") for message in told), told

@@ -14,7 +14,7 @@ from . import samples
 # The keys of xl.cfg(5) (development branch of August 2026), in its order.
 MANUAL = samples.words(
     """
-name type builder pool vcpus maxvcpus cpus cpus_soft cpu_weight cap memory maxmem vnuma on_poweroff on_reboot
+name type builder pool vcpus maxvcpus cpus cpus_soft cpu_weight cap memory vnuma on_poweroff on_reboot
 on_watchdog on_crash on_soft_reset kernel ramdisk cmdline root extra firmware pvshim pvshim_path pvshim_cmdline
 pvshim_extra uuid seclabel init_seclabel max_grant_frames max_maptrack_frames max_grant_version nomigrate
 driver_domain device_tree passthrough xend_suspend_evtchn_compat vmtrace_buf_kb vpmu xenstore_feature_mask
@@ -37,7 +37,7 @@ msr_relaxed
 
 HONOURED = samples.words(
     """
-name type builder uuid memory maxmem vcpus maxvcpus kernel ramdisk cmdline root extra bios firmware boot disk vif
+name type builder uuid memory vcpus maxvcpus kernel ramdisk cmdline root extra bios firmware boot disk vif
 smbios on_poweroff on_reboot on_crash on_watchdog on_soft_reset serial device_model_args device_model_args_pv
 device_model_args_hvm
 """

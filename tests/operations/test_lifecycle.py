@@ -290,3 +290,15 @@ async def test_a_step_that_is_cancelled_is_never_cut_in_two(host: SimulatedHost)
         await host.assert_consistent()
         await host.environment.domains.load()
         assert list(host.environment.domains) == []
+
+
+async def test_a_reboot_that_the_guest_ignored_is_not_remembered_at_its_shutdown(host: SimulatedHost) -> None:
+    await host.create('on_poweroff = "destroy"\non_reboot = "restart"')
+    guest = host.world.guest(host.environment.domains.find("web").uuid)
+    guest.obeys_power_button = False
+    await power.reboot(host.environment, "web")
+    guest.obeys_power_button = True
+    await power.shutdown(host.environment, "web")
+    await host.settle()
+    assert host.environment.domains.named("web") is None
+    await host.assert_consistent()

@@ -35,8 +35,24 @@ def run_events(args: Namespace, session: Session) -> int:
 
 
 def format_event(event: Event) -> str:
-    """``12 14:03:59 domain web: state=running``"""
+    """``12 14:03:59 domain web: state=running``; a job in a few words: ``13 14:03:59 job create web: launch 60%``."""
     when = time.strftime("%H:%M:%S", time.localtime(event.time))
-    values = [f"{name}={value}" for name, value in event.data.items() if isinstance(value, str | int | float)]
+    text = _job(event.data) if event.kind == "job" else _values(event)
+    return printable(f"{event.seq} {when} {event.kind}{text}".rstrip()) + "\n"
+
+
+def _values(event: Event) -> str:
+    values = [
+        f"{name}={value}" for name, value in event.data.items() if isinstance(value, str | int | float) and value
+    ]
     subject = f" {event.domain}" if event.domain else ""
-    return printable(f"{event.seq} {when} {event.kind}{subject}: {' '.join(values)}".rstrip()) + "\n"
+    return f"{subject}: {' '.join(values)}"
+
+
+def _job(data: dict[str, object]) -> str:
+    state, progress = data.get("state"), data.get("progress")
+    if state in ("running", "undoing") and isinstance(progress, int | float):
+        state = f"{state}, {data.get('message')} {progress:.0%}"
+    error = data.get("error")
+    reason = f": {error.get('message')}" if isinstance(error, dict) else ""
+    return f" {data.get('kind')} {data.get('subject')}: {state}{reason}"

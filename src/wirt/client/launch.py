@@ -100,7 +100,7 @@ def _spawn(home: Home, environment: Mapping[str, str], clock: _Patience) -> None
     words = os.memfd_create("wirtd-stderr")
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "wirt.daemon.main", "--background"],
+            [sys.executable, "-m", "wirt.daemon.main", "--background", "--join"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=words,

@@ -16,7 +16,7 @@ import structlog
 import wirt
 from wirt.config.settings import SETTINGS, DaemonSettings, read_settings
 from wirt.daemon import background, guard
-from wirt.model.errors import WirtError
+from wirt.model.errors import ResourceBusy, WirtError
 from wirt.wire.home import Home, find_home
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         guard.prepare(home)
         settings = _settings(home)
         if options.background:
-            return background.start(home)
+            return background.start(home, join=options.join)
         return _serve(home, settings, options.ready_fd)
     except WirtError as error:
         sys.stderr.write(f"wirtd: {error}\n")
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"wirtd {wirt.__version__}")
     parser.add_argument("--background", action="store_true", help="detach; return once it serves")
+    parser.add_argument("--join", action="store_true", help="with --background: another daemon's start will do")
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     return parser
 
@@ -61,7 +62,11 @@ def _settings(home: Home) -> DaemonSettings:
 
 
 def _serve(home: Home, settings: DaemonSettings, ready_fd: int | None) -> int:
-    held = guard.lock(home)
+    try:
+        held = guard.lock(home)
+    except ResourceBusy as error:
+        sys.stderr.write(f"wirtd: {error}\n")
+        return background.SERVED_BY_ANOTHER if ready_fd is not None else 1
     try:
         _configure_log()
         asyncio.run(_run(home, settings, ready_fd))

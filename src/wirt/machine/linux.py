@@ -42,8 +42,10 @@ class LinuxMachine:
             return (error.strerror or "it can't be reached").lower()
         if stat.S_ISDIR(mode):
             return "is a directory"
-        if not os.access(path, os.R_OK | (os.W_OK if write else 0)):
-            return "permission denied" if not write or os.access(path, os.R_OK) is False else "is not writable"
+        if not os.access(path, os.R_OK):
+            return "permission denied"
+        if write and not os.access(path, os.W_OK):
+            return "is not writable"
         return None
 
     def is_block_device(self, path: str) -> bool:

@@ -40,13 +40,13 @@ def check_disks_free(environment: Environment, uuid: object, config: DomainConfi
 def _check_file(environment: Environment, key: str, path: str, *, write: bool) -> None:
     missing = environment.machine.missing(path, write=write)
     if missing is not None:
-        raise ConfigError(f"{path}: {missing}", key=key, hint=_hint(key, write))
+        raise ConfigError(f"{path}: {missing}", key=key, hint=_hint(key, missing, write=write))
 
 
-def _hint(key: str, write: bool) -> str:
+def _hint(key: str, missing: str, *, write: bool) -> str:
     if key == "kernel":
         return "name a kernel that is there; for a first try: wirt image build tiny"
-    if write:
+    if write and "writable" in missing:
         return "make it writable for the user that runs wirtd, or give the disk access=ro"
     return "check the path; relative ones start from the directory that wirt was called in"
 

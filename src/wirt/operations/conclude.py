@@ -17,7 +17,7 @@ from wirt.operations.checks import DISKS_RELEASED
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.power import REBOOT_NOTE
-from wirt.operations.running import END_STEPS, START_STEPS, EnvContext, domain_of, end_run, note_run
+from wirt.operations.running import END_STEPS, START_STEPS, EnvContext, domain_of, end_run
 from wirt.ports.hypervisor import ResetKind
 
 _EVENTS = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog", "on_soft_reset")
@@ -116,7 +116,7 @@ async def settle(context: EnvContext) -> None:
     """The old run is over and recorded so; from here on, giving up means that the domain is off."""
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     domain = environment.domains.get(uuid)
-    if domain is not None and domain.incarnation is not None and domain.domid == context.job.notes["old-domid"]:
+    if domain is not None and domain.incarnation is not None and domain.domid == context.job.arguments["domid"]:
         await environment.domains.end_run(uuid)
 
 
@@ -132,14 +132,12 @@ async def give_up(context: EnvContext) -> None:
 
 
 _RESTART = (
-    Step("note-run", note_run, nothing_to_undo),
     Step("end-run", end_run, nothing_to_undo, final=True),
     Step("settle", settle, give_up),
     *START_STEPS,
 )
 
 _KEEP_AND_RESTART = (
-    Step("note-run", note_run, nothing_to_undo),
     Step("keep", keep_under_other_name, give_up),
     *START_STEPS,
 )

@@ -41,8 +41,9 @@ async def preview(environment: Environment, source: Source) -> Preview:
     """What ``create`` would do, and nothing done. Raises what ``create`` would."""
     loaded, domain = _read(environment, source, persistent=False)
     await _check(environment, domain)
-    planned = await environment.plan(domain, 0)
-    command = environment.hypervisor.describe(planned, environment.directory(0))
+    domid = await environment.domains.likely_domid()
+    planned = await environment.plan(domain, domid)
+    command = environment.hypervisor.describe(planned, environment.directory(domid))
     return Preview(loaded, planned, command)
 
 

@@ -16,7 +16,7 @@ async def destroy(environment: Environment, ref: str) -> Job:
     domain = environment.domains.find(ref)
     if not environment.jobs.busy(domain.uuid):
         running(domain)
-    arguments = {"uuid": str(domain.uuid), "reason": "destroyed"}
+    arguments = {"uuid": str(domain.uuid), "domid": domain.domid, "reason": "destroyed"}
     return await environment.jobs.submit(JobKind.DESTROY, domain.name, arguments)
 
 
@@ -35,9 +35,9 @@ async def undefine(environment: Environment, ref: str) -> Domain:
 
 
 async def want_off(context: EnvContext) -> None:
-    """From here on nothing may start it again by itself."""
+    """From here on nothing may start it again by itself. A transient domain's record is about to go anyway."""
     environment, domain = context.environment, domain_of(context)
-    if domain.wanted is not Wanted.OFF:
+    if domain.persistent and domain.wanted is not Wanted.OFF:
         await environment.domains.change(domain.uuid, wanted=Wanted.OFF)
 
 

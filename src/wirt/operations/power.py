@@ -28,8 +28,15 @@ async def unpause(environment: Environment, ref: str) -> None:
 
 async def shutdown(environment: Environment, ref: str) -> None:
     """Ask the guest to shut itself down; what follows is ``on_poweroff``'s. It may take long, or ignore it."""
-    domain = await _press(environment, ref)
-    await environment.domains.change(domain.uuid, wanted=Wanted.OFF)
+    domain = _in_state(environment, ref, State.RUNNING)
+    assert domain.incarnation is not None
+    if REBOOT_NOTE in domain.incarnation.notes:
+        # A reboot that the guest ignored is no longer wanted.
+        notes = {key: value for key, value in domain.incarnation.notes.items() if key != REBOOT_NOTE}
+        await environment.domains.start_run(replace(domain.incarnation, notes=notes))
+    await environment.hypervisor.power_button(domain.uuid)
+    if environment.domains.get(domain.uuid) is not None:
+        await environment.domains.change(domain.uuid, wanted=Wanted.OFF)
 
 
 async def reboot(environment: Environment, ref: str) -> None:
@@ -79,12 +86,6 @@ def poweroff_means(domain: Domain, end: EndReason) -> EndReason:
     """What an end is to be taken for: a power-off that ``reboot`` asked for is a reboot."""
     asked = domain.incarnation is not None and REBOOT_NOTE in domain.incarnation.notes
     return EndReason.REBOOT if asked and end is EndReason.POWEROFF else end
-
-
-async def _press(environment: Environment, ref: str) -> Domain:
-    domain = _in_state(environment, ref, State.RUNNING)
-    await environment.hypervisor.power_button(domain.uuid)
-    return domain
 
 
 def _in_state(environment: Environment, ref: str, *states: State) -> Domain:

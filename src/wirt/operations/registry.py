@@ -161,6 +161,11 @@ class Domains:
             replace(domain, incarnation=replace(domain.incarnation, state=state, end=end, message=message))
         )
 
+    async def likely_domid(self) -> int:
+        """What ``next_domid`` would give now; nobody is promised it."""
+        entry = await self._store.get(records.domid_key(self._host))
+        return int(entry.value) + 1 if entry else 1
+
     async def next_domid(self) -> int:
         """Numbers grow and are never given twice, as Xen's are."""
         key = records.domid_key(self._host)

@@ -1,6 +1,7 @@
 """The steps that start and end a run: shared by the verbs that do so.
 
-Arguments that these steps read from the job: ``uuid``, ``paused``. Notes that they write: ``domid``.
+Arguments that these steps read from the job: ``uuid``, ``paused``, and ``domid`` for the run that is to end. Notes
+that they write: ``domid`` for the run that is started.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ def domain_of(context: EnvContext) -> Domain:
 async def number(context: EnvContext) -> None:
     """A domid for the new run, written down before anything carries it."""
     await context.note(domid=await context.environment.domains.next_domid())
+
+
+async def number_and_plug(context: EnvContext) -> None:
+    await number(context)
+    await plug(context)
 
 
 async def plug(context: EnvContext) -> None:
@@ -92,8 +98,7 @@ async def resume(context: EnvContext) -> None:
 
 
 START_STEPS = (
-    Step("number", number, nothing_to_undo),
-    Step("plug", plug, unplug),
+    Step("plug", number_and_plug, unplug),
     Step("launch", launch, clear),
     Step("resume", resume, nothing_to_undo),
 )
@@ -101,26 +106,23 @@ START_STEPS = (
 
 
 async def end_run(context: EnvContext) -> None:
-    """End the process, whatever state it is in, and remove what belonged to it."""
+    """End the process, whatever state it is in, and remove what belonged to it. Which run is meant stands in the
+    job's ``domid``: what follows a run's end is void once something else (``destroy``, most often) has seen to
+    it."""
     environment, domain = context.environment, domain_of(context)
+    domid = context.job.arguments["domid"]
+    if domid is None:
+        # A destroy that came between two runs of a restart means whichever there is by now.
+        domid = domain.domid
+    if domid is None:
+        return
+    if domain.domid != domid:
+        raise IllegalState(f"run {domid} of domain {domain.name} was over already")
     known = environment.hypervisor.usage(domain.uuid) is not None
     await environment.hypervisor.destroy(domain.uuid)
-    domid = context.job.notes.get("old-domid")
-    if not known and domid is not None:
+    if not known:
         # A run that the driver does not hold may have ended while no daemon was there, or may not be adopted yet.
         await environment.hypervisor.clear(domain.uuid, environment.directory(domid))
-
-
-async def note_run(context: EnvContext) -> None:
-    """Which run is meant, before it is ended: a repeated step must not end its successor, and what follows a run's
-    end is void once something else (``destroy``, most often) has seen to it."""
-    domain = domain_of(context)
-    if "old-domid" in context.job.notes:
-        return
-    meant = context.job.arguments.get("domid", domain.domid)
-    if meant != domain.domid:
-        raise IllegalState(f"run {meant} of domain {domain.name} was over already")
-    await context.note(**{"old-domid": domain.domid})
 
 
 async def forget_domain(context: EnvContext) -> None:
@@ -136,7 +138,6 @@ async def forget_domain(context: EnvContext) -> None:
 
 
 END_STEPS = (
-    Step("note-run", note_run, nothing_to_undo),
     Step("end-run", end_run, nothing_to_undo, final=True),
     Step("forget", forget_domain, nothing_to_undo, final=True),
 )

@@ -39,7 +39,7 @@ class Home:
 
     @property
     def domains(self) -> str:
-        """Each run's sockets and logs, in a directory named by the domain's UUID."""
+        """Each run's sockets and logs, in a directory named by its domid."""
         return os.path.join(self.run, "domains")
 
     @property

@@ -103,7 +103,7 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         boot=_boot_order(settings),
         disks=peripherals.disks(reading),
         vifs=peripherals.vifs(reading),
-        smbios=peripherals.smbios(settings),
+        smbios=peripherals.smbios(reading),
         on_poweroff=_action(settings, "on_poweroff", Action.DESTROY),
         on_reboot=_action(settings, "on_reboot", Action.RESTART),
         on_crash=_action(settings, "on_crash", Action.DESTROY),

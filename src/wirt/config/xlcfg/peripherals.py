@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from wirt.config.xlcfg.disk import parse_disk
 from wirt.config.xlcfg.reading import Reading
-from wirt.config.xlcfg.settings import Settings, shown
+from wirt.config.xlcfg.settings import shown
 from wirt.config.xlcfg.spec import Remark, SpecError
 from wirt.config.xlcfg.syntax import Text
 from wirt.config.xlcfg.vdev import parse_vdev
@@ -55,6 +57,7 @@ def disks(reading: Reading) -> tuple[DiskSpec, ...]:
         if parsed.spec != node.value:
             reading.moved[node] = parsed.spec
         _remark(reading, node, "disk", parsed.remarks)
+        _not_yet(reading, node, "disk", {"script": disk.script, "backend": disk.backend != "0"})
         disks.append(disk)
     return tuple(disks)
 
@@ -76,6 +79,14 @@ def vifs(reading: Reading) -> tuple[VifSpec, ...]:
             if mark is not None:
                 taken[mark] = what
         _remark(reading, node, "vif", parsed.remarks)
+        unheard = {
+            "rate": vif.rate,
+            "script": vif.script,
+            "vlan": vif.vlan,
+            "gatewaydev": vif.gatewaydev,
+            "backend": vif.backend != "0",
+        }
+        _not_yet(reading, node, "vif", unheard)
         if reading.type is not GuestType.HVM and (vif.model or vif.type is NicType.IOEMU):
             message = f"{reading.type} guests have no emulated cards: model= and type=ioemu mean nothing"
             reading.notice(node.source, node.start, message, "vif")
@@ -88,10 +99,17 @@ def _remark(reading: Reading, node: Text, key: str, remarks: tuple[Remark, ...])
         reading.notice(node.source, node.offset(remark.offset), remark.message, key)
 
 
-def smbios(settings: Settings) -> tuple[tuple[str, str], ...]:
+def _not_yet(reading: Reading, node: Text, key: str, given: Mapping[str, object]) -> None:
+    """Name the parts that are understood and kept, and that no driver acts on so far."""
+    for name, value in given.items():
+        if value:
+            reading.notice(node.source, node.start, f"{name}= is not honoured yet", key)
+
+
+def smbios(reading: Reading) -> tuple[tuple[str, str], ...]:
     entries: list[tuple[str, str]] = []
-    setting = settings.get("smbios")
-    for node in settings.nodes("smbios"):
+    setting = reading.settings.get("smbios")
+    for node in reading.settings.nodes("smbios"):
         assert setting is not None
         name, equals, value = node.value.partition("=")
         if not equals or not value:
@@ -99,6 +117,8 @@ def smbios(settings: Settings) -> tuple[tuple[str, str], ...]:
         if name not in SMBIOS_NAMES:
             hint = f"known are {', '.join(sorted(SMBIOS_NAMES))}"
             raise setting.error(f"{shown(name)} is no SMBIOS entry", hint=hint, at=node)
+        if name != "oem":
+            _not_yet(reading, node, "smbios", {name: value})
         entries.append((name, value))
         if sum(each == "oem" for each, _ in entries) > MOST_OEM_STRINGS:
             raise setting.error(f"more than {MOST_OEM_STRINGS} oem= entries", at=node)

@@ -269,8 +269,7 @@ class QemuHypervisor:
 
 
 async def _open(run: Run, patience: Patience) -> None:
-    await negotiate_and_leave(run.name, run.files.events, patience)
-    await run.connect()
+    await asyncio.gather(negotiate_and_leave(run.name, run.files.events, patience), run.connect())
 
 
 @contextlib.contextmanager

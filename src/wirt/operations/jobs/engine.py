@@ -24,6 +24,9 @@ log = structlog.get_logger()
 
 KEPT_JOBS = 100
 """Finished jobs that stay to be looked at."""
+PRUNED_AT_ONCE = 20
+MOST_WRITES = 100
+"""In one transaction; a store takes 128."""
 
 
 class Hooks:
@@ -37,11 +40,12 @@ class Hooks:
 class JobRun(Generic[E]):
     """A job under way: the context that its steps see (:class:`~wirt.operations.jobs.step.Context`)."""
 
-    def __init__(self, engine: Engine[E], job: Job) -> None:
+    def __init__(self, engine: Engine[E], job: Job, *, recovered: bool = False) -> None:
         self._engine = engine
         self._job = job
         self.transient: dict[str, Any] = {}
         self.repeated = False
+        self.recovered = recovered
 
     @property
     def environment(self) -> E:
@@ -123,7 +127,7 @@ class Engine(Generic[E]):
             kind=kind,
             subject=subject,
             arguments=arguments,
-            steps=tuple(StepRecord(step.name) for step in operation.steps),
+            steps=_first_steps(operation),
             created_at=self._clock.now(),
         )
         await self.write(job)
@@ -165,7 +169,7 @@ class Engine(Generic[E]):
         self._jobs = {job.id: job for job in map(records.read_job, entries)}
         for job in self.all():
             if not job.state.finished:
-                log.info("job recovered", job=job.id, kind=job.kind, subject=job.subject, state=job.state)
+                log.info("job recovered", job=job.id, kind=job.kind, subject=job.subject, state=str(job.state))
                 await self._recover(job)
         await self._prune()
 
@@ -202,15 +206,16 @@ class Engine(Generic[E]):
         first = next((i for i, s in enumerate(job.steps) if s.state is not StepState.DONE), len(job.steps))
         go_on = operation.recovery is Recovery.FINISH and job.state is not JobState.UNDOING
         if go_on or first == len(job.steps):
-            await self._start(job, operation, first)
+            await self._start(job, operation, first, recovered=True)
         else:
             error = job.error or JobError("interrupted", "wirtd ended in the middle; it was undone")
             run = JobRun(self, job)
             task = asyncio.create_task(self._take_back(run, operation, JobState.FAILED, error))
             await self._follow(job.id, task)
 
-    async def _start(self, job: Job, operation: Operation[E], first: int) -> None:
-        await self._follow(job.id, asyncio.create_task(self._run(JobRun(self, job), operation, first)))
+    async def _start(self, job: Job, operation: Operation[E], first: int, *, recovered: bool = False) -> None:
+        run = JobRun(self, job, recovered=recovered)
+        await self._follow(job.id, asyncio.create_task(self._run(run, operation, first)))
 
     async def _follow(self, job_id: str, task: asyncio.Task[None]) -> None:
         self._running[job_id] = task
@@ -243,17 +248,22 @@ class Engine(Generic[E]):
             await self._take_back(run, operation, JobState.FAILED, _job_error(error))
 
     async def _do(self, run: JobRun[E], step: Step[E], index: int) -> None:
-        """One commit says that the step before is done and that this one begins."""
-        begun = run.job.steps[index].state is StepState.DOING
+        """One commit says that the step before is done and that this one begins; that the first one does, the job's
+        own first record said."""
+        begun = run.recovered and run.job.steps[index].state is StepState.DOING
         done = tuple(replace(record, state=StepState.DONE) for record in run.job.steps[:index])
         doing = (replace(run.job.steps[index], state=StepState.DOING),)
         share = index / len(run.job.steps)
-        await run.save(
-            state=JobState.RUNNING,
-            steps=done + doing + run.job.steps[index + 1 :],
-            message=step.name,
-            progress=max(run.job.progress, share),
-        )
+        changes = {
+            "state": JobState.RUNNING,
+            "steps": done + doing + run.job.steps[index + 1 :],
+            "message": step.name,
+            "progress": max(run.job.progress, share),
+        }
+        if index > 0:
+            await run.save(**changes)
+        else:
+            run.keep(**changes)
         run.repeated = begun
         await self._hooks.before(run.job, step.name)
         await (step.do(run) if step.interruptible else _whole(step.do(run)))
@@ -305,11 +315,21 @@ class Engine(Generic[E]):
             run.keep(**changes)
 
     async def _prune(self) -> None:
+        """Forget the oldest, a batch at a time."""
         finished = [job for job in self.all() if job.state.finished]
-        for job in finished[: max(0, len(finished) - KEPT_JOBS)]:
-            with contextlib.suppress(WirtError):
-                await self._store.commit(Delete(records.job_key(job.id)))
-            self._jobs.pop(job.id, None)
+        if len(finished) < KEPT_JOBS + PRUNED_AT_ONCE:
+            return
+        old = finished[:-KEPT_JOBS]
+        with contextlib.suppress(WirtError):
+            await self._store.commit(*(Delete(records.job_key(job.id)) for job in old[:MOST_WRITES]))
+            for job in old[:MOST_WRITES]:
+                self._jobs.pop(job.id, None)
+
+
+def _first_steps(operation: Operation[E]) -> tuple[StepRecord, ...]:
+    """The first one counts as begun from the start: an undo bears what never began, and it saves a commit."""
+    first, *others = (StepRecord(step.name) for step in operation.steps)
+    return (replace(first, state=StepState.DOING), *others)
 
 
 def _lane(job: Job) -> str:

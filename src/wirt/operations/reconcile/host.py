@@ -72,7 +72,7 @@ class HostLoop:
         if observed is None:
             observed = Observed(State.OFF, EndReason.CRASH)
             message = "it was gone when wirtd came back"
-        log.info("run adopted", domain=domain.name, domid=incarnation.domid, state=observed.state)
+        log.info("run adopted", domain=domain.name, domid=incarnation.domid, state=str(observed.state))
         environment.tell(environment.domains.observe(domain.uuid, observed.state, observed.end, message))
         if observed.end is None:
             return None
@@ -135,7 +135,7 @@ class HostLoop:
         if action in _RESTARTING and self._too_often(domain):
             action = Action.DESTROY
             message = f"it ended {MOST_RESTARTS} times within {RESTARTS_WITHIN_S:g} s and is not started again"
-        log.info("run ended", domain=domain.name, reason=end, action=action, message=message)
+        log.info("run ended", domain=domain.name, reason=str(end), action=str(action), message=message)
         await conclude(environment, domain, end, action, message)
 
     def _too_often(self, domain: Domain) -> bool:

@@ -138,7 +138,6 @@ MEMORY = (
         default="memory",
         low=1,
         high=2**40,
-        honoured=QEMU,
     ),
     Key(
         "vnuma",
