@@ -9,7 +9,6 @@ from the guest's first byte for ever.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import os
 import socket
@@ -25,8 +24,9 @@ RING_BYTES = 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 PUNCH_STEP_BYTES = 256 * 1024
 WRITE_S = 10.0
-_SETTLE_S = 0.005
-"""QEMU sends to the socket first and writes the log just after."""
+_SETTLE_S = 0.02
+"""Output is gathered for so long. QEMU sends to the socket first and writes the log just after."""
+_MOST_BYTES = 16 * CHUNK_BYTES
 
 _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
@@ -118,24 +118,36 @@ class ConsoleLog:
         return self._file.fileno()
 
     def _output_came(self) -> None:
+        """Look away for a moment: a boot prints in hundreds of small bursts, and each would wake the daemon."""
         assert self._socket is not None
-        with contextlib.suppress(BlockingIOError):
-            if not self._recv():
-                self.detach()
-        if self._settle is None:
-            self._settle = asyncio.get_running_loop().call_later(_SETTLE_S, self._settled)
-
-    def _recv(self) -> bool:
-        assert self._socket is not None
-        try:
-            return bool(self._socket.recv(CHUNK_BYTES))
-        except ConnectionError:
-            return False
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._settle = asyncio.get_running_loop().call_later(_SETTLE_S, self._settled)
 
     def _settled(self) -> None:
         self._settle = None
+        if self._socket is not None:
+            self._look_again(self._socket)
         self._trim()
         self._wake()
+
+    def _look_again(self, console: socket.socket) -> None:
+        """Whatever was taken now may not be in the log yet: only when nothing came is it time to sleep."""
+        loop = asyncio.get_running_loop()
+        taken = 0
+        try:
+            while taken < _MOST_BYTES and (data := console.recv(CHUNK_BYTES)):
+                taken += len(data)
+            ended = taken < _MOST_BYTES
+        except BlockingIOError:
+            ended = False
+        except ConnectionError:
+            ended = True
+        if ended:
+            self.detach()
+        elif taken:
+            self._settle = loop.call_later(_SETTLE_S, self._settled)
+        else:
+            loop.add_reader(console, self._output_came)
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
