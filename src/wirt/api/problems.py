@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from wirt.model import errors
@@ -43,8 +46,10 @@ def problem_of(error: errors.WirtError) -> v1.Problem:
     )
 
 
-def respond(problem: v1.Problem) -> Response:
-    return Response(to_json(problem), problem.status, media_type="application/problem+json")
+def respond(problem: v1.Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """In ASCII: a message may quote what was sent, and that may hold what no UTF-8 can."""
+    content = json.dumps(asdict(problem)).encode()
+    return Response(content, problem.status, headers, media_type="application/problem+json")
 
 
 def install(app: FastAPI) -> None:
@@ -60,7 +65,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def unrouted(_: Request, error: HTTPException) -> Response:
-        return respond(v1.Problem(code="bad-request", title=str(error.detail), status=error.status_code))
+        problem = v1.Problem(code="bad-request", title=str(error.detail), status=error.status_code)
+        return respond(problem, error.headers)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:

@@ -35,7 +35,7 @@ def run_events(args: Namespace, session: Session) -> int:
 
 
 def format_event(event: Event) -> str:
-    """``12 14:03:59 domain web: state=running``; a job in a few words: ``13 14:03:59 job create web: launch 60%``."""
+    """``12 14:03:59 domain web: state=running``; a job: ``13 14:03:59 job create web: launch 60%``."""
     when = time.strftime("%H:%M:%S", time.localtime(event.time))
     text = _job(event.data) if event.kind == "job" else _values(event)
     return printable(f"{event.seq} {when} {event.kind}{text}".rstrip()) + "\n"

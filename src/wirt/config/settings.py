@@ -27,6 +27,7 @@ SETTINGS = (
     Setting("host", "WIRT_HOST", "", "the name of this host (default: its host name)"),
     Setting("hypervisor", "WIRT_HYPERVISOR", "qemu", "qemu, or fake: guests in memory, to try things out"),
     Setting("qemu", "WIRT_QEMU", "qemu-system-x86_64", "QEMU's program, by name or path"),
+    Setting("jail", "WIRT_JAIL", "off", "on: a jail around each QEMU (being tried out)"),
     Setting("bridge", "WIRT_BRIDGE", "wirtbr0", "the bridge of vifs that name none; made when it is needed"),
     Setting("bridge-address", "WIRT_BRIDGE_ADDRESS", "10.219.0.1/24", "the host's address on that bridge"),
 )
@@ -37,6 +38,7 @@ class DaemonSettings:
     host: str
     hypervisor: str
     qemu: str
+    jail: bool
     bridge: str
     bridge_address: IPv4Interface
 
@@ -54,14 +56,14 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         if not isinstance(value, str):
             raise ConfigError("a text in quotes was expected", file=file, key=name)
     chosen = {s.name: environment.get(s.variable) or values.get(s.name, s.default) for s in SETTINGS}
-    if chosen["hypervisor"] not in ("qemu", "fake"):
-        raise ConfigError(
-            f"there is no hypervisor {chosen['hypervisor']}", file=file, key="hypervisor", hint="qemu or fake"
-        )
+    for name, able in (("hypervisor", ("qemu", "fake")), ("jail", ("on", "off"))):
+        if chosen[name] not in able:
+            raise ConfigError(f"it can't be {chosen[name]}", file=file, key=name, hint=" or ".join(able))
     return DaemonSettings(
         host=chosen["host"],
         hypervisor=chosen["hypervisor"],
         qemu=chosen["qemu"],
+        jail=chosen["jail"] == "on",
         bridge=chosen["bridge"],
         bridge_address=_address(chosen["bridge-address"], file),
     )

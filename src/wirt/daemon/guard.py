@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -9,6 +10,10 @@ from pathlib import Path
 
 from wirt.model.errors import ResourceBusy, Shortage
 from wirt.wire.home import Home
+
+
+class HomeTaken(ResourceBusy):
+    """Another daemon has it."""
 
 
 def prepare(home: Home) -> None:
@@ -25,19 +30,26 @@ def prepare(home: Home) -> None:
 
 def lock(home: Home) -> int:
     """Take the home. The descriptor must stay open as long as the daemon serves; the kernel lets go of the lock
-    when the process ends, however it does. ``ResourceBusy`` names the daemon that has it."""
-    descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    when the process ends, however it does. ``HomeTaken`` names the daemon that has it."""
+    try:
+        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Shortage(
+            f"{home.lock} can't be opened: {error.strerror}",
+            hint="make room or get the right to it, or set WIRT_HOME to another directory",
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
-        raise ResourceBusy(
+        raise HomeTaken(
             f"a wirtd (process {holder}) serves {home.state} already",
             hint="use that one, end it first, or set WIRT_HOME to another directory",
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # only for the message above; the store tells of a full disk
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
 
 

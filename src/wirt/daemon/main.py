@@ -16,7 +16,9 @@ import structlog
 import wirt
 from wirt.config.settings import SETTINGS, DaemonSettings, read_settings
 from wirt.daemon import background, guard
-from wirt.model.errors import ResourceBusy, WirtError
+from wirt.daemon.background import Starter
+from wirt.daemon.guard import HomeTaken
+from wirt.model.errors import WirtError
 from wirt.wire.home import Home, find_home
 
 log = structlog.get_logger()
@@ -25,15 +27,20 @@ log = structlog.get_logger()
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     home = find_home(os.environ, os.getuid())
+    starter = background.Starter(options.ready_fd)
     try:
         guard.prepare(home)
         settings = _settings(home)
         if options.background:
             return background.start(home, join=options.join)
-        return _serve(home, settings, options.ready_fd)
+        return _serve(home, settings, starter)
     except WirtError as error:
-        sys.stderr.write(f"wirtd: {error}\n")
-        return 1
+        words = f"wirtd: {error}\n"
+        with contextlib.suppress(OSError):
+            sys.stderr.write(words)
+        status = background.SERVED_BY_ANOTHER if starter.waits and isinstance(error, HomeTaken) else 1
+        starter.tell(words.encode(errors="replace"))
+        return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,29 +60,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(home: Home) -> DaemonSettings:
     for path in (Path(home.state, "wirt.toml"), Path("/etc/wirt/wirt.toml")):
-        if path.exists():
-            try:
-                return read_settings(path.read_text(), str(path), os.environ)
-            except (OSError, UnicodeDecodeError) as error:
-                raise WirtError(f"{path} can't be read: {error}") from error
+        try:
+            return read_settings(path.read_text(), str(path), os.environ)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise WirtError(f"{path} can't be read: {error}") from error
     return read_settings("", "", os.environ)
 
 
-def _serve(home: Home, settings: DaemonSettings, ready_fd: int | None) -> int:
-    try:
-        held = guard.lock(home)
-    except ResourceBusy as error:
-        sys.stderr.write(f"wirtd: {error}\n")
-        return background.SERVED_BY_ANOTHER if ready_fd is not None else 1
+def _serve(home: Home, settings: DaemonSettings, starter: Starter) -> int:
+    held = guard.lock(home)
     try:
         _configure_log()
-        asyncio.run(_run(home, settings, ready_fd))
+        asyncio.run(_run(home, settings, starter))
     finally:
         os.close(held)
     return 0
 
 
-async def _run(home: Home, settings: DaemonSettings, ready_fd: int | None) -> None:
+async def _run(home: Home, settings: DaemonSettings, starter: Starter) -> None:
     # Here and not above: they cost most of the start, and a second daemon must be told so at once.
     import uvicorn
 
@@ -104,7 +108,8 @@ async def _run(home: Home, settings: DaemonSettings, ready_fd: int | None) -> No
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, setattr, server, "should_exit", True)
-        _tell_ready(ready_fd)
+        starter.tell(background.READY)
+        _notify_systemd()
         log.info("serving", socket=home.socket, pid=os.getpid(), domains=len(environment.domains))
         try:
             await server.serve(sockets=[listener])
@@ -113,11 +118,8 @@ async def _run(home: Home, settings: DaemonSettings, ready_fd: int | None) -> No
         log.info("ended; guests go on")
 
 
-def _tell_ready(ready_fd: int | None) -> None:
-    """To whoever started us: the pipe of ``--background``, and systemd (sd_notify(3))."""
-    if ready_fd is not None:
-        os.write(ready_fd, b"ready\n")
-        os.close(ready_fd)
+def _notify_systemd() -> None:
+    """That it serves (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         import socket

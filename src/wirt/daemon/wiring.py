@@ -23,6 +23,7 @@ from wirt.operations.registry import Domains
 from wirt.ports.clock import Clock, SystemClock
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.network import Network
+from wirt.sandbox import HostSandbox
 from wirt.store.sqlite import open_sqlite_store
 from wirt.wire.home import Home
 
@@ -88,7 +89,8 @@ def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock) -> Hyperviso
         return FakeHypervisor(FakeWorld(clock))
     from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
 
-    return QemuHypervisor(QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json")))
+    sandbox = HostSandbox.here() if settings.jail else None
+    return QemuHypervisor(QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json")), sandbox)
 
 
 def _network(settings: DaemonSettings, clock: Clock) -> Network:

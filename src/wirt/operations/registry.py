@@ -16,6 +16,9 @@ from wirt.model.lifecycle import EndReason, State, move
 from wirt.operations import records
 from wirt.ports.store import Compare, Delete, Put, Store
 
+LONGEST_DOMID = 18
+"""Digits. Python refuses to read a number with thousands of them, and no domain gets that far."""
+
 
 class Domains:
     """All domains that this host owns. ``host`` is its name in the store."""
@@ -56,8 +59,9 @@ class Domains:
 
     def find(self, ref: str) -> Domain:
         """By domid, name or UUID, in xl's order. ``NotFound`` says how to see which there are."""
-        if ref.isdecimal() and int(ref) in self._domids:
-            return self._by_uuid[self._domids[int(ref)]]
+        domid = int(ref) if ref.isdecimal() and len(ref) <= LONGEST_DOMID else 0
+        if domid in self._domids:
+            return self._by_uuid[self._domids[domid]]
         uuid = _uuid(ref)
         domain = self.named(ref) or (self._by_uuid.get(uuid) if uuid is not None else None)
         if domain is None:

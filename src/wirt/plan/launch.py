@@ -228,6 +228,12 @@ def _plan_disks(
                     key="disk",
                     hint="name further disks xvd*: they are paravirtual",
                 )
+            if not disk.writable and not disk.cdrom:
+                raise ConfigError(
+                    f"{disk.vdev} is an emulated hard disk, and those can't be read-only",
+                    key="disk",
+                    hint=f"name it xvd{disk.vdev[2:]}, which is paravirtual, or make it writable",
+                )
             slot, ports = ports, ports + 1
         else:
             slot = slots.take(disk.vdev)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wirt.model.devices import PortForward, VifKind
@@ -33,6 +33,13 @@ class Handles:
     console: int = 12
     taps: tuple[tuple[int, int], ...] = ()
     forwards: tuple[tuple[int, tuple[PortForward, ...]], ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
+    """What is handed over as a descriptor instead of by its path: logs, firmware variables, the KVM device."""
+    nodes: tuple[tuple[str, Mapping[str, object]], ...] = ()
+    """Block nodes of disks that are handed over, by the disk's id."""
+
+    def name(self, what: str, path: str) -> str:
+        return dict(self.names).get(what, path)
 
 
 def preview_handles(plan: LaunchPlan) -> Handles:
@@ -49,12 +56,12 @@ def command_line(plan: LaunchPlan, binary: str, directory: str, handles: Handles
     plan = _without_boot_order(plan) if plan.direct_boot is not None else plan
     return (
         binary,
-        *_machine(plan),
+        *_machine(plan, handles),
         *_monitors(directory, handles),
         *_console(plan, directory, handles),
-        *_boot(plan, directory),
+        *_boot(plan, directory, handles),
         *_fixed_devices(plan),
-        *(word for disk in plan.disks for word in _disk(disk)),
+        *(word for disk in plan.disks for word in _disk(disk, handles)),
         *(word for nic in plan.nics for word in _nic(nic, handles)),
         *plan.extra_arguments,
     )
@@ -74,13 +81,14 @@ def quoted(text: str) -> str:
     return text.replace(",", ",,")
 
 
-def _machine(plan: LaunchPlan) -> Iterator[str]:
+def _machine(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
     yield from ("-name", f"guest={quoted(plan.name)},debug-threads=on")
     yield from ("-uuid", str(plan.uuid))
     yield from ("-nodefaults", "-no-user-config", "-display", "none", "-S")
-    yield from ("-machine", f"{plan.machine},usb=off,vmport=off,dump-guest-core=on")
+    yield from ("-machine", f"{plan.machine},usb=off,vmport=off,dump-guest-core=off")
     if plan.accelerator is Accelerator.KVM:
-        yield from ("-accel", "kvm")
+        device = dict(handles.names).get("kvm")
+        yield from ("-accel", "kvm" if device is None else f"kvm,device={device}")
     else:
         yield from ("-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}")
     yield from ("-cpu", plan.cpu_model)
@@ -97,13 +105,13 @@ def _monitors(directory: str, handles: Handles) -> Iterator[str]:
     """Two: one to talk, and one that only logs events, so that a new daemon learns what it missed."""
     yield from ("-chardev", f"socket,id=control,fd={handles.control},server=on,wait=off")
     yield from ("-mon", "chardev=control,mode=control")
-    log = quoted(f"{directory}/events.log")
+    log = quoted(handles.name("events-log", f"{directory}/events.log"))
     yield from ("-chardev", f"socket,id=events,fd={handles.events},server=on,wait=off,logfile={log},logappend=on")
     yield from ("-mon", "chardev=events,mode=control")
 
 
 def _console(plan: LaunchPlan, directory: str, handles: Handles) -> Iterator[str]:
-    log = quoted(f"{directory}/console.log")
+    log = quoted(handles.name("console-log", f"{directory}/console.log"))
     yield from (
         "-chardev",
         f"socket,id=console,fd={handles.console},server=on,wait=off,logfile={log},logappend=on",
@@ -115,7 +123,7 @@ def _console(plan: LaunchPlan, directory: str, handles: Handles) -> Iterator[str
         yield from ("-device", "isa-serial,chardev=console")
 
 
-def _boot(plan: LaunchPlan, directory: str) -> Iterator[str]:
+def _boot(plan: LaunchPlan, directory: str, handles: Handles) -> Iterator[str]:
     if plan.direct_boot is not None:
         yield from ("-kernel", plan.direct_boot.kernel)
         if plan.direct_boot.ramdisk is not None:
@@ -126,7 +134,8 @@ def _boot(plan: LaunchPlan, directory: str) -> Iterator[str]:
         yield from ("-boot", "strict=on")
         if plan.firmware is Firmware.OVMF and plan.firmware_path is not None:
             code = {"driver": "file", "filename": plan.firmware_path, "node-name": "code", "read-only": True}
-            variables = {"driver": "file", "filename": f"{directory}/OVMF_VARS.fd", "node-name": "variables"}
+            path = handles.name("firmware-variables", f"{directory}/OVMF_VARS.fd")
+            variables = {"driver": "file", "filename": path, "node-name": "variables"}
             yield from ("-blockdev", _json(code), "-blockdev", _json(variables))
             yield from ("-machine", "pflash0=code,pflash1=variables")
         elif plan.firmware_path is not None:
@@ -147,7 +156,7 @@ def _slot(plan: LaunchPlan, device: str) -> str:
     return hex(dict(plan.slots)[device])
 
 
-def _disk(disk: DiskPlan) -> Iterator[str]:
+def _disk(disk: DiskPlan, handles: Handles) -> Iterator[str]:
     if disk.path is None:
         yield from ("-device", f"ide-cd,id={disk.id},bus=ide.{disk.slot}{_boot_index(disk.boot_index)}")
         return
@@ -161,7 +170,7 @@ def _disk(disk: DiskPlan) -> Iterator[str]:
         "discard": "unmap" if disk.discard else "ignore",
         "file": file,
     }
-    yield from ("-blockdev", _json(node))
+    yield from ("-blockdev", _json(dict(handles.nodes).get(disk.id, node)))
     share = ",share-rw=on" if disk.shared else ""
     if disk.bus is Bus.AHCI:
         model = "ide-cd" if disk.cdrom else "ide-hd"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, events, probe, process, sockets
+from wirt.hypervisors.qemu import cmdline, events, handover, layers, probe, process, sockets
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId, last_words
 from wirt.hypervisors.qemu.run import Run, RunFiles, tell_reboots
@@ -28,10 +28,13 @@ from wirt.model.errors import (
 )
 from wirt.model.lifecycle import State
 from wirt.plan.host import HypervisorFacts
+from wirt.plan.jail import JailPlan, names_read, plan_jail
 from wirt.plan.launch import LaunchPlan
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
+from wirt.ports.sandbox import Jail, Sandbox
 
 DEFAULT_BINARY = "qemu-system-x86_64"
+ADMIT_S = 10.0
 ENDED_BY_ITSELF_S = 0.5
 """A QEMU that is about to end closes its sockets first; by then it is known whether it did."""
 
@@ -48,7 +51,8 @@ class QemuSettings:
 class QemuHypervisor:
     name = "qemu"
 
-    def __init__(self, settings: QemuSettings) -> None:
+    def __init__(self, settings: QemuSettings, sandbox: Sandbox | None = None) -> None:
+        self._sandbox = sandbox
         self._binary = shutil.which(settings.binary) or settings.binary
         self._cache = settings.cache
         self._patience = settings.patience
@@ -68,8 +72,12 @@ class QemuHypervisor:
         """Errors of :class:`~wirt.ports.hypervisor.Hypervisor`; on any, no process is left."""
         plan, files = launch.plan, RunFiles(launch.directory)
         with _handed_over(launch):
-            await self._prepare(launch, files)
-            started = self._spawn(launch, files)
+            try:
+                jail = await self._prepare(launch, files)
+                started = await self._start(launch, files, jail)
+            except BaseException:
+                await self._remove(launch.directory)
+                raise
         run = self._new_run(launch.incarnation, plan.name, plan.memory_mib, files, started)
         try:
             await self._greet(run, started)
@@ -131,6 +139,11 @@ class QemuHypervisor:
             stray = process.adopt(identity)
             if stray is not None:
                 await stray.kill()
+        await self._remove_directory(directory)
+
+    async def _remove_directory(self, directory: Path) -> None:
+        if self._sandbox is not None:
+            await self._sandbox.clear(directory)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def resume(self, domain: UUID) -> None:
@@ -153,7 +166,7 @@ class QemuHypervisor:
         if run is not None:
             await run.destroy()
             self._runs.pop(domain, None)
-            await asyncio.to_thread(shutil.rmtree, run.files.directory, ignore_errors=True)
+            await self._remove_directory(run.files.directory)
 
     async def preserve(self, domain: UUID, kept: UUID, name: str) -> None:
         run = self._run(domain)
@@ -212,25 +225,38 @@ class QemuHypervisor:
             return None
         return process.adopt(ProcessId(incarnation.pid, incarnation.started_ticks))
 
-    async def _prepare(self, launch: Launch, files: RunFiles) -> None:
+    async def _prepare(self, launch: Launch, files: RunFiles) -> tuple[JailPlan, Jail] | None:
         """A fresh directory, with the firmware's variables where the firmware keeps some."""
         if launch.plan.uuid in self._runs:
             raise IllegalState(f"{launch.plan.name} runs already")
         try:
-            shutil.rmtree(files.directory, ignore_errors=True)
+            await self._remove_directory(files.directory)
             files.directory.mkdir(parents=True, mode=0o700)
+            jail = await self._jail(launch)
             if launch.plan.direct_boot is None and launch.plan.firmware is Firmware.OVMF:
                 variables = (await self.facts()).firmware_file("ovmf-variables")
                 if variables is None:
                     raise LaunchFailed("there is no UEFI firmware on this host", hint="apt-get install ovmf")
                 shutil.copyfile(variables, files.directory / "OVMF_VARS.fd")
+            return jail
         except OSError as error:
             raise Shortage(
                 f"no directory for a run of {launch.plan.name} can be made at {files.directory}: {error.strerror}",
                 hint="make room on that file system, or set WIRT_HOME to another",
             ) from error
 
-    def _spawn(self, launch: Launch, files: RunFiles) -> Process:
+    async def _jail(self, launch: Launch) -> tuple[JailPlan, Jail] | None:
+        """When the directory is there and before anything is in it: it gets a file system of its own."""
+        if self._sandbox is None:
+            return None
+        plan = launch.plan
+        chains = {disk.id: layers.chain(disk.path, disk.format) for disk in plan.disks if disk.path is not None}
+        host = self._sandbox.host(self._binary, tuple(names_read(plan)))
+        host = replace(host, kvm_by_descriptor=(await self.facts()).version >= (8, 2, 0))
+        jailed = plan_jail(plan, str(launch.directory), host, chains)
+        return jailed, await self._sandbox.prepare(jailed)
+
+    async def _start(self, launch: Launch, files: RunFiles, jail: tuple[JailPlan, Jail] | None) -> Process:
         """The descriptors are QEMU's once it runs; ours are closed whatever happens."""
         with contextlib.ExitStack() as stack:
             listeners = [
@@ -246,9 +272,25 @@ class QemuHypervisor:
                 taps=tuple(taps),
                 forwards=tuple((p.nic.index, p.forwards) for p in launch.plugged),
             )
-            command = cmdline.command_line(launch.plan, self._binary, str(files.directory), handles)
             inherited = (control, event, console, *(descriptor for _, descriptor in taps))
-            return process.spawn(command, inherited, files.qemu_log)
+            if jail is None:
+                command = cmdline.command_line(launch.plan, self._binary, str(files.directory), handles)
+                return process.spawn(command, inherited, files.qemu_log)
+            plan, door = jail
+            stack.callback(door.close)
+            handed = stack.enter_context(handover.opened(plan.handed))
+            handles = replace(handles, names=handover.names(plan), nodes=handover.nodes(launch.plan, plan))
+            command = (
+                *cmdline.command_line(launch.plan, plan.program, str(files.directory), handles),
+                *handover.words(plan.handed, handed),
+            )
+            jailed = door.command(command, (*inherited, *handed.values()))
+            child = door.start(lambda: process.start(jailed.argv, jailed.inherited, files.qemu_log))
+            try:
+                return process.watched(child, await door.admit(child.pid, ADMIT_S))
+            except LaunchFailed as error:
+                said = last_words(files.qemu_log)
+                raise LaunchFailed(f"{launch.plan.name}: {error.message}: {said}") from error
 
     async def _greet(self, run: Run, started: Process) -> None:
         """Wait for QEMU's answer or its end, whichever is first."""

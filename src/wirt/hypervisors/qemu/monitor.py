@@ -46,6 +46,7 @@ class Monitor:
         self._name = name
         self._command_s = command_s
         self._client = client
+        self._handing = asyncio.Lock()
         self._events = asyncio.create_task(_pump(client, sink))
 
     @classmethod
@@ -76,6 +77,15 @@ class Monitor:
             raise HypervisorError(f"{self._name}: QEMU refused {command}: {error}") from error
         except (ExecInterruptedError, QMPError, OSError) as error:
             raise HypervisorError(f"{self._name}: QEMU went away during {command}") from error
+
+    async def hand_over(self, name: str, descriptor: int) -> None:
+        """Give QEMU an open file, called ``name`` from then on (QMP getfd). One at a time."""
+        async with self._handing:
+            try:
+                self._client.send_fd_scm(descriptor)
+            except (QMPError, OSError) as error:
+                raise HypervisorError(f"{self._name}: QEMU took no descriptor: {error}") from error
+            await self.execute("getfd", {"fdname": name})
 
     async def close(self) -> None:
         """Let go of the connection; QEMU goes on. Never fails: what is left to say no longer matters."""

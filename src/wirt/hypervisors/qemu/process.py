@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ from wirt.model.errors import HypervisorSilent, LaunchFailed
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 LAST_WORDS_BYTES = 4096
+PASSED_ON_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,21 @@ class Process:
 
     async def kill(self, deadline_s: float = 5.0) -> None:
         """SIGKILL; ``HypervisorSilent`` if even that takes longer than ``deadline_s`` (stuck in the kernel)."""
+        self._kill_group()
         self.signal(signal.SIGKILL)
         if not await self.wait_until(deadline_s):
             raise HypervisorSilent(
                 f"process {self.identity.pid} does not die",
                 hint="it waits in the kernel, as on a vanished disk: see /proc/PID/stack",
             )
+
+    def _kill_group(self) -> None:
+        """What was started may be a script around QEMU, which would outlive it: all of its session's first group.
+        As long as the process lives its number can't be another group's."""
+        if not self.gone:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(self.identity.pid) == self.identity.pid:
+                    os.killpg(self.identity.pid, signal.SIGKILL)
 
     def detach(self) -> None:
         """Stop watching; the process goes on."""
@@ -96,10 +107,21 @@ class Process:
 
     def exit_words(self) -> str:
         """How it ended, for people: 'exit status 1' or 'signal SIGSEGV'. Known for our own children only."""
-        code = self._child.poll() if self._child is not None else None
+        code = self._exit_code()
         if code is None:
             return "it ended"
         return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    def _exit_code(self) -> int | None:
+        """bwrap passes it on a moment after QEMU's end: 128 and a signal's number for a signal."""
+        if self._child is None:
+            return None
+        try:
+            code = self._child.wait(PASSED_ON_S)
+        except subprocess.TimeoutExpired:
+            return None
+        jailed = self._child.pid != self.identity.pid
+        return 128 - code if jailed and code > 128 else code
 
     def _ended(self) -> None:
         self.detach()
@@ -108,7 +130,7 @@ class Process:
         self._gone.set()
 
 
-def spawn(command: Sequence[str], inherited: Sequence[int], log: Path) -> Process:
+def start(command: Sequence[str], inherited: Sequence[int], log: Path) -> subprocess.Popen[bytes]:
     """Start ``command`` in a session of its own, so that no signal meant for the daemon reaches a guest.
 
     ``inherited`` descriptors keep their numbers; output goes to ``log``. Raises ``LaunchFailed`` when it can't
@@ -116,7 +138,7 @@ def spawn(command: Sequence[str], inherited: Sequence[int], log: Path) -> Proces
     """
     with log.open("wb") as output:
         try:
-            child = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -124,15 +146,28 @@ def spawn(command: Sequence[str], inherited: Sequence[int], log: Path) -> Proces
                 cwd=log.parent,
                 pass_fds=tuple(inherited),
                 start_new_session=True,
+                restore_signals=False,
             )
         except OSError as error:
             raise LaunchFailed(
                 f"{command[0]} can't be started: {error.strerror}",
                 hint="install it (make setup; Debian: apt-get install qemu-system-x86), or set WIRT_QEMU",
             ) from error
-    fields = _stat_fields(child.pid)
-    ticks = int(fields[19]) if fields else 0
-    return Process(ProcessId(child.pid, ticks), os.pidfd_open(child.pid), child)
+
+
+def watched(child: subprocess.Popen[bytes], pid: int) -> Process:
+    """``pid`` is ``child`` itself, or the one that it started in a jail and waits for."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError as error:
+        raise LaunchFailed("QEMU ended in start-up") from error
+    fields = _stat_fields(pid)
+    return Process(ProcessId(pid, int(fields[19]) if fields else 0), pidfd, child)
+
+
+def spawn(command: Sequence[str], inherited: Sequence[int], log: Path) -> Process:
+    child = start(command, inherited, log)
+    return watched(child, child.pid)
 
 
 def adopt(identity: ProcessId) -> Process | None:

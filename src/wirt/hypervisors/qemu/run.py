@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from wirt.hypervisors.qemu import events
 from wirt.hypervisors.qemu.console import ConsoleLog
 from wirt.hypervisors.qemu.monitor import Monitor, Patience
 from wirt.hypervisors.qemu.process import Process, last_words
+from wirt.hypervisors.qemu.threads import host_threads
 from wirt.model.errors import HypervisorError, IllegalState
 from wirt.model.lifecycle import EndReason, State
 from wirt.ports.hypervisor import Observed, ResetKind, RunChanged, VcpuInfo
@@ -77,6 +79,7 @@ class Run:
         self._monitor: Monitor | None = None
         self._watch = asyncio.create_task(self._watch_process())
         self._ending = False
+        self._threads: dict[int, int] = {}
         self._firmware_reset = asyncio.Event()
         self._rearm: asyncio.Task[None] | None = None
 
@@ -139,8 +142,16 @@ class Run:
 
     async def dump_core(self, path: Path) -> None:
         """An ELF core of the guest's memory, as large as that (QMP dump-guest-memory)."""
-        arguments = {"paging": False, "protocol": f"file:{path}"}
-        await self.monitor.execute("dump-guest-memory", arguments, deadline_s=600)
+        monitor = self.monitor
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HypervisorError(f"{self.name}: no core can be written to {path}: {error.strerror}") from error
+        try:
+            await monitor.hand_over("core", descriptor)
+        finally:
+            os.close(descriptor)
+        await monitor.execute("dump-guest-memory", {"paging": False, "protocol": "fd:core"}, deadline_s=600)
 
     async def release_disks(self) -> None:
         """Give up the locks on all images of a stopped guest (blockdev-set-active, QEMU 10.0 and newer)."""
@@ -163,10 +174,12 @@ class Run:
 
     async def vcpus(self, ticks_per_s: int) -> tuple[VcpuInfo, ...]:
         answer = await self.monitor.execute("query-cpus-fast")
+        if {int(entry["thread-id"]) for entry in answer} - self._threads.keys():
+            self._threads = host_threads(self.process.identity.pid)
         return tuple(self._vcpu(entry, ticks_per_s) for entry in answer)
 
     def _vcpu(self, entry: Mapping[str, Any], ticks_per_s: int) -> VcpuInfo:
-        thread = Path(f"/proc/{self.process.identity.pid}/task/{int(entry['thread-id'])}")
+        thread = Path(f"/proc/{self.process.identity.pid}/task/{self._threads.get(int(entry['thread-id']), 0)}")
         text = ""
         with contextlib.suppress(OSError):
             text = (thread / "stat").read_text(errors="replace")

@@ -23,7 +23,9 @@ E = TypeVar("E")
 log = structlog.get_logger()
 
 KEPT_JOBS = 100
-"""Finished jobs that stay to be looked at."""
+"""Finished jobs that stay to be looked at: at least so many, ..."""
+KEPT_S = 30.0
+"""... and all that ended so lately, since whoever follows one may ask for it only every few seconds."""
 PRUNED_AT_ONCE = 20
 MOST_WRITES = 100
 """In one transaction; a store takes 128."""
@@ -248,8 +250,8 @@ class Engine(Generic[E]):
             await self._take_back(run, operation, JobState.FAILED, _job_error(error))
 
     async def _do(self, run: JobRun[E], step: Step[E], index: int) -> None:
-        """One commit says that the step before is done and that this one begins; that the first one does, the job's
-        own first record said."""
+        """One commit says that the step before is done and that this one begins; of the first one the job's own
+        first record said so."""
         begun = run.recovered and run.job.steps[index].state is StepState.DOING
         done = tuple(replace(record, state=StepState.DONE) for record in run.job.steps[:index])
         doing = (replace(run.job.steps[index], state=StepState.DOING),)
@@ -316,10 +318,13 @@ class Engine(Generic[E]):
 
     async def _prune(self) -> None:
         """Forget the oldest, a batch at a time."""
-        finished = [job for job in self.all() if job.state.finished]
-        if len(finished) < KEPT_JOBS + PRUNED_AT_ONCE:
+        if len(self._jobs) < KEPT_JOBS + PRUNED_AT_ONCE:
             return
-        old = finished[:-KEPT_JOBS]
+        ended = sorted((job.finished_at or 0.0, job.id) for job in self._jobs.values() if job.state.finished)
+        before = self._clock.now() - KEPT_S
+        old = [self._jobs[job_id] for finished_at, job_id in ended[:-KEPT_JOBS] if finished_at < before]
+        if len(old) < PRUNED_AT_ONCE:
+            return
         with contextlib.suppress(WirtError):
             await self._store.commit(*(Delete(records.job_key(job.id)) for job in old[:MOST_WRITES]))
             for job in old[:MOST_WRITES]:

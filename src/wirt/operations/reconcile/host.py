@@ -34,6 +34,7 @@ class HostLoop:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._restarts: dict[str, deque[float]] = {}
+        self._unconcluded: list[RunChanged] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -46,7 +47,7 @@ class HostLoop:
         await environment.jobs.recover()
         await self._sweep()
         for change in missed:
-            await self._concluded(change)
+            await self._conclude(change)
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._compare())]
 
     async def stop(self) -> None:
@@ -94,19 +95,28 @@ class HostLoop:
                 log.exception("an event could not be followed", domain=str(change.domain))
 
     async def _compare(self) -> None:
-        """A run that is over and still recorded, with no job that would see to it, is what a failed job leaves;
-        one that could not be adopted may be by now."""
         environment = self._environment
         while True:
             await environment.clock.sleep(COMPARE_EVERY_S)
+            again, self._unconcluded = self._unconcluded, []
+            for change in again:
+                await self._conclude(change)
             for domain in list(environment.domains):
-                if domain.incarnation is None or environment.jobs.busy(domain.uuid):
-                    continue
-                if domain.state is State.OFF:
-                    log.info("run tidied", domain=domain.name, domid=domain.domid)
-                    await conclude(environment, domain, EndReason.DESTROYED, Action.DESTROY, "its end had failed")
-                elif domain.state is State.STARTING and (change := await self._adopt(domain)):
-                    await self._concluded(change)
+                if domain.incarnation is not None and not environment.jobs.busy(domain.uuid):
+                    try:
+                        await self._mend(domain)
+                    except Exception:
+                        log.exception("a run could not be seen to; it will be tried again", domain=domain.name)
+
+    async def _mend(self, domain: Domain) -> None:
+        """A run that is over and still recorded, with no job that would see to it, is what a failed job leaves;
+        one that could not be adopted may be by now."""
+        if domain.state is State.OFF:
+            log.info("run tidied", domain=domain.name, domid=domain.domid)
+            message = "its end had failed"
+            await conclude(self._environment, domain, EndReason.DESTROYED, Action.DESTROY, message)
+        elif domain.state is State.STARTING and (change := await self._adopt(domain)):
+            await self._conclude(change)
 
     async def _changed(self, change: RunChanged) -> None:
         environment = self._environment
@@ -118,10 +128,19 @@ class HostLoop:
         if (change.state, change.end) != before:
             environment.tell(domain, message=change.message)
         if change.end is not None and before[1] is None:
-            await self._concluded(change)
+            await self._conclude(change)
         elif change.state is State.OFF and not environment.jobs.busy(domain.uuid):
             # A run that had been preserved, and is gone now.
             await conclude(environment, domain, EndReason.DESTROYED, Action.DESTROY, change.message)
+
+    async def _conclude(self, change: RunChanged) -> None:
+        """See to what follows an end. If that can't even be written down (the disk is full, most often), it is
+        tried again later: the event will not come twice."""
+        try:
+            await self._concluded(change)
+        except WirtError as error:
+            log.error("an end was not followed up", domain=str(change.domain), error=str(error))
+            self._unconcluded.append(change)
 
     async def _concluded(self, change: RunChanged) -> None:
         environment = self._environment

@@ -1,0 +1,97 @@
+"""Files that QEMU gets as open descriptors instead of names (qemu-system-x86_64(1), ``-add-fd``).
+
+QEMU finds such a file as ``/dev/fdset/N`` and takes from the set the descriptor whose access mode is the one it
+wants. Its image locks work as ever, since the open file is QEMU's alone once ours is closed (fcntl(2), open file
+description locks): so each use of a file is opened for itself, and nobody else keeps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from wirt.hypervisors.qemu.cmdline import quoted
+from wirt.model.errors import LaunchFailed
+from wirt.plan.jail import Access, Handed, JailPlan
+from wirt.plan.launch import DiskPlan, LaunchPlan
+
+_FLAGS = {
+    Access.READ: os.O_RDONLY,
+    Access.WRITE: os.O_RDWR,
+    Access.APPEND: os.O_WRONLY | os.O_APPEND | os.O_CREAT,
+}
+
+
+@contextmanager
+def opened(handed: Sequence[Handed]) -> Iterator[dict[int, int]]:
+    """The descriptors, by set; closed at the end. ``LaunchFailed`` names the file that can't be opened."""
+    with contextlib.ExitStack() as stack:
+        descriptors = {}
+        for file in handed:
+            descriptors[file.set] = _open(file)
+            stack.callback(os.close, descriptors[file.set])
+        yield descriptors
+
+
+def _open(file: Handed) -> int:
+    """Without waiting: a FIFO in the place of an image must not hold the daemon up."""
+    try:
+        descriptor = os.open(file.path, _FLAGS[file.access] | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise LaunchFailed(f"{file.path} can't be opened: {error.strerror}") from error
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode)):
+        os.close(descriptor)
+        raise LaunchFailed(f"{file.path} is neither a file nor a device")
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def words(handed: Sequence[Handed], descriptors: Mapping[int, int]) -> Iterator[str]:
+    """Options that tell QEMU of them. ``opaque`` has no meaning to QEMU; the path in it is for people who look at
+    the process, and for :func:`wirt.hypervisors.qemu.process.find`."""
+    for file in handed:
+        yield "-add-fd"
+        yield f"fd={descriptors[file.set]},set={file.set},opaque={file.what}={quoted(file.path)}"
+
+
+def names(jail: JailPlan) -> tuple[tuple[str, str], ...]:
+    """What QEMU calls the files that are not disks."""
+    return tuple((file.what, file.name) for file in jail.handed if file.layer is None)
+
+
+def nodes(plan: LaunchPlan, jail: JailPlan) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    """The block nodes (``-blockdev``) of all disks of ``plan``, by the disk's id."""
+    return tuple((disk.id, node(disk, jail)) for disk in plan.disks if disk.path is not None)
+
+
+def node(disk: DiskPlan, jail: JailPlan) -> dict[str, object]:
+    """The block node of ``disk`` on descriptors, with all that lies under it named: QEMU itself follows no name
+    that stands in an image."""
+    chain = list(_chain(disk, jail))
+    result: dict[str, object] = {}
+    for depth, file in reversed(list(enumerate(chain))):
+        below = {"backing": result} if result else {}
+        result = {**_layer(disk, file, writable=disk.writable and depth == 0), **below}
+    return {**result, "node-name": disk.id, "discard": "unmap" if disk.discard else "ignore"}
+
+
+def _chain(disk: DiskPlan, jail: JailPlan) -> Iterator[Handed]:
+    for depth in itertools.count():
+        file = jail.handed_for(f"{disk.id}/{depth}")
+        if file is None:
+            return
+        yield file
+
+
+def _layer(disk: DiskPlan, file: Handed, *, writable: bool) -> dict[str, object]:
+    assert file.layer is not None, f"{file.what} is no disk"
+    driver = "host_device" if file.layer.device else "file"
+    protocol: dict[str, object] = {"driver": driver, "filename": file.name}
+    if disk.shared:
+        protocol["locking"] = "off"
+    return {"driver": str(file.layer.format), "read-only": not writable, "file": protocol}

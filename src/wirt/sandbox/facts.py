@@ -1,0 +1,228 @@
+"""What this host allows a jail to be, with a sentence each for ``wirt info``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from wirt.model.errors import Unavailable
+from wirt.model.units import MIB
+from wirt.plan.jail import UID_BASE, JailHost, JailPlan, Limits, Uids
+from wirt.ports.sandbox import Claim
+from wirt.sandbox import bubblewrap, cgroups
+from wirt.sandbox.bubblewrap import Ends, Tools
+from wirt.sandbox.cgroups import Hierarchies
+
+TRY_S = 10.0
+_LINKS = ("/bin", "/lib", "/lib64", "/sbin")
+_CAPABILITIES = {
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_SETPCAP": 8,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_RESOURCE": 24,
+}
+"""Numbers of linux/capability.h."""
+
+
+def tools() -> Tools:
+    bwrap, setpriv = shutil.which("bwrap"), shutil.which("setpriv")
+    if bwrap is None or setpriv is None:
+        missing = "bwrap" if bwrap is None else "setpriv"
+        raise Unavailable(f"{missing} is not installed", hint="apt-get install bubblewrap util-linux")
+    links = ((path, str(Path(path).readlink())) for path in _LINKS if Path(path).is_symlink())
+    return Tools(bwrap, str(Path(setpriv).resolve()), tuple(links))
+
+
+def may_be_root() -> bool:
+    """Whether this process may build jails as root does; uid 0 alone does not say so, in a container."""
+    return os.geteuid() == 0 and _have(("CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_SYS_ADMIN"))
+
+
+def _have(names: Sequence[str]) -> bool:
+    effective = 0
+    for line in _text(Path("/proc/self/status")).splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+    return all(effective >> _CAPABILITIES[name] & 1 for name in names)
+
+
+def hierarchies() -> Hierarchies:
+    """Those control groups that this process can really make groups in."""
+    found = cgroups.find(_text(cgroups.MOUNTS), _text(cgroups.OWN))
+    usable = [(name, base) for name, base in found.by_controller if _can_make(base)]
+    unified = found.unified if found.unified is not None and _can_make(found.unified) else None
+    return Hierarchies(unified, tuple(usable))
+
+
+def _can_make(base: Path) -> bool:
+    trial = base / f"wirt-trial-{os.getpid()}"
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def jail_host(program: str, names: Sequence[str], *, root: bool) -> JailHost:
+    # QEMU looks for its modules and tables beside itself, and without /proc it has but its name to go by.
+    program = str(Path(program).resolve())
+    return JailHost(
+        root=root,
+        program=program,
+        program_files=tuple(program_files(program)),
+        kvm_group=_kvm_group(),
+        unreadable=frozenset(name for name in names if not _readable_by_all(Path(name))) if root else frozenset(),
+    )
+
+
+def program_files(program: str) -> Iterator[str]:
+    """Libraries, firmware and tables that ``program`` may read: its installation's and the system's libraries, as
+    far as they are there. No program but itself."""
+    prefix = Path(program).resolve().parent.parent
+    library = f"lib/{os.uname().machine}-linux-gnu"
+    for root in dict.fromkeys((Path("/usr"), prefix)):
+        for name in (library, "lib64", "lib/ipxe", "share/qemu", "share/seabios", "share/OVMF", "share/ovmf"):
+            if (root / name).is_dir():
+                yield str(root / name)
+    for path in ("/lib64", f"/{library}"):
+        if Path(path).is_dir() and not Path(path).is_symlink() and not Path(path).parent.is_symlink():
+            yield path
+    if Path("/etc/ld.so.cache").exists():
+        yield "/etc/ld.so.cache"
+
+
+def _kvm_group() -> int | None:
+    try:
+        about = Path("/dev/kvm").stat()
+    except OSError:
+        return None
+    wanted = stat.S_IRGRP | stat.S_IWGRP
+    return about.st_gid if about.st_mode & wanted == wanted else None
+
+
+def _readable_by_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return True  # QEMU's own words about a missing file are better than ours
+
+
+async def claims(tools: Tools, found: Hierarchies, *, root: bool, filtered: bool) -> tuple[Claim, ...]:
+    """Each promise of the jail, and whether it holds here. Starts one harmless program in a jail to find out."""
+    refusal = await _try(tools, root=root)
+    return (
+        _namespaces(refusal),
+        _uid(root=root),
+        Claim("capabilities", refusal is None, refusal or "QEMU has none and can gain none (no-new-privs)"),
+        _system_calls(filtered=filtered),
+        Claim(
+            "files", refusal is None, refusal or "QEMU sees its libraries and firmware; disks come as descriptors"
+        ),
+        *_groups(found),
+        _logs(root=root),
+        _growth(root=root),
+        Claim("cores", True, "QEMU leaves no core dump"),
+    )
+
+
+def _namespaces(refusal: str | None) -> Claim:
+    said = (
+        "QEMU has mounts, processes, network, IPC and host name of its own (a user-mode card: the host's network)"
+    )
+    return Claim("namespaces", refusal is None, refusal or said)
+
+
+def _uid(*, root: bool) -> Claim:
+    if root:
+        return Claim("uid", True, f"each run has a uid of its own, from {UID_BASE} on")
+    who = os.geteuid()
+    return Claim("uid", False, f"all guests run as uid {who}: only root can give each a uid of its own")
+
+
+def _system_calls(*, filtered: bool) -> Claim:
+    if filtered:
+        return Claim("system calls", True, "filtered twice: by the jail and by QEMU's own sandbox")
+    machine = os.uname().machine
+    return Claim("system calls", False, f"only QEMU's own filter holds: the jail has none for {machine}")
+
+
+def _groups(found: Hierarchies) -> Iterator[Claim]:
+    for name, what in (("memory", "memory"), ("pids", "number of threads")):
+        version = 1 if name in dict(found.by_controller) else 2
+        if name in found.controllers:
+            yield Claim(name, True, f"the {what} of a run is bounded by a control group (version {version})")
+        else:
+            beside = "" if name == "memory" else "; a limit on the process stands in (RLIMIT_NPROC)"
+            yield Claim(
+                name,
+                False,
+                f"no control group bounds the {what} of a run: none with {name} may be made here{beside}",
+            )
+
+
+def _logs(*, root: bool) -> Claim:
+    if root:
+        return Claim("logs", True, "what QEMU writes into its logs is bounded by a file system of its own")
+    return Claim(
+        "logs", False, "a console's log is bounded only while wirtd runs: only root can mount it a file system"
+    )
+
+
+def _growth(*, root: bool) -> Claim:
+    said = "no file of a guest's disk can become longer than the disk needs"
+    if root and not _have(("CAP_SYS_RESOURCE",)):
+        said += "; nor can a running guest's disk be made larger here, for root has no CAP_SYS_RESOURCE"
+    return Claim("disk files", True, said)
+
+
+async def _try(tools: Tools, *, root: bool) -> str | None:
+    """Run /usr/bin/true in a jail; why not, if it can't be."""
+    true = shutil.which("true") or "/usr/bin/true"
+    plan = JailPlan(
+        name="trial",
+        directory="/",
+        program=true,
+        uids=Uids(UID_BASE, 1, 0) if root else None,
+        groups=(),
+        shown=tuple(program_files(true)),
+        copied=(),
+        devices=("/dev/null",),
+        handed=(),
+        private_network=True,
+        limits=Limits(64 * MIB, 16, 64, MIB),
+    )
+    status, gate = os.open("/dev/null", os.O_WRONLY), os.open("/dev/null", os.O_RDONLY)
+    try:
+        words = bubblewrap.command_line(plan, [true], UID_BASE if root else None, tools, Ends(status, gate, None))
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=(status, gate),
+        )
+    finally:
+        os.close(status)
+        os.close(gate)
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), TRY_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return f"a trial jail did not end within {TRY_S:g} s"
+    if process.returncode == 0:
+        return None
+    return f"no jail can be built here: {said.decode(errors='replace').strip() or process.returncode}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,253 @@
+"""The jail on this host: bubblewrap's namespaces, control groups, a uid, limits, and a bounded directory.
+
+bwrap forks before it builds anything, tells the child's pid and then waits at a gate (``--json-status-fd``,
+``--block-fd``). In that moment the child gets its limits and its group; so nothing of the program ever runs
+without them, and a daemon that dies in between leaves a process that waits for ever and can be found and ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from wirt.model.errors import HypervisorSilent, LaunchFailed, Shortage, Unavailable
+from wirt.plan.jail import JailHost, JailPlan, Limits
+from wirt.ports.sandbox import Claim, JailedCommand
+from wirt.sandbox import bubblewrap, cgroups, facts, places, seccomp
+from wirt.sandbox.bubblewrap import Ends, Tools
+from wirt.sandbox.cgroups import Group, Hierarchies
+from wirt.sandbox.uids import UidClaims
+
+T = TypeVar("T")
+
+RECORD = "jail.json"
+"""Written before the groups are made, so that whoever clears the run knows them."""
+
+
+class HostSandbox:
+    """``root``: whether this daemon may give uids and mount. ``hierarchies`` may be none at all."""
+
+    def __init__(
+        self, tools: Tools, hierarchies: Hierarchies, claims: UidClaims | None = None, *, root: bool
+    ) -> None:
+        self._tools = tools
+        self._hierarchies = hierarchies
+        self._claims = claims or UidClaims()
+        self._root = root
+        self._filter = seccomp.program(os.uname().machine)
+
+    @classmethod
+    def here(cls) -> HostSandbox:
+        """With what this host has. ``Unavailable`` if it has no bubblewrap."""
+        hierarchies = facts.hierarchies()
+        return cls(facts.tools(), hierarchies, root=facts.may_be_root())
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        return self._hierarchies.controllers
+
+    def host(self, program: str, names: Sequence[str]) -> JailHost:
+        return facts.jail_host(program, names, root=self._root)
+
+    async def claims(self) -> tuple[Claim, ...]:
+        return await facts.claims(
+            self._tools, self._hierarchies, root=self._root, filtered=self._filter is not None
+        )
+
+    async def prepare(self, plan: JailPlan) -> HostJail:
+        directory = Path(plan.directory)
+        try:
+            return self._prepare(plan, directory)
+        except BaseException as error:
+            await self.clear(directory)
+            if isinstance(error, OSError):
+                raise Unavailable(
+                    f"no jail can be made for {plan.name}: {error.strerror}: {error.filename}",
+                    hint="wirt info says what this host allows",
+                ) from error
+            raise
+
+    def _prepare(self, plan: JailPlan, directory: Path) -> HostJail:
+        if self._root:
+            places.bound(directory, plan.logs_bytes)
+        groups = cgroups.group_of(self._hierarchies, plan.name).places
+        record = {"groups": [str(place) for place in groups]}
+        (directory / RECORD).write_text(json.dumps(record))
+        places.keep_room(directory / "events.log", places.EVENTS_BYTES)
+        uid = self._claims.take(plan.uids, directory) if plan.uids is not None else None
+        group = self._make_group(plan)
+        return HostJail(plan, uid, group, self._tools, self._filter)
+
+    def _make_group(self, plan: JailPlan) -> Group:
+        try:
+            return cgroups.make(self._hierarchies, plan.name, plan.limits)
+        except OSError as error:
+            if error.errno != errno.EBUSY or self._hierarchies.unified is None:
+                raise
+            cgroups.leave_room(self._hierarchies.unified, os.getpid())
+            return cgroups.make(self._hierarchies, plan.name, plan.limits)
+
+    async def clear(self, directory: Path) -> None:
+        group = Group(legacy=tuple(map(Path, _recorded(directory))))
+        group.kill()
+        if not group.gone():
+            await asyncio.to_thread(group.remove)
+        if self._root:
+            self._claims.release(directory)
+            with contextlib.suppress(OSError):
+                places.unbound(directory)
+
+    def allow_file_bytes(self, pid: int, size_bytes: int) -> None:
+        try:
+            _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, most))
+        except ProcessLookupError:
+            return
+        except (PermissionError, ValueError) as error:
+            raise Unavailable(
+                "the limit on the length of a running guest's disks can't be moved here",
+                hint="root without CAP_SYS_RESOURCE may not; shut the guest down, make the disk larger, start it",
+            ) from error
+
+
+class HostJail:
+    """Made by :class:`HostSandbox`. Holds the near ends of bwrap's descriptors until it is closed."""
+
+    def __init__(self, plan: JailPlan, uid: int | None, group: Group, tools: Tools, program: bytes | None) -> None:
+        self.uid = uid
+        self._plan = plan
+        self._group = group
+        self._tools = tools
+        self._stack = contextlib.ExitStack()
+        self._theirs = self._stack.enter_context(contextlib.ExitStack())
+        with self._closed_on_failure():
+            self._status, status = os.pipe()
+            self._stack.callback(os.close, self._status)
+            self._close_after_start(status)
+            gate, self._gate = os.pipe()
+            self._stack.callback(os.close, self._gate)
+            self._stack.callback(os.close, gate)
+            # Open for writing as well: without a daemon it is never at its end, and the gate stays shut.
+            both = self._close_after_start(os.open(f"/proc/self/fd/{gate}", os.O_RDWR | os.O_CLOEXEC))
+            copies = {path: self._close_after_start(_open_to_copy(path)) for path in plan.copied}
+            filter_ = self._close_after_start(_in_memory(program)) if program is not None else None
+            self._ends = Ends(status, both, filter_, copies)
+
+    def command(self, argv: Sequence[str], inherited: Sequence[int]) -> JailedCommand:
+        ends = self._ends
+        own = [ends.status, ends.gate, *ends.copies.values(), *([ends.filter] if ends.filter is not None else [])]
+        words = bubblewrap.command_line(self._plan, argv, self.uid, self._tools, ends)
+        return JailedCommand(words, (*inherited, *own))
+
+    def start(self, spawn: Callable[[], T]) -> T:
+        def enter_and_spawn() -> T:
+            try:
+                self._group.join()
+            except OSError as error:
+                raise LaunchFailed(
+                    f"the control group of {self._plan.name} can't be entered: {error.strerror}"
+                ) from error
+            return spawn()
+
+        # A thread of its own, which ends in there: there is no way back that could fail.
+        with ThreadPoolExecutor(1, "wirt-jail") as thread:
+            return thread.submit(enter_and_spawn).result()
+
+    async def admit(self, pid: int, deadline_s: float) -> int:
+        self._theirs.close()
+        try:
+            async with asyncio.timeout(deadline_s):
+                inside = await self._child()
+        except TimeoutError as error:
+            raise HypervisorSilent(f"the jail of {self._plan.name} was not begun in {deadline_s:g} s") from error
+        try:
+            self._group.add(inside)
+            lay_limits(inside, self._plan.limits, movable=self._ends.filter is not None)
+        except (OSError, ValueError) as error:
+            raise LaunchFailed(f"the jail of {self._plan.name} can't be closed around it: {error}") from error
+        os.write(self._gate, b"1")
+        return inside
+
+    def close(self) -> None:
+        self._stack.close()
+
+    async def _child(self) -> int:
+        """The pid that bwrap tells: one JSON object a line, the first with ``child-pid``."""
+        text = b""
+        while b"\n" not in text:
+            await _readable(self._status)
+            more = os.read(self._status, 4096)
+            if not more:
+                raise LaunchFailed(f"the jail of {self._plan.name} could not be built")
+            text += more
+        return int(json.loads(text.splitlines()[0])["child-pid"])
+
+    def _close_after_start(self, descriptor: int) -> int:
+        self._theirs.callback(os.close, descriptor)
+        return descriptor
+
+    @contextlib.contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+
+def lay_limits(pid: int, limits: Limits, *, movable: bool) -> None:
+    """Both bounds of each (setrlimit(2)). ``movable``: the process can't raise its limits anyway, so the hard
+    bound of the file limit stays open for a daemon without rights to move the soft one."""
+    for kind, value in (
+        (resource.RLIMIT_CORE, limits.core_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_NPROC, limits.processes),
+        (resource.RLIMIT_MSGQUEUE, 0),
+    ):
+        resource.prlimit(pid, kind, (value, value))
+    most = resource.RLIM_INFINITY if movable else limits.file_bytes
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (limits.file_bytes, most))
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _open_to_copy(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LaunchFailed(f"{path} can't be read: {error.strerror}") from error
+
+
+def _in_memory(data: bytes) -> int:
+    descriptor = os.memfd_create("wirt-filter", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError as error:
+        os.close(descriptor)
+        raise Shortage(f"no memory for a filter of system calls: {error.strerror}") from error
+    return descriptor
+
+
+def _recorded(directory: Path) -> list[str]:
+    try:
+        groups = json.loads((directory / RECORD).read_text())["groups"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [str(group) for group in groups] if isinstance(groups, list) else []

@@ -1,0 +1,71 @@
+"""Hosts for the whole system's tests: ``fake_host`` where no guest matters, ``real_host`` with QEMU."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .host import Host, a_host
+
+
+@pytest.fixture(scope="session")
+def qemu_facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What wirtd found out about this machine's QEMU. Where KVM is broken its probe takes 6 s, and once is enough
+    for all hosts here."""
+    if shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("needs QEMU: make setup (Debian: apt-get install qemu-system-x86)")
+    scratch = tmp_path_factory.mktemp("facts")
+    with a_host(scratch / "home", scratch) as host:
+        host.ok("info")
+        return Path(shutil.copy(Path(host.home.cache, "qemu.json"), scratch))
+
+
+def give_facts(home: Path, facts: Path) -> Path:
+    """A new home that knows them."""
+    (home / "cache").mkdir(parents=True)
+    shutil.copy(facts, home / "cache" / "qemu.json")
+    return home
+
+
+@pytest.fixture
+def fake_host(tmp_path: Path) -> Iterator[Host]:
+    with a_host(tmp_path / "home", tmp_path, environment={"WIRT_HYPERVISOR": "fake"}) as host:
+        yield host
+
+
+@pytest.fixture
+def real_host(tmp_path: Path, qemu_facts: Path) -> Iterator[Host]:
+    with a_host(give_facts(tmp_path / "home", qemu_facts), tmp_path) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def shared_fake_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """One for all tests of a module, each of which leaves it as it found it."""
+    scratch = tmp_path_factory.mktemp("fake")
+    with a_host(scratch / "home", scratch, environment={"WIRT_HYPERVISOR": "fake"}) as host:
+        yield host
+
+
+AWKWARD = Path("a home, with blanks & 'quotes'; ümläuts", *(["and far down"] * 20))
+"""Where a home may be: what QEMU's options treat specially is in it, and a socket's name can't be that long."""
+
+
+@pytest.fixture(scope="module")
+def shared_real_host(tmp_path_factory: pytest.TempPathFactory, qemu_facts: Path) -> Iterator[Host]:
+    scratch = tmp_path_factory.mktemp("real")
+    with a_host(give_facts(scratch / AWKWARD, qemu_facts), scratch) as host:
+        yield host
+
+
+@pytest.fixture
+def public_directory() -> Iterator[Path]:
+    """A directory with a short path that other users can reach; pytest's own is closed to them."""
+    directory = Path(tempfile.mkdtemp(prefix="wirt-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)

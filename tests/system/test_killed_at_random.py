@@ -1,0 +1,96 @@
+"""kill -9 of wirtd at any moment of a command: afterwards the domain is there wholly or not at all."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+
+import pytest
+
+from wirt.images.tiny import TinyImage
+
+from .guests import silent
+from .host import COMMAND_S, Host
+
+pytestmark = pytest.mark.real
+TIMES = [10, pytest.param(200, marks=pytest.mark.long)]
+SEED = 20260730
+
+
+def interrupted(host: Host, delay_s: float, *words: str) -> int:
+    """Run a command and kill the daemon after ``delay_s``; the command's exit code. It must never hang, nor show
+    what only a programmer can read."""
+    process = host.spawn("wirt", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(delay_s)
+    host.kill9()
+    _, told = process.communicate(timeout=COMMAND_S)
+    assert process.returncode in (0, 1), told
+    assert b"Traceback" not in told, told.decode()
+    assert b"fault in wirt" not in told, told.decode()
+    return process.returncode
+
+
+def runs(host: Host, name: str) -> bool:
+    """Whether there is such a domain. If so it is whole: one process, and it is the recorded one."""
+    if name not in host.names():
+        host.assert_nothing_left()
+        return False
+    domain = host.domain(name)
+    assert domain["state"] == "running"
+    assert list(host.guests()) == [domain["pid"]]
+    return True
+
+
+def measured(host: Host, *words: str) -> float:
+    begin = time.monotonic()
+    host.ok(*words)
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_a_create_is_whole_or_undone_and_its_name_is_free_again(
+    real_host: Host, tiny: TinyImage, times: int
+) -> None:
+    host, chance = real_host, random.Random(SEED)
+    path = host.write("web.cfg", silent(tiny, "web"))
+    usual_s = measured(host, "create", path)
+    host.ok("destroy", "web")
+    for attempt in range(times):
+        code = interrupted(host, chance.uniform(0, 1.2 * usual_s), "create", path)
+        host.start()
+        there = runs(host, "web")
+        assert there or code != 0, f"attempt {attempt}: it was told as created, and is not there"
+        if there:
+            code = interrupted(host, chance.uniform(0, usual_s / 2), "destroy", "web")
+            host.start()
+            there = runs(host, "web")
+            assert not there or code != 0, f"attempt {attempt}: it was told as destroyed, and is there"
+        else:
+            host.ok("create", path)
+            there = runs(host, "web")
+            assert there
+        if there:
+            host.ok("destroy", "web")
+        host.assert_nothing_left()
+
+
+@pytest.mark.parametrize("times", [5, pytest.param(100, marks=pytest.mark.long)])
+def test_a_start_is_whole_or_undone_and_the_domain_stays_defined(
+    real_host: Host, tiny: TinyImage, times: int
+) -> None:
+    host, chance = real_host, random.Random(SEED)
+    host.ok("define", host.write("web.cfg", silent(tiny, "web")))
+    usual_s = measured(host, "start", "web")
+    host.ok("destroy", "web")
+    for attempt in range(times):
+        code = interrupted(host, chance.uniform(0, 1.2 * usual_s), "start", "web")
+        host.start()
+        domain = host.domain("web")
+        assert domain["state"] in ("off", "running")
+        if domain["state"] == "off":
+            assert code != 0, f"attempt {attempt}: it was told as started, and is off"
+            assert not host.guests()
+            host.ok("start", "web")
+        assert list(host.guests()) == [host.domain("web")["pid"]]
+        host.ok("destroy", "web")

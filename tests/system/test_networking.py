@@ -1,0 +1,127 @@
+"""How a guest reaches the world: QEMU's user-mode network for everyone, a bridge for root.
+
+What needs network devices happens in a network namespace of the test's own, daemon and commands included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wirt.images.tiny import TinyImage
+
+from .conftest import give_facts
+from .guests import READY, ask, port_of, pvh, silent, watch
+from .host import Host, a_host
+
+pytestmark = pytest.mark.real
+BRIDGED = "10.219.0.5"
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """The name of a network namespace (ip-netns(8)) with nothing in it but a loopback."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a network namespace: sudo make test")
+    name = f"wirt-test-{uuid.uuid4().hex[:8]}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=30, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"needs CAP_SYS_ADMIN to make a network namespace ({made.stderr.strip()})")
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], timeout=30, check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], timeout=30, check=True)
+
+
+@pytest.fixture
+def host(namespace: str, tmp_path: Path, qemu_facts: Path) -> Iterator[Host]:
+    home = give_facts(tmp_path / "home", qemu_facts)
+    with a_host(home, tmp_path, prefix=("ip", "netns", "exec", namespace)) as made:
+        yield made
+
+
+def devices(namespace: str) -> set[str]:
+    shown = subprocess.run(
+        ["ip", "-n", namespace, "-json", "link"], capture_output=True, timeout=30, check=True
+    ).stdout
+    return {link["ifname"] for link in json.loads(shown)}
+
+
+def ask_inside(namespace: str, line: str) -> str:
+    """As ``ask``, from within the namespace."""
+    code = (
+        "import socket, sys\n"
+        "connection = socket.create_connection((sys.argv[1], 7), timeout=30)\n"
+        "connection.sendall(sys.argv[2].encode() + b'\\n')\n"
+        "print(connection.makefile().readline().strip())\n"
+    )
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-c", code, BRIDGED, line]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
+@pytest.mark.root
+def test_a_bridged_guest_is_reached_at_its_address_and_takes_its_tap_along(
+    host: Host, namespace: str, tiny: TinyImage
+) -> None:
+    before = devices(namespace)
+    config = pvh(tiny, "web", vif=f"ip={BRIDGED}/24").replace("ip=10.0.2.15/24 ", f"ip={BRIDGED}/24 ")
+    host.ok("create", host.write("web.cfg", config))
+    [vif] = host.domain("web")["vifs"]
+    assert (vif["kind"], vif["bridge"]) == ("bridge", "wirtbr0")
+    assert devices(namespace) - before == {"wirtbr0", vif["tap"]}
+    assert vif["mac"] in host.ok("network-list", "web").out
+    with watch(host, "web") as console:
+        console.until(READY)
+    assert ask_inside(namespace, "hello over the bridge") == "hello over the bridge"
+    host.kill9()
+    assert ask_inside(namespace, "still there") == "still there"
+    host.start()
+    assert host.domain("web")["vifs"] == [vif]
+    host.ok("destroy", "web")
+    assert devices(namespace) - before == {"wirtbr0"}
+
+
+@pytest.mark.root
+def test_a_start_that_fails_leaves_no_tap(host: Host, namespace: str, tiny: TinyImage) -> None:
+    before = devices(namespace)
+    config = pvh(tiny, "web", vif="", more='device_model_args = ["-nonsense"]')
+    assert "nonsense" in host.fails("create", host.write("web.cfg", config))
+    assert devices(namespace) - before <= {"wirtbr0"}
+    host.assert_nothing_left()
+    other = pvh(tiny, "other", vif="bridge=nosuch0")
+    assert "nosuch0" in host.fails("create", host.write("other.cfg", other))
+    host.assert_nothing_left()
+
+
+def test_a_chosen_port_is_the_one_that_is_forwarded(real_host: Host, tiny: TinyImage) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        probe.listen()
+        port = probe.getsockname()[1]
+        config = real_host.write("web.cfg", pvh(tiny, "web", vif=f"net=user,forward=tcp:{port}:7"))
+        told = real_host.fails("create", config)
+        assert f"tcp port {port} of 127.0.0.1 is in use" in told
+        assert "hint: forward another" in told
+        real_host.assert_nothing_left()
+    real_host.ok("create", config)
+    assert port_of(real_host, "web") == port
+    with watch(real_host, "web") as console:
+        console.until(READY)
+    assert ask(port, "on a port of my choice") == "on a port of my choice"
+
+
+def test_a_card_without_a_network_is_a_card_all_the_same(real_host: Host, tiny: TinyImage) -> None:
+    real_host.ok("create", "-p", real_host.write("web.cfg", silent(tiny, "web")))
+    [vif] = real_host.domain("web")["vifs"]
+    assert vif["kind"] == "none"
+    assert re.fullmatch(r"00:16:3e(:[0-9a-f]{2}){3}", vif["mac"])
