@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from wirt.images.tiny import TinyImage, build_tiny, find_tiny
 from wirt.model.errors import ImageBuildFailed
 
 CACHE = Path(os.environ.get("WIRT_TEST_CACHE", Path(__file__).resolve().parents[1] / ".cache"))
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would every command that a test starts and
+    interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

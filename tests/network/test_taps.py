@@ -35,7 +35,8 @@ async def test_frames_pass_between_the_cards_of_one_bridge_and_of_no_other(netwo
     send(bert.descriptor, answer := frame(ANNA, BERT, b"it is Bert"))
     assert answer in received(anna.descriptor, 2, until=b"it is Bert")
 
-    assert received(apart.descriptor, 0.1) == []
+    # The bridge itself may say something (IGMP, MLD); what the two said stays between them.
+    assert not {question, answer} & set(received(apart.descriptor, 0.1))
     for plugged in (anna, bert, apart):
         await network.unplug(plugged)
 

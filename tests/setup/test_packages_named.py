@@ -33,6 +33,9 @@ ASSUMED = {"git", "make", "apt"}
 WORDS = {"host", "file", "info", "link", "free", "top", "watch", "import", "convert", "shutdown"}
 """Strings that begin lists without meaning the program of that name."""
 
+IF_THERE = {"man", "systemd-analyze"}
+"""Programs that a test uses where they happen to be, and does without elsewhere."""
+
 pytestmark = pytest.mark.skipif(
     shutil.which("dpkg-query") is None,
     reason="needs dpkg-query, which knows the package of a program: run on Debian",
@@ -95,7 +98,7 @@ def test_each_program_called_comes_from_a_package_that_setup_installs() -> None:
     for folder in ("src", "tools", "tests", "bench"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             for line, name in programs_named(path.read_text()):
-                if re.fullmatch(r"(/(usr/)?s?bin/)?[a-z][\w.+-]*", name) and name not in WORDS:
+                if re.fullmatch(r"(/(usr/)?s?bin/)?[a-z][\w.+-]*", name) and name not in WORDS | IF_THERE:
                     callers.setdefault(name, []).append(f"{path.relative_to(ROOT)}:{line}")
     strangers = [
         f"{name}, of the package {package}, at {', '.join(callers[name])}"
