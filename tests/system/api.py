@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from .host import Host, connect
 
 ANSWER_S = 60.0
 
@@ -34,10 +33,11 @@ class Answer:
         return bool(document["title"]) and document["status"] == self.status and bool(document["code"])
 
 
-def request(host: Host, method: str, target: str, body: object = None) -> Answer:
+def request(path: Path, method: str, target: str, body: object = None) -> Answer:
+    """``path`` is the daemon's socket."""
     data = b"" if body is None else json.dumps(body).encode()
     return raw(
-        host, head(method, target, {"Content-Type": "application/json", "Content-Length": len(data)}) + data
+        path, head(method, target, {"Content-Type": "application/json", "Content-Length": len(data)}) + data
     )
 
 
@@ -47,16 +47,24 @@ def head(method: str, target: str, headers: Mapping[str, object]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def opened(host: Host) -> socket.socket:
+def opened(path: Path) -> socket.socket:
+    """A connection, through the directory's descriptor: a socket's name may have 107 bytes only (unix(7))."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.settimeout(ANSWER_S)
-    connect(client, Path(host.home.socket))
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        client.connect(f"/proc/self/fd/{directory}/{path.name}")
+    except BaseException:
+        client.close()
+        raise
+    finally:
+        os.close(directory)
     return client
 
 
-def raw(host: Host, data: bytes) -> Answer:
+def raw(path: Path, data: bytes) -> Answer:
     """The answer to ``data``, whatever it is, read to the end of the connection."""
-    with closing(opened(host)) as client:
+    with closing(opened(path)) as client:
         with suppress(BrokenPipeError, ConnectionResetError):  # it may answer before it has read all
             client.sendall(data)
         received = b""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .host import Host, a_host
+from .host import SOURCE, Host, a_host
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ended_in_order() -> Iterator[None]:
+    """Whoever ends the tests with SIGTERM ends what they started too: fixtures are left as they are by Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +80,17 @@ def public_directory() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
+
+
+NOBODY = 65534
+
+
+@pytest.fixture(scope="session")
+def as_nobody() -> tuple[str, ...]:
+    """The command that runs others as a user who owns nothing."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to be two users: sudo make test")
+    for path in (Path(sys.executable), Path(sys.executable).resolve(), SOURCE / "wirt"):
+        if not all(each.stat().st_mode & 0o001 for each in path.parents):
+            pytest.skip(f"needs {path} to be within other users' reach: put the project elsewhere")
+    return ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--")

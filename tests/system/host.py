@@ -6,12 +6,9 @@ the daemon its processes are found again and ended by their number.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wirt.operations import records
-from wirt.ports.clock import SystemClock
-from wirt.store.sqlite import open_sqlite_store
 from wirt.wire.home import Home, find_home
+
+from . import api
+from .leftovers import recorded
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 COMMAND_S = 90.0
@@ -102,15 +99,14 @@ class Host:
     def kill9(self) -> None:
         """The daemon is gone without a word."""
         daemon, self._daemon = self._daemon, None
-        if daemon is None:
-            os.kill(self.pid, signal.SIGKILL)
-            return
+        assert daemon is not None, "this daemon was not started by start()"
         daemon.kill()
         daemon.wait(END_S)
 
     def stop(self) -> int:
         """Ask the daemon to end; its exit code."""
-        os.kill(self.pid, signal.SIGTERM)
+        assert self._daemon is not None, "this daemon was not started by start()"
+        self._daemon.terminate()
         return self.ended()
 
     def ended(self) -> int:
@@ -121,12 +117,15 @@ class Host:
 
     def serves(self) -> bool:
         """Whether someone answers at the socket, however long its path is."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            try:
-                connect(client, Path(self.home.socket))
-            except OSError:
-                return False
+        try:
+            api.opened(self.socket).close()
+        except OSError:
+            return False
         return True
+
+    @property
+    def socket(self) -> Path:
+        return Path(self.home.socket)
 
     def _daemon_ended(self) -> bool:
         return self._daemon is not None and self._daemon.poll() is not None
@@ -169,14 +168,17 @@ class Host:
         return subprocess.Popen(command, env=self.environment, cwd=self.scratch, **options)
 
     def domain(self, name: str) -> dict[str, Any]:
-        """The domain ``name`` as ``wirt list -l`` shows it."""
-        found = self.json("list", "-l", name)[0]["domain"]
+        """The domain ``name`` as the API shows it."""
+        answer = api.request(self.socket, "GET", f"/v1/domains/{name}")
+        assert answer.status == 200, answer
+        found = answer.document["domain"]
         assert isinstance(found, dict)
         return found
 
     def names(self) -> list[str]:
         """Every domain that is known, running or not, but Domain-0."""
-        return [domain["name"] for domain in self.json("list", "--all")["domains"] if domain["domid"] != 0]
+        domains = api.request(self.socket, "GET", "/v1/domains?all=1").document["domains"]
+        return [domain["name"] for domain in domains if domain["domid"] != 0]
 
     def write(self, name: str, text: str) -> str:
         """A file of the test's own; its path."""
@@ -208,19 +210,10 @@ class Host:
         runs = Path(self.home.domains)
         directories = [f"the directory {path}" for path in runs.iterdir()] if runs.is_dir() else []
         return (
-            [f"process {pid}: {command}" for pid, command in self.guests().items()] + directories + self.recorded()
+            [f"process {pid}: {command}" for pid, command in self.guests().items()]
+            + directories
+            + recorded(Path(self.home.store), self.scratch)
         )
-
-    def recorded(self) -> list[str]:
-        """The keys of all domains, names and runs in the store, read from a copy: the daemon may have it open."""
-        copy = self.scratch / f"copy-{uuid.uuid4().hex}"
-        copy.mkdir()
-        for path in Path(self.home.state).glob("state.db*"):
-            if not path.name.endswith(".lock"):
-                shutil.copyfile(path, copy / path.name)
-        keys = asyncio.run(_keys(copy / "state.db")) if (copy / "state.db").exists() else []
-        shutil.rmtree(copy)
-        return [key for key in keys if key.startswith((records.DOMAINS, records.NAMES, records.INCARNATIONS))]
 
     def assert_nothing_left(self) -> None:
         left = self.leftovers()
@@ -235,8 +228,10 @@ class Host:
         self.assert_nothing_left()
 
     def finish(self) -> None:
-        """Tidy, and end the daemon."""
+        """Tidy, and end the daemon. If it ended before, another one tidies."""
         if not self.serves():
+            if self._daemon is not None:
+                self.ended()
             self.start()
         self.tidy()
         if self._daemon is not None:
@@ -261,14 +256,6 @@ class Host:
         return f"\nwirtd said:\n{text[-3000:]}"
 
 
-async def _keys(path: Path) -> list[str]:
-    store = await open_sqlite_store(path, SystemClock())
-    try:
-        return [entry.key for entry in (await store.list(records.PREFIX)).entries]
-    finally:
-        await store.close()
-
-
 def end_process(pid: int, command: str) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
@@ -276,15 +263,6 @@ def end_process(pid: int, command: str) -> None:
         return
     except PermissionError:
         raise AssertionError(f"process {pid} may not be ended: {command}") from None
-
-
-def connect(client: socket.socket, path: Path) -> None:
-    """Through the directory's descriptor, since a socket's name may have 107 bytes only (unix(7))."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        client.connect(f"/proc/self/fd/{directory}/{path.name}")
-    finally:
-        os.close(directory)
 
 
 def wait_until(what: Callable[[], object], within_s: float, name: str) -> None:

@@ -60,7 +60,7 @@ async def shown(environment: Environment) -> Shown:
     before: Shown | None = None
     async with asyncio.timeout(SEEN_S):
         while True:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
             now = [(domain.name, domain.domid, str(domain.state)) for domain in environment.domains]
             if now == before and all(job.state.finished for job in environment.jobs.all()):
                 return now

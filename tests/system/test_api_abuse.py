@@ -32,7 +32,7 @@ def host(shared_fake_host: Host) -> Iterator[Host]:
 
 
 def post(host: Host, target: str, data: bytes) -> Answer:
-    return raw(host, head("POST", target, {**JSON, "Content-Length": len(data)}) + data)
+    return raw(host.socket, head("POST", target, {**JSON, "Content-Length": len(data)}) + data)
 
 
 CREATE = {"text": fake("web"), "file": "web.cfg", "cwd": "/"}
@@ -67,7 +67,7 @@ CREATE = {"text": fake("web"), "file": "web.cfg", "cwd": "/"}
     ],
 )
 def test_what_can_not_be_is_answered_with_a_problem(host: Host, method: str, target: str, status: int) -> None:
-    answer = request(host, method, target)
+    answer = request(host.socket, method, target)
     assert answer.status == status, answer
     assert answer.is_problem, answer
     if status == 405:
@@ -110,9 +110,9 @@ def test_a_body_that_is_none_is_answered_with_a_problem(host: Host, target: str,
 
 
 def test_a_new_name_that_is_none_is_refused(host: Host) -> None:
-    assert request(host, "POST", "/v1/domains?wait=1", CREATE).document["state"] == "done"
+    assert request(host.socket, "POST", "/v1/domains?wait=1", CREATE).document["state"] == "done"
     for name in ("caf\udce9", "\ud800", "a\0b", "a\nb", "x" * 100_000):
-        answer = request(host, "POST", "/v1/domains/web/rename", {"name": name})
+        answer = request(host.socket, "POST", "/v1/domains/web/rename", {"name": name})
         assert (answer.status, answer.is_problem) == (422, True), answer
     assert host.names() == ["web"]
 
@@ -133,7 +133,7 @@ def test_a_new_name_that_is_none_is_refused(host: Host) -> None:
     ids=range(9),
 )
 def test_what_is_no_http_is_refused(host: Host, data: bytes) -> None:
-    with closing(opened(host)) as client:
+    with closing(opened(host.socket)) as client:
         with suppress(BrokenPipeError, ConnectionResetError):
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
@@ -146,8 +146,8 @@ def test_what_is_no_http_is_refused(host: Host, data: bytes) -> None:
 
 
 def test_clients_that_say_nothing_keep_nobody_waiting(host: Host) -> None:
-    silent = [opened(host) for _ in range(100)]
-    half = opened(host)
+    silent = [opened(host.socket) for _ in range(100)]
+    half = opened(host.socket)
     half.sendall(b"POST /v1/domains HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
     try:
         assert host.names() == []
@@ -158,7 +158,7 @@ def test_clients_that_say_nothing_keep_nobody_waiting(host: Host) -> None:
 
 def upgraded(host: Host, target: str) -> socket.socket:
     """A websocket (RFC 6455, 4.1) whose handshake is done."""
-    client = opened(host)
+    client = opened(host.socket)
     key = base64.b64encode(os.urandom(16)).decode()
     extra = {"Upgrade": "websocket", "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13"}
     client.sendall(head("GET", target, extra).replace(b"Connection: close", b"Connection: Upgrade"))
@@ -179,8 +179,8 @@ def test_listeners_that_never_read_cost_little_memory_and_delay_nobody(host: Hos
     before = memory_of(host.pid)
     try:
         for _ in range(100):
-            assert request(host, "POST", "/v1/domains?wait=1", CREATE).document["state"] == "done"
-            assert request(host, "POST", "/v1/domains/web/destroy?wait=1").document["state"] == "done"
+            assert request(host.socket, "POST", "/v1/domains?wait=1", CREATE).document["state"] == "done"
+            assert request(host.socket, "POST", "/v1/domains/web/destroy?wait=1").document["state"] == "done"
         assert memory_of(host.pid) - before < GROWTH
     finally:
         for client in deaf:
@@ -189,7 +189,7 @@ def test_listeners_that_never_read_cost_little_memory_and_delay_nobody(host: Hos
 
 @pytest.mark.parametrize("target", ["/v1/events?after=0", "/v1/domains/web/console"])
 def test_frames_that_are_none_end_their_own_connection_only(host: Host, target: str) -> None:
-    assert request(host, "POST", "/v1/domains?wait=1", CREATE).document["state"] == "done"
+    assert request(host.socket, "POST", "/v1/domains?wait=1", CREATE).document["state"] == "done"
     for garbage in (os.urandom(5000), b"\x81\x7f" + b"\xff" * 8, b"\xff" * 100):
         with closing(upgraded(host, target)) as client, suppress(BrokenPipeError, ConnectionResetError):
             client.sendall(garbage)

@@ -92,6 +92,7 @@ def test_a_guest_whose_process_is_killed_under_a_daemon_has_crashed(real_host: H
     assert host.json("list")["revision"] > begin
 
 
+@pytest.mark.long
 def test_a_guest_that_hangs_keeps_no_daemon_from_serving_and_can_be_destroyed(
     real_host: Host, tiny: TinyImage
 ) -> None:

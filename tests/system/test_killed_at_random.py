@@ -75,7 +75,7 @@ def test_a_create_is_whole_or_undone_and_its_name_is_free_again(
         host.assert_nothing_left()
 
 
-@pytest.mark.parametrize("times", [5, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.long)])
 def test_a_start_is_whole_or_undone_and_the_domain_stays_defined(
     real_host: Host, tiny: TinyImage, times: int
 ) -> None:

@@ -17,13 +17,14 @@ MOST_PER_DOMAIN = 5 * 2**20
 
 
 @pytest.fixture
-def host(fake_host: Host) -> Iterator[Host]:
-    yield fake_host
+def host(shared_fake_host: Host) -> Iterator[Host]:
+    yield shared_fake_host
+    shared_fake_host.tidy()
 
 
 def create(host: Host, number: int) -> Answer:
     body = {"text": fake(f"web-{number}"), "file": "web.cfg", "cwd": "/"}
-    return request(host, "POST", "/v1/domains?wait=1", body)
+    return request(host.socket, "POST", "/v1/domains?wait=1", body)
 
 
 def memory_of(pid: int) -> int:
@@ -49,7 +50,7 @@ def test_two_hundred_lists_at_once_are_all_answered(host: Host) -> None:
     for number in range(20):
         create(host, number)
     with ThreadPoolExecutor(200) as threads:
-        answers = list(threads.map(lambda _: request(host, "GET", "/v1/domains"), range(200)))
+        answers = list(threads.map(lambda _: request(host.socket, "GET", "/v1/domains"), range(200)))
     assert {answer.status for answer in answers} == {200}
     assert {len(answer.document["domains"]) for answer in answers} == {21}
 
@@ -63,8 +64,10 @@ def test_creates_that_come_all_at_once_all_succeed(host: Host) -> None:
 
 def test_a_job_can_be_asked_for_after_many_others_have_ended(host: Host) -> None:
     """As a command does that gets little CPU: it looks for its job's end only now and then."""
-    job = request(host, "POST", "/v1/domains", {"text": fake("first"), "file": "", "cwd": "/"}).document["id"]
+    job = request(host.socket, "POST", "/v1/domains", {"text": fake("first"), "file": "", "cwd": "/"}).document[
+        "id"
+    ]
     with ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda number: create(host, number), range(150)))
-    answer = request(host, "GET", f"/v1/jobs/{job}?wait_s=5")
+    answer = request(host.socket, "GET", f"/v1/jobs/{job}?wait_s=5")
     assert (answer.status, answer.document.get("state")) == (200, "done"), answer.document
