@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from wirt.model.devices import PortForward, VifKind
 from wirt.network import DefaultBridge, FakeNetwork, HostNetwork
 from wirt.plan.nics import NicPlan
+from wirt.plan.policy import PortPolicy
 from wirt.ports.clock import Clock
 from wirt.ports.network import Network, Plugged
 
@@ -40,6 +41,7 @@ def card(
         mtu=mtu,
         forwards=forwards,
         boot_index=None,
+        policy=PortPolicy(mac),
     )
 
 

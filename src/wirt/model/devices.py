@@ -103,3 +103,10 @@ class VifSpec:
     accel: str | None = None
     trusted: bool = True
     forwards: tuple[PortForward, ...] = ()
+    network: str | None = None
+    """A network of wirt's (``wirt network create``) instead of a bridge's device."""
+    rate_in: Rate | None = None
+    """Of what is sent to the guest; ``rate`` is of what it sends."""
+    groups: tuple[str, ...] = ()
+    """Security groups; of none, everything may pass."""
+    antispoof: bool = True

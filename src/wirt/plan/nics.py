@@ -11,6 +11,7 @@ from wirt.model.devices import NicType, PortForward, VifKind, VifSpec
 from wirt.model.domain import DomainConfig, GuestType
 from wirt.model.errors import ConfigError
 from wirt.plan.host import HostFacts
+from wirt.plan.policy import PortPolicy, policy_of
 
 XEN_OUI = "00:16:3e"
 """The range that xl takes generated addresses from (xl-network-configuration(5), "mac")."""
@@ -44,6 +45,8 @@ class NicPlan:
     mtu: int | None
     forwards: tuple[PortForward, ...]
     boot_index: int | None
+    policy: PortPolicy
+    vlan: str | None = None
 
 
 def plan_nics(
@@ -71,6 +74,7 @@ def _plan_nic(
     boot_place: int | None,
 ) -> NicPlan:
     kind = vif.kind or _kind(vif, host)
+    mac = vif.mac or generated_mac(uuid, index)
     if kind is VifKind.BRIDGE and not host.can_bridge:
         raise ConfigError(
             f"vif {index} asks for a bridge, and this user may not make network devices",
@@ -82,7 +86,7 @@ def _plan_nic(
         index=index,
         device=_device(config, vif),
         slot=slot,
-        mac=vif.mac or generated_mac(uuid, index),
+        mac=mac,
         kind=kind,
         bridge=(vif.bridge or host.default_bridge) if kind is VifKind.BRIDGE else None,
         tap=(vif.vifname or generated_tap(domid, index)) if kind is VifKind.BRIDGE else None,
@@ -90,6 +94,8 @@ def _plan_nic(
         mtu=vif.mtu,
         forwards=vif.forwards if kind is VifKind.USER else (),
         boot_index=None if boot_place is None else boot_place * 100 + index,
+        policy=policy_of(vif, mac),
+        vlan=vif.vlan,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wirt.model.devices import PortForward, VifKind
+from wirt.model.security import SecurityGroup
 from wirt.plan.nics import NicPlan
 
 
@@ -20,6 +22,18 @@ class Plugged:
     descriptor: int | None = None
     tap: str | None = None
     forwards: tuple[PortForward, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VifStatistics:
+    """Counted since the tap was made, as the guest sees it: ``rx`` is what it was sent."""
+
+    rx_bytes: int
+    rx_packets: int
+    rx_dropped: int
+    tx_bytes: int
+    tx_packets: int
+    tx_dropped: int
 
 
 class Network(Protocol):
@@ -40,4 +54,23 @@ class Network(Protocol):
 
     async def unplug(self, plugged: Plugged) -> None:
         """Close and remove it; one that is gone already is no error."""
+        ...
+
+    async def adopt(self, nic: NicPlan, tap: str) -> Plugged:
+        """Know a card again that an earlier daemon plugged in and a guest still holds. Its rules are made anew
+        by the next :meth:`mend`. Unplugging the result removes tap and rules."""
+        ...
+
+    async def set_groups(self, groups: Sequence[SecurityGroup]) -> None:
+        """From now on these are the security groups: the rules of every card follow in one transaction, or, on an
+        error, none does. ``NotFound`` if a card that is plugged in is in a group that would be gone."""
+        ...
+
+    async def mend(self) -> tuple[str, ...]:
+        """Compare what filters and limits should be with what the kernel has, and mend it in one transaction: a
+        sentence for each thing that was amiss. Rules of cards that are gone are taken away."""
+        ...
+
+    async def statistics(self, tap: str) -> VifStatistics | None:
+        """``None`` if there is no such tap."""
         ...
