@@ -76,7 +76,7 @@ def domain_zero(environment: Environment, now: MachineNow, guests: list[v1.Domai
 
 
 def detail(environment: Environment, of: model.Domain) -> v1.DomainDetail:
-    return v1.DomainDetail(domain(environment, of), of.text, plain(of.config))
+    return v1.DomainDetail(domain(environment, of), xlcfg.without_secrets(of.text), plain(of.config))
 
 
 def _vifs(of: model.Domain) -> list[v1.Vif]:
@@ -142,7 +142,7 @@ def notice(of: xlcfg.Notice) -> v1.Notice:
 
 def preview(of: Preview) -> v1.PlanPreview:
     return v1.PlanPreview(
-        text=of.loaded.text,
+        text=xlcfg.without_secrets(of.loaded.text),
         config=plain(of.loaded.config),
         plan=plain(of.plan),
         command=list(of.command),

@@ -9,6 +9,7 @@
     keys        the table: type, default, meaning, who honours it
     disk, vif   specifications of one device; rate, vdev, spec are their parts
     meaning     settings -> DomainConfig and notices (reading: what it gathers; peripherals: the device lists)
+    secrets     passwords: kept, and never shown
     loading     all of it in order
     reference   the table as a page
 """
@@ -19,6 +20,7 @@ from wirt.config.xlcfg.loading import Loaded, load
 from wirt.config.xlcfg.meaning import name_fault
 from wirt.config.xlcfg.notice import Notice
 from wirt.config.xlcfg.reference import reference_markdown
+from wirt.config.xlcfg.secrets import without_secrets
 
 __all__ = [
     "KEYS",
@@ -32,4 +34,5 @@ __all__ = [
     "nearest",
     "reference_markdown",
     "with_value",
+    "without_secrets",
 ]

@@ -12,6 +12,7 @@ from wirt.config.xlcfg.meaning import read_config
 from wirt.config.xlcfg.notice import Notice
 from wirt.config.xlcfg.overrides import override, parse_overrides
 from wirt.config.xlcfg.reading import Reading
+from wirt.config.xlcfg.secrets import refuse_hidden
 from wirt.config.xlcfg.settings import Setting, settle
 from wirt.config.xlcfg.syntax import Document, Items, Text, Value, parse
 from wirt.model.domain import DomainConfig
@@ -51,6 +52,7 @@ def load(
     if name is not None:
         extra.append(override("name", name))
     settings = settle((*document.assignments, *extra))
+    refuse_hidden(settings)
     config, reading = read_config(settings, document.source, cwd)
     _check_directory(cwd, reading)
     return Loaded(config, _canonical(document, settings, reading.moved), tuple(_sorted(reading)))

@@ -47,7 +47,7 @@ GRAPHICS = (
     Key("vnclisten", TEXT, Group.GRAPHICS, "The address VNC listens on, with an optional :DISPLAY."),
     Key("vncdisplay", NUMBER, Group.GRAPHICS, "The VNC display; its TCP port is 5900 more.", low=0, high=59635),
     Key("vncunused", BOOLEAN, Group.GRAPHICS, "Take the first free VNC display.", default="1"),
-    Key("vncpasswd", TEXT, Group.GRAPHICS, "The VNC password; an empty one lets everyone in."),
+    Key("vncpasswd", TEXT, Group.GRAPHICS, "The VNC password; an empty one lets everyone in.", secret=True),
     Key("vncviewer", NUMBER, Group.GRAPHICS, "Ignored by xl; create has an option for it."),
     Key(
         "keymap",
@@ -75,7 +75,7 @@ SPICE = (
         default="0",
         guests=HVM,
     ),
-    Key("spicepasswd", TEXT, Group.SPICE, "Spice's password.", guests=HVM),
+    Key("spicepasswd", TEXT, Group.SPICE, "Spice's password.", guests=HVM, secret=True),
     Key(
         "spiceagent_mouse",
         BOOLEAN,

@@ -55,7 +55,7 @@ class Key:
     is what holds when the key is absent, in words or as a value. ``guests`` are the guest types it means
     something to. ``honoured`` names the hypervisors on which wirt acts on it. ``instead`` is what replaced a
     deprecated key. ``path`` marks a file on the host, which a relative value names from the directory that
-    the file was loaded in.
+    the file was loaded in. A ``secret`` is stored and never shown.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Key:
     honoured: frozenset[str] = NOWHERE
     instead: str | None = None
     path: bool = False
+    secret: bool = False
 
     @property
     def type(self) -> str:
