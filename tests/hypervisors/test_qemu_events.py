@@ -10,7 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wirt.hypervisors.qemu.events import LOG_READ_BYTES, after, from_log, is_guest_reset, of_event, of_status
+from wirt.hypervisors.qemu.events import (
+    LOG_READ_BYTES,
+    RESTART_BYTES,
+    after,
+    bounded,
+    from_log,
+    is_guest_reset,
+    of_event,
+    of_status,
+)
 from wirt.model.lifecycle import EndReason, State
 from wirt.ports.hypervisor import Observed
 
@@ -76,6 +85,30 @@ def test_deeply_nested_lines_are_passed_over(tmp_path: Path) -> None:
     log = tmp_path / "events.log"
     log.write_bytes(b"[" * (LOG_READ_BYTES // 2) + b"\n" + json.dumps(POWEROFF).encode() + b"\n")
     assert from_log(log) == Observed(State.SHUTDOWN, EndReason.POWEROFF)
+
+
+def test_a_log_that_is_kept_small_tells_what_the_whole_would(tmp_path: Path) -> None:
+    log = tmp_path / "events.log"
+    log.touch()
+    small = bounded(log)
+    told: Observed | None = None
+    for number in range(3000):
+        line = POWEROFF if number == 2990 else STOP if number == 2991 else event("RTC_CHANGE", offset=number)
+        line = RESUME if number == 2000 else line
+        with log.open("ab") as file:
+            file.write(json.dumps(line).encode() + b"\r\n")
+        small.trim()
+        told = Observed(State.SHUTDOWN, EndReason.POWEROFF) if number >= 2990 else told
+        assert log.stat().st_size < RESTART_BYTES + 200
+        if number >= 2990 or 2000 <= number < 2300:
+            assert from_log(log) == (told or Observed(State.RUNNING))
+
+
+def test_a_flood_of_noise_is_passed_over_unread(tmp_path: Path) -> None:
+    log = tmp_path / "events.log"
+    noise = json.dumps(event("GUEST_CRASHLOADED", info={})).encode() + b"\r\n"
+    log.write_bytes(json.dumps(PANIC).encode() + b"\n" + noise * (LOG_READ_BYTES // len(noise) - 5))
+    assert from_log(log) == Observed(State.CRASHED, EndReason.CRASH)
 
 
 json_values = st.recursive(

@@ -1,174 +1,192 @@
 """A guest's console: QEMU appends every byte to a log, and this reads it there.
 
-QEMU itself keeps the log, so output is drained and kept whether a daemon runs or not. The connection to the
-console socket carries what people type, and its output only wakes the readers: the log alone is believed. The
-log is a ring without a wrap: its oldest part is given back to the file system as a hole, so offsets count
-from the guest's first byte for ever.
+QEMU itself keeps the log, so output is drained and kept whether a daemon runs or not. Readers are told by the file
+system. The console's socket is connected only until QEMU has taken what was typed: it sends a connected peer every
+byte that the guest prints a second time, and when the socket is full (277 bytes of a serial port are enough) it
+stalls the guest and writes the byte to the log once for each attempt (QEMU, chardev/char.c,
+qemu_chr_write_buffer; hw/char/serial.c, serial_xmit).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
+import contextlib
+import fcntl
 import socket
+import struct
+import termios
 from collections.abc import AsyncIterator
-from io import FileIO
 from pathlib import Path
 
 from wirt.hypervisors.qemu import sockets
+from wirt.hypervisors.qemu.inotify import FileWatch
+from wirt.hypervisors.qemu.logs import GrowingLog
 from wirt.model.errors import IllegalState
 from wirt.ports.hypervisor import ConsoleChunk
 
 RING_BYTES = 1024 * 1024
 CHUNK_BYTES = 64 * 1024
-PUNCH_STEP_BYTES = 256 * 1024
 WRITE_S = 10.0
 _SETTLE_S = 0.02
-"""Output is gathered for so long. QEMU sends to the socket first and writes the log just after."""
-_MOST_BYTES = 16 * CHUNK_BYTES
-
-_FALLOC_FL_KEEP_SIZE = 1
-_FALLOC_FL_PUNCH_HOLE = 2
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_FIRST_LOOK_S = 0.002
+_RAREST_LOOK_S = 0.25
+"""Whether all was taken is asked at once, and then ever more rarely: a guest in its boot may not read for long."""
 
 
 class ConsoleLog:
     """The console of one run. Any number of readers; each has only its offset."""
 
-    def __init__(self, name: str, directory: Path, ring_bytes: int = RING_BYTES) -> None:
+    def __init__(self, name: str, directory: Path, ring_bytes: int | None = None) -> None:
+        self.log = GrowingLog(directory / "console.log", RING_BYTES if ring_bytes is None else ring_bytes)
         self._name = name
-        self._log = directory / "console.log"
-        self._socket_path = directory / "console.sock"
-        self._ring_bytes = ring_bytes
-        self._punched = 0
         self._ended = False
         self._changed = asyncio.Event()
-        self._socket: socket.socket | None = None
-        self._file: FileIO | None = None
-        self._settle: asyncio.TimerHandle | None = None
+        self._followers = 0
+        self._watch: FileWatch | None = None
+        self._keyboard = Keyboard(directory / "console.sock")
 
     def attach(self) -> None:
-        """Connect to the console socket. QEMU takes one connection at a time, and this is it."""
-        self._open_log()
-        self._socket = sockets.connect(self._socket_path)
-        asyncio.get_running_loop().add_reader(self._socket, self._output_came)
-        self._trim()
+        """``OSError`` if there is no log: QEMU makes it before it answers."""
+        self.log.open()
 
     def detach(self) -> None:
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
-            self._socket = None
-        if self._settle is not None:
-            self._settle.cancel()
+        self._keyboard.close()
+        self._stop_watching()
 
     def end(self) -> None:
         """The run is over: readers get what is left, and then their end."""
-        self.detach()
         self._ended = True
+        self.detach()
         self._wake()
 
-    @property
-    def size(self) -> int:
-        return os.fstat(self._open_log()).st_size
-
     def read(self, offset: int) -> ConsoleChunk:
-        size = self.size
-        oldest = max(0, size - self._ring_bytes)
-        start = size if offset < 0 else min(max(offset, oldest), size)
-        if start == size:
-            return ConsoleChunk(start, b"")
-        return ConsoleChunk(start, os.pread(self._open_log(), min(CHUNK_BYTES, size - start), start))
+        start = self.log.end if offset < 0 else offset
+        return ConsoleChunk(*self.log.read(start, CHUNK_BYTES))
 
     async def follow(self, offset: int) -> AsyncIterator[ConsoleChunk]:
         if offset < 0:
-            offset = self.size
-        while True:
-            # Taken before the read: what comes in between wakes us.
-            changed, ended = self._changed, self._ended
-            chunk = self.read(offset)
-            if chunk.data:
-                offset = chunk.offset + len(chunk.data)
-                yield chunk
-            elif ended:
-                return
-            else:
-                await changed.wait()
+            offset = self.log.end
+        self._followers += 1
+        try:
+            while True:
+                # Taken before the read: what comes in between wakes us.
+                changed, ended = self._changed, self._ended
+                self._start_watching()
+                chunk = self.read(offset)
+                if chunk.data:
+                    offset = chunk.offset + len(chunk.data)
+                    yield chunk
+                elif ended:
+                    return
+                else:
+                    await changed.wait()
+        finally:
+            self._followers -= 1
+            if not self._followers:
+                self._stop_watching()
 
     async def write(self, data: bytes) -> None:
-        if self._socket is None:
-            raise IllegalState(f"the console of {self._name} is closed: the domain has ended")
-        loop = asyncio.get_running_loop()
+        closed = f"the console of {self._name} is closed: the domain has ended"
+        if self._ended:
+            raise IllegalState(closed)
         try:
-            await asyncio.wait_for(loop.sock_sendall(self._socket, data), WRITE_S)
+            await asyncio.wait_for(self._keyboard.type(data), WRITE_S)
         except TimeoutError as error:
             raise IllegalState(
                 f"{self._name} does not read its console: it took nothing for {WRITE_S:g} s"
             ) from error
         except OSError as error:
-            raise IllegalState(f"the console of {self._name} is closed: the domain has ended") from error
+            raise IllegalState(closed) from error
 
-    def _open_log(self) -> int:
-        """Opened once and kept, so that the last words can be read when the run's directory is gone. QEMU makes
-        the file before it answers."""
-        if self._file is None:
-            self._file = self._log.open("rb", buffering=0)
-        return self._file.fileno()
+    def _start_watching(self) -> None:
+        if self._watch is None and not self._ended:
+            self._watch = FileWatch(self.log.open(), self._wake, _SETTLE_S)
 
-    def _output_came(self) -> None:
-        """Look away for a moment: a boot prints in hundreds of small bursts, and each would wake the daemon."""
-        assert self._socket is not None
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._settle = asyncio.get_running_loop().call_later(_SETTLE_S, self._settled)
-
-    def _settled(self) -> None:
-        self._settle = None
-        if self._socket is not None:
-            self._look_again(self._socket)
-        self._trim()
-        self._wake()
-
-    def _look_again(self, console: socket.socket) -> None:
-        """Whatever was taken now may not be in the log yet: only when nothing came is it time to sleep."""
-        loop = asyncio.get_running_loop()
-        taken = 0
-        try:
-            while taken < _MOST_BYTES and (data := console.recv(CHUNK_BYTES)):
-                taken += len(data)
-            ended = taken < _MOST_BYTES
-        except BlockingIOError:
-            ended = False
-        except ConnectionError:
-            ended = True
-        if ended:
-            self.detach()
-        elif taken:
-            self._settle = loop.call_later(_SETTLE_S, self._settled)
-        else:
-            loop.add_reader(console, self._output_came)
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _trim(self) -> None:
-        """Give the file system back what fell out of the ring, in steps worth a system call."""
-        oldest = self.size - self._ring_bytes
-        if oldest - self._punched < PUNCH_STEP_BYTES:
+
+class Keyboard:
+    """The way into a console socket, connected when someone types, and left when QEMU has taken it. QEMU takes one
+    connection at a time, and this is it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._typing = asyncio.Lock()
+        self._look: asyncio.TimerHandle | None = None
+
+    async def type(self, data: bytes) -> None:
+        """Returns when the kernel has it. ``OSError`` when nobody takes it any more."""
+        async with self._typing:
+            if self._socket is None:
+                self._connect()
+            assert self._socket is not None
+            connection = self._socket
+            try:
+                await asyncio.get_running_loop().sock_sendall(connection, data)
+            except OSError:
+                self.close()
+                raise
+            finally:
+                if self._socket is connection:
+                    self._leave_when_taken(_FIRST_LOOK_S)
+                else:
+                    connection.close()
+
+    def close(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        connection, self._socket = self._socket, None
+        if connection is None:
             return
-        oldest -= oldest % 4096
-        punch_hole(self._log, oldest)
-        self._punched = oldest
+        asyncio.get_running_loop().remove_reader(connection)
+        if self._typing.locked():
+            # The loop still waits for it to take more: that ends now, and whoever types closes it.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        else:
+            connection.close()
+
+    def _connect(self) -> None:
+        self._socket = sockets.connect(self._path)
+        asyncio.get_running_loop().add_reader(self._socket, self._drain)
+
+    def _leave_when_taken(self, after_s: float) -> None:
+        """QEMU drops what it has not yet read when its peer goes, and it reads only as fast as the guest."""
+        if self._look is not None:
+            self._look.cancel()
+        self._look = asyncio.get_running_loop().call_later(after_s, self._leave_or_wait, after_s)
+
+    def _leave_or_wait(self, waited_s: float) -> None:
+        if self._socket is None or self._typing.locked():
+            return  # whoever types looks again
+        if _untaken_bytes(self._socket):
+            self._leave_when_taken(min(2 * waited_s, _RAREST_LOOK_S))
+        else:
+            self.close()
+
+    def _drain(self) -> None:
+        """Take what is sent and throw it away: it stands in the log."""
+        assert self._socket is not None
+        try:
+            gone = not self._socket.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            gone = True
+        if gone:
+            self.close()
 
 
-def punch_hole(path: Path, length: int) -> bool:
-    """Free the first ``length`` bytes of ``path``, which keeps its size (fallocate(2)). False where the file
-    system can't: then the file just stays larger."""
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        mode = _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE
-        return bool(_libc.fallocate(descriptor, mode, 0, length) == 0)
-    finally:
-        os.close(descriptor)
+def _untaken_bytes(connection: socket.socket) -> int:
+    """What was sent and has not been read by the other side (unix(7), SIOCOUTQ; the same number as TIOCOUTQ)."""
+    answer = fcntl.ioctl(connection, termios.TIOCOUTQ, struct.pack("i", 0))
+    return int(struct.unpack("i", answer)[0])
