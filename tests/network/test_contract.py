@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from wirt.model.devices import PortForward, VifKind
 from wirt.model.errors import BadInput, NotFound, ResourceBusy
-from wirt.ports.network import Plugged
+from wirt.model.security import Allow, Direction, Protocol, SecurityGroup
+from wirt.plan.nics import NicPlan
+from wirt.ports.network import Plugged, VifStatistics
 from wirt.ports.virtual_clock import VirtualClock
 
 from .worlds import World, card, user_card
@@ -226,3 +229,97 @@ async def test_a_plug_that_fails_keeps_no_port(world: World) -> None:
 
 async def test_this_network_can_bridge(world: World) -> None:
     assert world.network.can_bridge()
+
+
+WEB = SecurityGroup("web", (Allow(Direction.IN, Protocol.TCP),))
+
+
+def grouped(*groups: str) -> NicPlan:
+    nic = card()
+    return replace(nic, policy=replace(nic.policy, groups=groups))
+
+
+async def test_nothing_is_amiss_with_what_was_plugged_in(world: World) -> None:
+    await world.network.set_groups([WEB])
+    plugged = await world.network.plug(grouped("web"))
+
+    assert await world.network.mend() == ()
+    (report,) = await world.network.inspect(["vif1.0", "nobody"])
+    assert (report.tap, report.bridge, report.up, report.amiss) == ("vif1.0", "wirtbr0", True, ())
+    await world.network.unplug(plugged)
+
+
+async def test_rules_that_somebody_removed_are_told_and_made_again(world: World) -> None:
+    plugged = await world.network.plug(card())
+    world.forget_rules()
+
+    assert (await world.network.inspect(["vif1.0"]))[0].amiss
+    assert await world.network.mend()
+    assert await world.network.mend() == ()
+    assert (await world.network.inspect(["vif1.0"]))[0].amiss == ()
+    await world.network.unplug(plugged)
+
+
+async def test_a_card_in_a_group_that_does_not_exist_is_not_plugged_in(world: World) -> None:
+    with pytest.raises(NotFound, match="no security group web"):
+        await world.network.plug(grouped("web"))
+
+    assert world.taps() == {}
+
+
+async def test_a_group_that_a_card_is_in_cannot_go(world: World) -> None:
+    await world.network.set_groups([WEB])
+    plugged = await world.network.plug(grouped("web"))
+
+    with pytest.raises(NotFound, match="no security group web"):
+        await world.network.set_groups([])
+
+    assert await world.network.mend() == ()
+    await world.network.unplug(plugged)
+    await world.network.set_groups([])
+
+
+async def test_a_group_that_allows_one_that_does_not_exist_is_refused(world: World) -> None:
+    with pytest.raises(NotFound, match="allows the group other, which does not exist"):
+        await world.network.set_groups([SecurityGroup("web", (Allow(Direction.IN, group="other"),))])
+
+
+async def test_a_running_card_can_change_its_policy(world: World) -> None:
+    await world.network.set_groups([WEB])
+    plugged = await world.network.plug(card())
+
+    await world.network.set_policy("vif1.0", grouped("web").policy)
+    with pytest.raises(NotFound, match="no security group web"):
+        await world.network.set_groups([])
+    with pytest.raises(NotFound, match="no security group nil"):
+        await world.network.set_policy("vif1.0", grouped("nil").policy)
+    with pytest.raises(NotFound, match=r"vif9\.0"):
+        await world.network.set_policy("vif9.0", card().policy)
+
+    assert await world.network.mend() == ()
+    await world.network.unplug(plugged)
+
+
+async def test_a_card_that_a_hypervisor_holds_is_adopted_and_unplugged(world: World) -> None:
+    plugged = await world.network.plug(card())
+    world.hand_over(plugged)
+
+    adopted = await world.network.adopt(plugged.nic, "vif1.0")
+
+    assert (adopted.tap, adopted.kind, adopted.nic) == ("vif1.0", VifKind.BRIDGE, plugged.nic)
+    assert await world.network.mend() == ()
+    await world.network.unplug(adopted)
+    assert world.taps() == {}
+
+
+async def test_a_card_that_is_gone_is_not_adopted(world: World) -> None:
+    with pytest.raises(NotFound, match=r"vif1\.0"):
+        await world.network.adopt(card(), "vif1.0")
+
+
+async def test_a_cards_traffic_is_counted_as_long_as_it_is_there(world: World) -> None:
+    plugged = await world.network.plug(card())
+
+    assert isinstance(await world.network.statistics("vif1.0"), VifStatistics)
+    await world.network.unplug(plugged)
+    assert await world.network.statistics("vif1.0") is None

@@ -12,7 +12,7 @@ import pytest
 
 from wirt.model.errors import ResourceBusy, Unavailable
 from wirt.network import DefaultBridge, HostNetwork
-from wirt.network.bridges import fixed_mac
+from wirt.plan.networks import fixed_mac
 from wirt.ports.virtual_clock import VirtualClock
 
 from .namespace import run
@@ -68,7 +68,7 @@ async def test_a_guest_reaches_the_host_in_it(network: HostNetwork) -> None:
 
 
 async def test_daemons_that_make_it_at_once_agree(namespace: None, clock: VirtualClock) -> None:
-    daemons = [HostNetwork(DefaultBridge(), clock) for _ in range(5)]
+    daemons = [HostNetwork(DefaultBridge(), clock, name=f"wirt-{n}") for n in range(5)]
 
     plugged = await asyncio.gather(
         *(daemon.plug(card("vif1.0", mac=f"00:16:3e:00:00:0{n}")) for n, daemon in enumerate(daemons))

@@ -70,6 +70,10 @@ class World(Protocol):
 
     def hypervisor_ends(self, plugged: Plugged) -> None: ...
 
+    def forget_rules(self) -> None:
+        """As somebody does who flushes the packet filter by hand."""
+        ...
+
 
 class FakeWorld:
     def __init__(self, clock: Clock) -> None:
@@ -93,6 +97,9 @@ class FakeWorld:
 
     def hypervisor_ends(self, plugged: Plugged) -> None:
         self._fake.end(plugged)
+
+    def forget_rules(self) -> None:
+        self._fake.rules.clear()
 
 
 class HostWorld:
@@ -126,6 +133,9 @@ class HostWorld:
 
     def hypervisor_ends(self, plugged: Plugged) -> None:
         os.close(self._handed.pop(id(plugged)))
+
+    def forget_rules(self) -> None:
+        run("nft", "flush", "ruleset")
 
     def close(self) -> None:
         for descriptor in self._handed.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,9 +45,20 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class SecurityGroup:
-    """A card with groups gets what any of them allows, answers to that, and nothing else. A direction that no rule of
-    its groups speaks of: nothing comes in, everything goes out."""
+    """A card with groups gets what any of them allows, answers to that, and nothing else. A direction that no rule
+    of its groups speaks of: nothing comes in, everything goes out."""
 
     name: str
     rules: tuple[Allow, ...] = ()
     description: str = ""
+
+
+_GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+
+
+def group_name_fault(name: str) -> str | None:
+    """What is wrong with ``name`` as that of a security group: it stands between blanks in an xl.cfg, and in file
+    names and routes."""
+    if _GROUP_NAME.fullmatch(name):
+        return None
+    return f"{name[:40]!r} is no name of a security group: 1 to 32 of a-z A-Z 0-9 _ . -, a letter or digit first"

@@ -18,6 +18,8 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 BRIDGE = "bridge"
+IFB = "ifb"
+_ROOT = 0xFFFFFFFF  # TC_H_ROOT, linux/pkt_sched.h
 _UP = 0x1  # IFF_UP, netdevice(7)
 
 
@@ -41,6 +43,8 @@ class Link:
     kind: str | None
     up: bool
     mtu: int
+    master: int | None = None
+    """The bridge that it is a port of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,11 @@ class Links:
             links = [_link(message) async for message in await self._route.link("dump")]
         return tuple(sorted(link.name for link in links if link.kind == BRIDGE))
 
+    async def bridge_links(self) -> tuple[Link, ...]:
+        with _kernel_reasons():
+            links = [_link(message) async for message in await self._route.link("dump", kind=BRIDGE)]
+        return tuple(link for link in links if link.kind == BRIDGE)
+
     async def add_bridge(self, name: str, mac: str) -> bool:
         """Whether it was made just now; ``False`` if something of that name exists. It is down."""
         with _kernel_reasons():
@@ -95,9 +104,10 @@ class Links:
                 "add", index=index, address=str(interface.ip), prefixlen=interface.network.prefixlen
             )
 
-    async def set_up(self, index: int) -> None:
+    async def set_up(self, index: int, mtu: int | None = None) -> None:
+        more = {} if mtu is None else {"mtu": mtu}
         with _kernel_reasons():
-            await self._route.link("set", index=index, state="up")
+            await self._route.link("set", index=index, state="up", **more)
 
     async def attach(self, index: int, bridge: int, mtu: int) -> None:
         """Make ``index`` a port of ``bridge``, and set it up."""
@@ -112,6 +122,45 @@ class Links:
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
+
+    async def add_ifb(self, name: str) -> int:
+        """An intermediate functional block (ip-link(8)), up; one that is there already will do."""
+        with suppress(FileExistsError), _kernel_reasons():
+            await self._route.link("add", ifname=name, kind=IFB)
+        with _kernel_reasons():
+            index = int((await self._route.link("get", ifname=name))[0]["index"])
+            await self._route.link("set", index=index, state="up")
+        return index
+
+    async def ifbs(self) -> tuple[Link, ...]:
+        with _kernel_reasons():
+            links = [_link(message) async for message in await self._route.link("dump", kind=IFB)]
+        return tuple(link for link in links if link.kind == IFB)
+
+    async def shape(self, index: int, bytes_per_s: int, burst_bytes: int, queue_bytes: int) -> None:
+        """Delay what leaves the device beyond this rate, by a token bucket (tc-tbf(8)); instead of any before."""
+        limits = {"rate": bytes_per_s, "burst": burst_bytes, "limit": burst_bytes + queue_bytes}
+        with _kernel_reasons():
+            await self._route.tc("replace", "tbf", index=index, handle=0x10000, **limits)
+
+    async def unshape(self, index: int) -> None:
+        """A device that is not shaped is no error."""
+        try:
+            with _kernel_reasons():
+                await self._route.tc("del", index=index, parent=_ROOT)
+        except OSError as error:
+            if error.errno not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):
+                raise
+
+    async def shapes(self) -> dict[int, int]:
+        """The rate of each device that is shaped, in bytes a second."""
+        with _kernel_reasons():
+            found = [message async for message in await self._route.tc("dump")]
+        return {
+            int(message["index"]): int(message.get_attr("TCA_OPTIONS").get_attr("TCA_TBF_PARMS")["rate"])
+            for message in found
+            if message.get("kind") == "tbf" and message["parent"] == _ROOT
+        }
 
 
 LinksOpener = Callable[[], AbstractAsyncContextManager[Links]]
@@ -149,6 +198,7 @@ def _link(message: Any) -> Link:
         kind=message.get(("linkinfo", "kind")),
         up=bool(message["flags"] & _UP),
         mtu=int(message.get("mtu")),
+        master=message.get("master"),
     )
 
 

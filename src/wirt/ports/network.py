@@ -9,6 +9,8 @@ from typing import Protocol
 from wirt.model.devices import PortForward, VifKind
 from wirt.model.security import SecurityGroup
 from wirt.plan.nics import NicPlan
+from wirt.plan.policy import PortPolicy
+from wirt.plan.scripts import VifScript
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Plugged:
     kind: VifKind
     descriptor: int | None = None
     tap: str | None = None
+    script: VifScript | None = None
     forwards: tuple[PortForward, ...] = ()
 
 
@@ -34,6 +37,17 @@ class VifStatistics:
     tx_bytes: int
     tx_packets: int
     tx_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortReport:
+    """A card that is plugged in as the kernel has it at this moment. ``bridge`` is ``None`` if it is in none;
+    ``amiss`` has a sentence for each of its rules and limits that is not as it should be."""
+
+    tap: str
+    bridge: str | None
+    up: bool
+    amiss: tuple[str, ...] = ()
 
 
 class Network(Protocol):
@@ -56,6 +70,11 @@ class Network(Protocol):
         """Close and remove it; one that is gone already is no error."""
         ...
 
+    async def offline(self, script: VifScript) -> None:
+        """Tell a card's own script that the card is gone. ``Unavailable`` with its words if it fails. A card that
+        is unplugged while its tap is there has been told of already."""
+        ...
+
     async def adopt(self, nic: NicPlan, tap: str) -> Plugged:
         """Know a card again that an earlier daemon plugged in and a guest still holds. Its rules are made anew
         by the next :meth:`mend`. Unplugging the result removes tap and rules."""
@@ -66,9 +85,19 @@ class Network(Protocol):
         error, none does. ``NotFound`` if a card that is plugged in is in a group that would be gone."""
         ...
 
+    async def set_policy(self, tap: str, policy: PortPolicy) -> None:
+        """Change what a plugged card may do, while it runs: all of it or nothing. ``NotFound``: no such tap, or no
+        such group."""
+        ...
+
     async def mend(self) -> tuple[str, ...]:
         """Compare what filters and limits should be with what the kernel has, and mend it in one transaction: a
         sentence for each thing that was amiss. Rules of cards that are gone are taken away."""
+        ...
+
+    async def inspect(self, taps: Sequence[str]) -> tuple[PortReport, ...]:
+        """Those of ``taps`` that exist, looked at with nothing changed: what :meth:`mend` would find amiss, for
+        ``wirt audit``. ``Unavailable`` if the rules can't be listed."""
         ...
 
     async def statistics(self, tap: str) -> VifStatistics | None:

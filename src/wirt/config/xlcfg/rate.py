@@ -1,4 +1,5 @@
-"""``rate=`` of a vif: ``10Mb/s``, ``250KB/s@20ms`` (xl-network-configuration(5), "rate")."""
+"""``rate=`` and ``rate-in=`` of a vif: ``10Mb/s``, ``250KB/s@20ms`` (xl-network-configuration(5), "rate"). What is
+sent at once is the rate times the interval."""
 
 from __future__ import annotations
 

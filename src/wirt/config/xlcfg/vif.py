@@ -1,7 +1,9 @@
 """One entry of ``vif``: comma-separated ``name=value`` and flags, all optional (xl-network-configuration(5)).
 
 Beyond xl, wirt reads ``net=user|bridge|none`` (how the card reaches the world) and, as often as wanted,
-``forward=tcp:HOSTPORT:GUESTPORT`` or ``forward=tcp:GUESTPORT`` (ports of the host's loopback).
+``forward=tcp:HOSTPORT:GUESTPORT`` or ``forward=tcp:GUESTPORT`` (ports of the host's loopback); ``network=NAME``
+(one of wirt's), ``groups=NAME NAME`` (security groups), ``antispoof=0|1``, and ``rate-in=``, of what the guest is
+sent, written as ``rate=`` is.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import TypeVar
 from wirt.config.xlcfg.rate import parse_rate
 from wirt.config.xlcfg.spec import Part, Remark, SpecError, parts
 from wirt.model.devices import NicType, PortForward, Rate, VifKind, VifSpec
+from wirt.model.security import group_name_fault
 
 # Cards that QEMU emulates, and the names that people use for virtio's.
 MODELS = frozenset(
@@ -59,6 +62,7 @@ _VLAN = re.compile(
 )
 _FORWARD = re.compile(r"(?P<protocol>tcp|udp)(?::(?P<host>[0-9]{1,5}))?:(?P<guest>[0-9]{1,5})")
 _COLO = re.compile(r"forwarddev|colo_[a-z0-9_]+")
+_NETWORK = re.compile(r"[^\s/:,]{1,64}")
 _E = TypeVar("_E", bound=StrEnum)
 
 
@@ -89,6 +93,9 @@ class _Reader:
     type: NicType | None = None
     ip: tuple[str, ...] = ()
     rate: Rate | None = None
+    rate_in: Rate | None = None
+    groups: tuple[str, ...] = ()
+    antispoof: bool = True
     mtu: int | None = None
     devid: int | None = None
     trusted: bool = True
@@ -161,6 +168,28 @@ class _Reader:
     def set_rate(self, part: Part) -> None:
         self.rate = parse_rate(part.value, part.value_offset)
 
+    def set_rate_in(self, part: Part) -> None:
+        self.rate_in = parse_rate(part.value, part.value_offset)
+
+    def set_network(self, part: Part) -> None:
+        if not _NETWORK.fullmatch(part.value):
+            hint = "see those there are: wirt network list"
+            raise SpecError(
+                part.value_offset, f"{part.value[:80] or 'nothing'} is no name of a network", hint=hint
+            )
+        self.texts["network"] = part.value
+
+    def set_groups(self, part: Part) -> None:
+        self.groups = tuple(dict.fromkeys(part.value.split()))
+        if not self.groups:
+            raise SpecError(part.value_offset, "groups= names no security group", hint="as in groups=web ssh")
+        for name in self.groups:
+            if fault := group_name_fault(name):
+                raise SpecError(part.value_offset, fault)
+
+    def set_antispoof(self, part: Part) -> None:
+        self.antispoof = bool(_number(part, 0, 1))
+
     def set_mtu(self, part: Part) -> None:
         self.mtu = _number(part, 68, 65535)
 
@@ -178,6 +207,7 @@ class _Reader:
         if bridge and self.kind not in (None, VifKind.BRIDGE):
             offset = self.seen["bridge"].offset
             raise SpecError(offset, f"bridge={bridge} contradicts net={self.kind}")
+        self._refuse_contradictions(bridge)
         if self.forwards and self.kind is VifKind.NONE:
             raise SpecError(self.seen["forward"].offset, "net=none has nothing to forward")
         if self.forwards and (self.kind is VifKind.BRIDGE or bridge):
@@ -186,7 +216,7 @@ class _Reader:
         vif = VifSpec(
             mac=self.texts.get("mac"),
             bridge=bridge,
-            kind=VifKind.BRIDGE if bridge else self.kind,
+            kind=VifKind.BRIDGE if bridge or "network" in self.texts else self.kind,
             type=self.type,
             model=self.texts.get("model"),
             vifname=self.texts.get("vifname"),
@@ -200,8 +230,31 @@ class _Reader:
             devid=self.devid,
             trusted=self.trusted,
             forwards=tuple(self.forwards),
+            network=self.texts.get("network"),
+            rate_in=self.rate_in,
+            groups=self.groups,
+            antispoof=self.antispoof,
         )
         return ParsedVif(vif, tuple(self.remarks))
+
+    def _refuse_contradictions(self, bridge: str | None) -> None:
+        network = self.texts.get("network")
+        if network and bridge:
+            hint = "a network of wirt's has a bridge of its own: leave out one of them"
+            raise SpecError(
+                self.seen["network"].offset, f"network={network} contradicts bridge={bridge}", hint=hint
+            )
+        if network and self.kind not in (None, VifKind.BRIDGE):
+            raise SpecError(self.seen["network"].offset, f"network={network} contradicts net={self.kind}")
+        if self.kind in (None, VifKind.BRIDGE):
+            return
+        if self.groups:
+            hint = "only a card in a bridge has filters"
+            raise SpecError(self.seen["groups"].offset, f"groups= contradicts net={self.kind}", hint=hint)
+        for name in ("rate", "rate-in", "antispoof"):
+            if name in self.seen:
+                message = f"{name}= has no effect with net={self.kind}, only on a bridge"
+                self.remarks.append(Remark(self.seen[name].offset, message))
 
 
 _NAMED: dict[str, Callable[[_Reader, Part], None]] = {
@@ -218,6 +271,10 @@ _NAMED: dict[str, Callable[[_Reader, Part], None]] = {
     "gatewaydev": _Reader.set_gatewaydev,
     "netdev": _Reader.set_gatewaydev,
     "rate": _Reader.set_rate,
+    "rate-in": _Reader.set_rate_in,
+    "network": _Reader.set_network,
+    "groups": _Reader.set_groups,
+    "antispoof": _Reader.set_antispoof,
     "devid": _Reader.set_devid,
     "mtu": _Reader.set_mtu,
     "vlan": _Reader.set_vlan,
