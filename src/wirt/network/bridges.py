@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from wirt.model.errors import NotFound, ResourceBusy, Unavailable
 from wirt.network import sysctl
 from wirt.network.links import BRIDGE, Address, Link, Links
 from wirt.network.refusals import WITHOUT, refused
+from wirt.plan.networks import fixed_mac
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +114,6 @@ def not_found(name: str, bridges: Iterable[str], default: DefaultBridge, *, exis
         return NotFound(f"{name} is not a bridge", hint=f"bridges here: {here}")
     make = f"ip link add {name} type bridge && ip link set {name} up"
     return NotFound(f"there is no bridge {name}", hint=f"bridges here: {here}; make it: {make}")
-
-
-def fixed_mac(name: str) -> str:
-    """A locally administered address that depends on the name alone: a bridge without one of its own takes its
-    ports' lowest, and the guests' neighbour tables would go stale with each guest that comes or goes."""
-    digest = hashlib.blake2s(name.encode(), digest_size=6).digest()
-    return bytes([digest[0] & 0xFC | 0x02, *digest[1:]]).hex(":")
 
 
 def _name_of(index: int) -> str:

@@ -18,3 +18,11 @@ def ensure(family: str, device: str, setting: str, value: str) -> None:
             path.write_text(value)
     except FileNotFoundError:
         return
+
+
+def read(family: str, device: str, setting: str) -> str | None:
+    """``None`` where the kernel, or the device, does not have it."""
+    try:
+        return (_ROOT / family / "conf" / device / setting).read_text().strip()
+    except OSError:
+        return None
