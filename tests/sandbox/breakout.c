@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <netpacket/packet.h>
 #include <netinet/in.h>
 #include <arpa/inet.h>
 #include <sched.h>
@@ -226,6 +227,18 @@ static int list_descriptors(void) {
     return 0;
 }
 
+/* One frame of an experimental type (IEEE 802) to everybody, out of the interface that is named. */
+static int try_frame(const char *interface) {
+    unsigned char frame[60] = {255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 9, 0x88, 0xb5, 'o', 'u', 't'};
+    struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
+    int fd = socket(AF_PACKET, SOCK_RAW, 0);
+    if (fd < 0) return refused("make a packet socket");
+    to.sll_ifindex = (int)if_nametoindex(interface);
+    if (to.sll_ifindex == 0) return refused("find the interface");
+    return sendto(fd, frame, sizeof frame, 0, (struct sockaddr *)&to, sizeof to) < 0 ? refused("send a frame")
+                                                                                     : could("send a frame");
+}
+
 static int try_environment(const char *name) {
     errno = ENOENT;
     return getenv(name) != NULL ? could(name) : refused(name);
@@ -254,6 +267,7 @@ int main(int count, char **words) {
     if (!strcmp(what, "abstract")) return try_unix(a, 1);
     if (!strcmp(what, "tcp")) return try_tcp(a, b);
     if (!strcmp(what, "packet")) return try_family(AF_PACKET, SOCK_RAW);
+    if (!strcmp(what, "frame")) return try_frame(a);
     if (!strcmp(what, "vsock")) return try_family(AF_VSOCK, SOCK_STREAM);
     if (!strcmp(what, "netlink")) return try_family(AF_NETLINK, SOCK_RAW);
     if (!strcmp(what, "interface")) return try_interface(a);

@@ -30,6 +30,8 @@ def open_place() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def breakout(open_place: Path) -> Path:
     """The stand-in for a QEMU that was taken over: one static program."""
+    if (built := os.environ.get("WIRT_BREAKOUT")) is not None:  # in the test host, which has no compiler
+        return Path(built)
     compiler = shutil.which("musl-gcc")
     if compiler is None:
         pytest.skip("needs musl-gcc: apt-get install musl-tools")

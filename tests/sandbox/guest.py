@@ -30,7 +30,7 @@ QEMU = shutil.which("qemu-system-x86_64")
 HOST = HostFacts("here", 2, 64 << 30, 64 << 30, can_bridge=True, default_bridge="wirtbr0")
 FACTS = HypervisorFacts("qemu", (10, 0, 2), Accelerator.TCG, "for tests", frozenset(GuestType))
 BOOT_S = 90.0
-ANSWER_S = 20.0
+ANSWER_S = 120.0
 
 
 def plan_of(
@@ -121,7 +121,9 @@ async def guest(
             ]
             control, events, console = (listener.fileno() for listener in listeners)
             files = stack.enter_context(handover.opened(jailed.handed))
-            handles = cmdline.Handles(control, events, console, taps)
+            kvm = jailed.handed_for("kvm")
+            names = (("kvm", kvm.name),) if kvm is not None else ()
+            handles = cmdline.Handles(control, events, console, taps, names=names)
             argv = [*_words(plan, jailed, handles), *handover.words(jailed.handed, files)]
             inherited = [control, events, console, *(tap for _, tap in taps), *files.values()]
             command = jail.command(argv, inherited)

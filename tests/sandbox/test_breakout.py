@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.network.namespace import own_namespace, run
 
 from wirt.model.units import MIB
 from wirt.sandbox import HostSandbox
@@ -29,6 +30,8 @@ pytestmark = [pytest.mark.root]
 OWN_NAMESPACES = ("unshare", "--mount", "--net", "--ipc")
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
 KILLED = 128 + 9
+EXPERIMENTAL = 0x88B5
+"""An EtherType that nobody uses (IEEE 802)."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,31 @@ async def test_it_gains_no_uid_from_a_setuid_program(
 
     assert before.status == COULD, f"outside the decoy should give root: {before.text}"
     assert within.status == COULD_NOT and "am not root" in within.text
+
+
+async def test_it_can_not_talk_to_another_domains_bridge_port(
+    sandbox: HostSandbox, breakout: Path, directory: Path
+) -> None:
+    """A bridge with a neighbour's card in it, in a network namespace of the test's own."""
+    with own_namespace(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, EXPERIMENTAL) as neighbour:
+        run("ip", "link", "add", "victim", "type", "veth", "peer", "name", "card")
+        run("ip", "link", "add", "bridge", "type", "bridge")
+        run("ip", "link", "set", "victim", "master", "bridge")
+        for device in ("bridge", "victim", "card"):
+            run("ip", "link", "set", device, "up")
+        neighbour.bind(("card", EXPERIMENTAL))
+        neighbour.settimeout(5)
+        for device in ("victim", "bridge"):
+            before = outside(breakout, "frame", device)
+            assert before.status == COULD, f"outside it should work, or the test sees nothing: {before.text}"
+            assert neighbour.recv(100)[14:17] == b"out"
+
+            within = await inside(sandbox, stand_in_plan(sandbox, breakout, directory), "frame", device)
+            assert within.status == COULD_NOT and "refused" in within.text, within.text
+
+        neighbour.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            neighbour.recv(100)
 
 
 async def test_it_fills_no_more_memory_than_its_own(sandbox: HostSandbox, breakout: Path, directory: Path) -> None:

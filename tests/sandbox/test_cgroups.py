@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,20 @@ def test_version_2_hands_its_controllers_down_and_sets_the_limits(tmp_path: Path
     assert (base / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
     assert (group.unified / "memory.max").read_text() == str(64 * MIB)
     assert (group.unified / "pids.max").read_text() == "16"
+
+
+def test_weights_of_the_credit_scheduler_become_the_kernels(tmp_path: Path) -> None:
+    """256 is what everyone has who says nothing; the ends of Xen's range stay within the kernel's."""
+    weights = (1, 128, 256, 512, 65535)
+    base, legacy = unified(tmp_path / "base"), tmp_path / "cpu"
+    found: list[tuple[str, str]] = []
+    for weight in weights:
+        limits = replace(LIMITS, cpu_weight=weight)
+        modern = cgroups.make(Hierarchies(base), f"v2-{weight}", limits)
+        old = cgroups.make(Hierarchies(None, (("cpu", legacy),)), f"v1-{weight}", limits)
+        assert modern.unified is not None
+        found.append(((modern.unified / "cpu.weight").read_text(), (old.legacy[0] / "cpu.shares").read_text()))
+    assert found == [("1", "4"), ("50", "512"), ("100", "1024"), ("200", "2048"), ("10000", "262140")]
 
 
 @pytest.mark.root

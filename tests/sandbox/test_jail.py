@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,28 @@ async def test_limits_are_on_the_program_from_its_start(
     assert rows["Max core file size"] == ["1", "1"]
     for controller in sandbox.controllers:
         assert any(plan.name in line for line in groups.splitlines() if f":{controller}" in line), controller
+
+
+async def test_where_mounts_would_go_with_the_daemon_none_is_made_and_that_is_said(
+    sandbox: HostSandbox, breakout: Path, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "mounts_stay", lambda: False)
+    passing = HostSandbox(sandbox._tools, facts.hierarchies(), UidClaims(tmp_path / "uids"), root=True)
+    async with started(passing, stand_in_plan(passing, breakout, directory), ["wait"]):
+        assert not os.path.ismount(directory)
+    claims = {claim.name: claim for claim in await passing.claims()}
+    assert not claims["logs"].holds and "mount namespace" in claims["logs"].sentence
+    assert claims["files"].holds
+
+
+def test_a_process_with_a_mount_namespace_of_its_own_knows_that() -> None:
+    code = "from wirt.sandbox import facts; print(facts.mounts_stay())"
+    words = [sys.executable, "-c", code]
+    said = [
+        subprocess.run([*before, *words], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+        for before in ([], ["unshare", "--mount"])
+    ]
+    assert said == ["True", "False"]
 
 
 async def test_every_claim_of_this_host_has_a_sentence(either: Sandbox) -> None:

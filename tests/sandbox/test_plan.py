@@ -52,6 +52,13 @@ def test_only_the_top_of_a_writable_disk_may_be_written(name: str) -> None:
     assert written - {"firmware-variables", "kvm"} == writable
 
 
+def test_a_guests_weight_goes_to_its_group_and_is_256_unless_it_is_said() -> None:
+    heavy = replace(FIRMWARE, cpu_weight=512)
+    launch = plan_launch(heavy, UUID_1, 7, qemu_plans.HOST, qemu_plans.TCG)
+    assert plan_jail(launch, DIRECTORY, HOST, chains_of(launch)).limits.cpu_weight == 512
+    assert jail("pvh").limits.cpu_weight == 256
+
+
 def test_logs_can_only_be_appended_to() -> None:
     made = jail("pvh")
     assert [(handed.what, handed.access) for handed in made.handed] == [
@@ -80,6 +87,25 @@ def test_the_network_is_private_unless_a_user_mode_card_needs_the_hosts_and_that
     open_ = jail("user-forwards-static-address")
     assert not open_.private_network
     assert any("user-mode" in sentence for sentence in open_.weaker)
+
+
+def test_with_passt_the_network_is_private_for_a_user_mode_card_too() -> None:
+    made = jail("user-forwards-static-address", replace(HOST, no_passt=None))
+    assert made.private_network and made.passt
+    assert not jail("pvh", replace(HOST, no_passt=None)).passt
+
+
+def test_qemus_own_user_mode_network_finds_the_hosts_name_servers() -> None:
+    host = replace(HOST, resolver="/etc/resolv.conf")
+    assert "/etc/resolv.conf" in jail("user-forwards-static-address", host).shown
+    assert "/etc/resolv.conf" not in jail("user-forwards-static-address", replace(host, no_passt=None)).shown
+    assert "/etc/resolv.conf" not in jail("pvh", host).shown
+
+
+def test_a_forwarded_udp_port_opens_the_hosts_loopback_and_that_is_said() -> None:
+    made = jail("user-forwards-static-address", replace(HOST, no_passt=None))
+    udp = any(forward.protocol == "udp" for forward in plan("user-forwards-static-address").forwards())
+    assert udp and [sentence for sentence in made.weaker if "loopback" in sentence]
 
 
 def test_arguments_that_nobody_looked_at_are_told_of() -> None:

@@ -16,7 +16,7 @@ from wirt.model.devices import DiskFormat, VifKind
 from wirt.model.domain import Firmware
 from wirt.model.units import MIB
 from wirt.plan.host import Accelerator
-from wirt.plan.launch import LaunchPlan
+from wirt.plan.launch import DEFAULT_WEIGHT, LaunchPlan
 
 UID_BASE, UID_COUNT = 1_900_000_000, 100_000
 """From the numbers that systemd's table (systemd.io/UIDS-GIDS) calls unused: above those of containers, below the
@@ -84,6 +84,8 @@ class Limits:
     core_bytes: int = 1
     """One byte is too little for any core, and tells the kernel to start no program for one either, which 0 does
     not (Linux, fs/coredump.c; core(5))."""
+    cpu_weight: int = DEFAULT_WEIGHT
+    """The share of CPU time beside other runs, for the cgroup: 256 is what a group without weights has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ class Uids:
 class JailHost:
     """What the planner must know of the host. ``program`` is the real path of QEMU, and its first argument in the
     jail. ``unreadable``: files that an ordinary user can't read, so that they
-    are copied in. ``kvm_group``: whom ``/dev/kvm`` belongs to, when its group may use it."""
+    are copied in. ``kvm_group``: whom ``/dev/kvm`` belongs to, when its group may use it. ``resolver``: the file
+    that names the host's name servers, if there is one. ``no_passt``: why user-mode cards don't go through passt;
+    ``None`` when they do."""
 
     root: bool
     program: str
@@ -112,6 +116,8 @@ class JailHost:
     kvm_by_descriptor: bool = True
     kvm_group: int | None = None
     unreadable: frozenset[str] = frozenset()
+    resolver: str | None = None
+    no_passt: str | None = "passt is not used"
     uid_base: int = UID_BASE
     uid_count: int = UID_COUNT
 
@@ -134,6 +140,8 @@ class JailPlan:
     handed: tuple[Handed, ...]
     private_network: bool
     limits: Limits
+    passt: bool = False
+    """User-mode cards go through passt, a process beside QEMU."""
     logs_bytes: int = LOGS_BYTES
     weaker: tuple[str, ...] = ()
 
@@ -158,7 +166,9 @@ def plan_jail(
     """
     kvm = plan.accelerator is Accelerator.KVM
     files = tuple(names_read(plan))
-    user_mode = any(nic.kind is VifKind.USER for nic in plan.nics)
+    user_mode = host.no_passt is not None and any(nic.kind is VifKind.USER for nic in plan.nics)
+    # QEMU's own user-mode network looks there for whom to ask.
+    resolver = (host.resolver,) if user_mode and host.resolver is not None else ()
     by_node = kvm and not host.kvm_by_descriptor
     return JailPlan(
         name=run_name(plan, directory),
@@ -166,13 +176,16 @@ def plan_jail(
         program=host.program,
         uids=Uids(host.uid_base, host.uid_count, plan.domid % host.uid_count) if host.root else None,
         groups=(host.kvm_group,) if by_node and host.root and host.kvm_group is not None else (),
-        shown=tuple(dict.fromkeys((*host.program_files, *(p for p in files if p not in host.unreadable)))),
+        shown=tuple(
+            dict.fromkeys((*host.program_files, *resolver, *(p for p in files if p not in host.unreadable)))
+        ),
         copied=tuple(path for path in dict.fromkeys(files) if path in host.unreadable),
         devices=("/dev/null", "/dev/urandom", *(("/dev/kvm",) if by_node else ())),
         handed=_handed(plan, directory, chains, kvm=kvm and host.kvm_by_descriptor),
         private_network=not user_mode,
+        passt=host.no_passt is None and any(nic.kind is VifKind.USER for nic in plan.nics),
         limits=_limits(plan, chains),
-        weaker=tuple(_weaker(plan, user_mode=user_mode)),
+        weaker=tuple(_weaker(plan, host.no_passt if user_mode else None)),
     )
 
 
@@ -220,6 +233,7 @@ def _limits(plan: LaunchPlan, chains: Mapping[str, tuple[Layer, ...]]) -> Limits
         processes=plan.maxvcpus + SPARE_THREADS,
         open_files=OPEN_FILES,
         file_bytes=max([LEAST_FILE_BYTES, plan.memory_mib * MIB + FILE_SLACK_BYTES, *map(most_bytes, writable)]),
+        cpu_weight=plan.cpu_weight,
     )
 
 
@@ -231,11 +245,13 @@ def most_bytes(layer: Layer) -> int:
     return max(layer.size_bytes, layer.virtual_bytes + tables) + FILE_SLACK_BYTES
 
 
-def _weaker(plan: LaunchPlan, *, user_mode: bool) -> Iterator[str]:
-    if user_mode:
+def _weaker(plan: LaunchPlan, no_passt: str | None) -> Iterator[str]:
+    if no_passt is not None:
         yield (
-            "its user-mode card needs the host's network, so QEMU is in the host's network namespace; "
-            "a card on a bridge takes that away"
+            f"QEMU is in the host's network namespace, where its user-mode card has its network ({no_passt}); "
+            "passt, or a card on a bridge, takes that away"
         )
+    elif any(forward.protocol == "udp" for forward in plan.forwards()):
+        yield "passt lets the guest reach services on the host's loopback, for it forwards a UDP port to it"
     if plan.extra_arguments:
         yield "device_model_args are passed as they stand; files that they name are not there in the jail"

@@ -51,8 +51,8 @@ class Jail(Protocol):
         itself, which is the one to record and to watch. ``pid`` stays as its parent, and passes its exit status
         on (128 and the signal's number, if one ended it).
 
-        ``LaunchFailed`` if the jail could not be built (why is in the process's output), ``HypervisorSilent``
-        after ``deadline_s``. Nothing of the program has run then.
+        ``LaunchFailed`` if the jail could not be built (why is in the process's output; one that fails late may
+        just have ended by then), ``HypervisorSilent`` after ``deadline_s``. Nothing of the program has run then.
         """
         ...
 
@@ -78,6 +78,13 @@ class Sandbox(Protocol):
     async def clear(self, directory: Path) -> None:
         """Take away what is left of the run that had ``directory``, whose processes have ended. The directory may
         be removed afterwards. Nothing left is no error."""
+        ...
+
+    def beside(self, directory: Path, spawn: Callable[[int | None], T]) -> T:
+        """What ``spawn`` answers, which starts a helper of the run in ``directory`` outside of its jail and is
+        given a uid for it: one of the run's own (``None``: the caller's, or who the helper becomes by itself). It
+        is called in a thread whose children are in the run's control group where that costs nothing, and so go
+        with it at the latest. Blocks as long as ``spawn`` does. Prepared before."""
         ...
 
     def allow_file_bytes(self, pid: int, size_bytes: int) -> None:

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wirt.plan.jail import Limits
+from wirt.plan.launch import DEFAULT_WEIGHT
 
 MOUNTS, OWN = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
 WANTED = ("memory", "pids", "devices", "cpu")
 FOLDER = "wirt"
 LEAF = "wirtd"
+V1_SHARES, V2_WEIGHT = 1024, 100
+"""What the kernel gives a group of which nobody has said anything, in ``cpu.shares`` and in ``cpu.weight``."""
 REMOVE_S = 2.0
 """A group can't be removed until the kernel has put its last process away, some milliseconds after its end."""
 
@@ -175,11 +178,36 @@ def _make_unified(base: Path, place: Path, limits: Limits) -> None:
         if missing:
             # Refused (EBUSY) while processes are in `base` itself: see :func:`leave_room`.
             (parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in missing))
-    values = {"memory": ("memory.max", limits.memory_bytes), "pids": ("pids.max", limits.processes)}
+    values = {
+        "memory": ("memory.max", limits.memory_bytes),
+        "pids": ("pids.max", limits.processes),
+        "cpu": ("cpu.weight", _scaled(limits.cpu_weight, V2_WEIGHT, 1, 10_000)),
+    }
     _write(place, [(file, str(value)) for name, (file, value) in values.items() if name in wanted])
     if "memory" in wanted:
         _write(place, [("memory.swap.max", "0")], optional=True)
         _write(place, [("memory.oom.group", "1")], optional=True)
+
+
+def top(place: Path) -> Path:
+    """The uppermost group above ``place`` that can be seen from here."""
+    while (place.parent / "cgroup.controllers").exists():
+        place = place.parent
+    return place
+
+
+def hands_down(base: Path) -> bool:
+    """Whether groups below ``base`` (version 2) have its controllers, if need be once this process has left it for
+    a leaf. Not so while others are in there: moving them is not ours to do."""
+    missing = set(WANTED) & set(_words(base / "cgroup.controllers")) - set(_words(base / "cgroup.subtree_control"))
+    try:
+        if missing and _words(base / "cgroup.procs") == [str(os.getpid())]:
+            leave_room(base, os.getpid())
+        if missing:
+            (base / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(missing)))
+    except OSError:
+        return False
+    return True
 
 
 def leave_room(base: Path, pid: int) -> None:
@@ -194,8 +222,14 @@ def _legacy(controller: str, limits: Limits, devices: Sequence[str]) -> list[tup
         "memory": [("memory.limit_in_bytes", str(limits.memory_bytes))],
         "pids": [("pids.max", str(limits.processes))],
         "devices": [("devices.deny", "a"), *(("devices.allow", device) for device in devices)],
+        "cpu": [("cpu.shares", str(_scaled(limits.cpu_weight, V1_SHARES, 2, 262_144)))],
     }
-    return settings.get(controller, [])  # cpu has no limit yet: the group is there for weights and caps
+    return settings.get(controller, [])
+
+
+def _scaled(weight: int, usual: int, least: int, most: int) -> int:
+    """A weight of the credit scheduler, ``DEFAULT_WEIGHT`` of which is the kernel's ``usual``."""
+    return max(least, min(most, round(weight * usual / DEFAULT_WEIGHT)))
 
 
 def _write(place: Path, values: Sequence[tuple[str, str]], *, optional: bool = False) -> None:

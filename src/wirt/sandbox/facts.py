@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ from wirt.sandbox.bubblewrap import Ends, Tools
 from wirt.sandbox.cgroups import Hierarchies
 
 TRY_S = 10.0
+RESOLVER = "/etc/resolv.conf"
 _LINKS = ("/bin", "/lib", "/lib64", "/sbin")
 _CAPABILITIES = {
     "CAP_SETGID": 6,
@@ -43,6 +45,18 @@ def may_be_root() -> bool:
     return os.geteuid() == 0 and _have(("CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_SYS_ADMIN"))
 
 
+def mounts_stay() -> bool:
+    """Whether what this process mounts is there for whoever comes after it: a daemon that systemd or ip-netns(8)
+    gave a mount namespace of its own takes its mounts along, and with them the sockets of its guests. One that
+    shares its parent's, or the first process's, does not."""
+    own = Path("/proc/self/ns/mnt").readlink()
+    for other in (os.getppid(), 1):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{other}/ns/mnt").readlink() == own:
+                return True
+    return False
+
+
 def _have(names: Sequence[str]) -> bool:
     effective = 0
     for line in _text(Path("/proc/self/status")).splitlines():
@@ -55,8 +69,16 @@ def hierarchies() -> Hierarchies:
     """Those control groups that this process can really make groups in."""
     found = cgroups.find(_text(cgroups.MOUNTS), _text(cgroups.OWN))
     usable = [(name, base) for name, base in found.by_controller if _can_make(base)]
-    unified = found.unified if found.unified is not None and _can_make(found.unified) else None
-    return Hierarchies(unified, tuple(usable))
+    return Hierarchies(_unified(found.unified), tuple(usable))
+
+
+def _unified(own: Path | None) -> Path | None:
+    """The daemon's own group, or, when it shares that with others, as in a login's session, the top of the tree:
+    it alone may have processes and children with limits (cgroup-v2.rst, "No Internal Process Constraint")."""
+    if own is None:
+        return None
+    top = cgroups.top(own)
+    return next((base for base in dict.fromkeys((own, top)) if _can_make(base) and cgroups.hands_down(base)), None)
 
 
 def _can_make(base: Path) -> bool:
@@ -77,6 +99,7 @@ def jail_host(program: str, names: Sequence[str], *, root: bool) -> JailHost:
         program=program,
         program_files=tuple(program_files(program)),
         kvm_group=_kvm_group(),
+        resolver=RESOLVER if Path(RESOLVER).exists() else None,
         unreadable=frozenset(name for name in names if not _readable_by_all(Path(name))) if root else frozenset(),
     )
 
@@ -113,9 +136,10 @@ def _readable_by_all(path: Path) -> bool:
         return True  # QEMU's own words about a missing file are better than ours
 
 
-async def claims(tools: Tools, found: Hierarchies, *, root: bool, filtered: bool) -> tuple[Claim, ...]:
-    """Each promise of the jail, and whether it holds here. Starts one harmless program in a jail to find out."""
-    refusal = await _try(tools, root=root)
+def claims(
+    refusal: str | None, found: Hierarchies, *, root: bool, bounded: bool, filtered: bool
+) -> tuple[Claim, ...]:
+    """Each promise of the jail, and whether it holds here. ``refusal``: as :func:`refusal` has it."""
     return (
         _namespaces(refusal),
         _uid(root=root),
@@ -125,16 +149,14 @@ async def claims(tools: Tools, found: Hierarchies, *, root: bool, filtered: bool
             "files", refusal is None, refusal or "QEMU sees its libraries and firmware; disks come as descriptors"
         ),
         *_groups(found),
-        _logs(root=root),
+        _logs(root=root, bounded=bounded),
         _growth(root=root),
         Claim("cores", True, "QEMU leaves no core dump"),
     )
 
 
 def _namespaces(refusal: str | None) -> Claim:
-    said = (
-        "QEMU has mounts, processes, network, IPC and host name of its own (a user-mode card: the host's network)"
-    )
+    said = "QEMU has mounts, processes, network, IPC and host name of its own (the network: see the notes)"
     return Claim("namespaces", refusal is None, refusal or said)
 
 
@@ -166,12 +188,13 @@ def _groups(found: Hierarchies) -> Iterator[Claim]:
             )
 
 
-def _logs(*, root: bool) -> Claim:
-    if root:
+def _logs(*, root: bool, bounded: bool) -> Claim:
+    if bounded:
         return Claim("logs", True, "what QEMU writes into its logs is bounded by a file system of its own")
-    return Claim(
-        "logs", False, "a console's log is bounded only while wirtd runs: only root can mount it a file system"
-    )
+    why = "only root can mount it a file system"
+    if root:
+        why = "a file system that wirtd mounts would go with its mount namespace, which is not the host's"
+    return Claim("logs", False, f"a console's log is bounded only while wirtd runs: {why}")
 
 
 def _growth(*, root: bool) -> Claim:
@@ -181,8 +204,8 @@ def _growth(*, root: bool) -> Claim:
     return Claim("disk files", True, said)
 
 
-async def _try(tools: Tools, *, root: bool) -> str | None:
-    """Run /usr/bin/true in a jail; why not, if it can't be."""
+async def refusal(tools: Tools, *, root: bool) -> str | None:
+    """Why no jail can be built here; ``None`` if /usr/bin/true ran in one."""
     true = shutil.which("true") or "/usr/bin/true"
     plan = JailPlan(
         name="trial",

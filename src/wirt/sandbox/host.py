@@ -15,13 +15,16 @@ import os
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from wirt.model.errors import HypervisorSilent, LaunchFailed, Shortage, Unavailable
-from wirt.plan.jail import JailHost, JailPlan, Limits
+from wirt.plan.jail import JailHost, JailPlan, Limits, Uids
+from wirt.plan.observed import planned_jail
 from wirt.ports.sandbox import Claim, JailedCommand
 from wirt.sandbox import bubblewrap, cgroups, facts, places, seccomp
+from wirt.sandbox import record as audit_record
 from wirt.sandbox.bubblewrap import Ends, Tools
 from wirt.sandbox.cgroups import Group, Hierarchies
 from wirt.sandbox.uids import UidClaims
@@ -42,11 +45,15 @@ class HostSandbox:
         self._hierarchies = hierarchies
         self._claims = claims or UidClaims()
         self._root = root
+        self._bounded = root and facts.mounts_stay()
         self._filter = seccomp.program(os.uname().machine)
+        self._refusal: str | None = None
+        self._tried = False
 
     @classmethod
     def here(cls) -> HostSandbox:
-        """With what this host has. ``Unavailable`` if it has no bubblewrap."""
+        """With what this host has. ``Unavailable`` if it has no bubblewrap; whether it lets bubblewrap work says
+        :meth:`refusal`."""
         hierarchies = facts.hierarchies()
         return cls(facts.tools(), hierarchies, root=facts.may_be_root())
 
@@ -57,10 +64,16 @@ class HostSandbox:
     def host(self, program: str, names: Sequence[str]) -> JailHost:
         return facts.jail_host(program, names, root=self._root)
 
+    async def refusal(self) -> str | None:
+        """Why no jail can be built here, found out by building one, once; ``None`` if it can."""
+        if not self._tried:
+            self._refusal = await facts.refusal(self._tools, root=self._root)
+            self._tried = True
+        return self._refusal
+
     async def claims(self) -> tuple[Claim, ...]:
-        return await facts.claims(
-            self._tools, self._hierarchies, root=self._root, filtered=self._filter is not None
-        )
+        refusal, filtered = await self.refusal(), self._filter is not None
+        return facts.claims(refusal, self._hierarchies, root=self._root, bounded=self._bounded, filtered=filtered)
 
     async def prepare(self, plan: JailPlan) -> HostJail:
         directory = Path(plan.directory)
@@ -76,15 +89,29 @@ class HostSandbox:
             raise
 
     def _prepare(self, plan: JailPlan, directory: Path) -> HostJail:
-        if self._root:
+        if self._bounded:
             places.bound(directory, plan.logs_bytes)
-        groups = cgroups.group_of(self._hierarchies, plan.name).places
-        record = {"groups": [str(place) for place in groups]}
+        group = cgroups.group_of(self._hierarchies, plan.name)
+        uids = None if plan.uids is None else [plan.uids.base, plan.uids.count, plan.uids.start]
+        unified = None if group.unified is None else str(group.unified)
+        record = {"groups": [str(place) for place in group.legacy], "unified": unified, "uids": uids}
+        (directory / RECORD).touch(0o600)
         (directory / RECORD).write_text(json.dumps(record))
         places.keep_room(directory / "events.log", places.EVENTS_BYTES)
         uid = self._claims.take(plan.uids, directory) if plan.uids is not None else None
+        self._keep_for_audit(plan, uid, group)
         group = self._make_group(plan)
         return HostJail(plan, uid, group, self._tools, self._filter)
+
+    def _keep_for_audit(self, plan: JailPlan, uid: int | None, group: Group) -> None:
+        """What the jail is meant to be, for whoever compares it with what it is."""
+        places = tuple(map(str, group.places))
+        tools = (self._tools.setpriv,) if uid is not None else ()
+        filtered = self._filter is not None
+        planned = planned_jail(
+            plan, uid, places, device_rules=cgroups.ALLOWED_DEVICES, filtered=filtered, tools=tools
+        )
+        audit_record.write(Path(plan.directory), planned)
 
     def _make_group(self, plan: JailPlan) -> Group:
         try:
@@ -96,7 +123,7 @@ class HostSandbox:
             return cgroups.make(self._hierarchies, plan.name, plan.limits)
 
     async def clear(self, directory: Path) -> None:
-        group = Group(legacy=tuple(map(Path, _recorded(directory))))
+        group = _recorded(directory).group
         group.kill()
         if not group.gone():
             await asyncio.to_thread(group.remove)
@@ -104,6 +131,11 @@ class HostSandbox:
             self._claims.release(directory)
             with contextlib.suppress(OSError):
                 places.unbound(directory)
+
+    def beside(self, directory: Path, spawn: Callable[[int | None], T]) -> T:
+        record = _recorded(directory)
+        uid = self._claims.take(record.uids, directory) if record.uids is not None else None
+        return _in_group(record.group, directory.name, lambda: spawn(uid))
 
     def allow_file_bytes(self, pid: int, size_bytes: int) -> None:
         try:
@@ -148,18 +180,7 @@ class HostJail:
         return JailedCommand(words, (*inherited, *own))
 
     def start(self, spawn: Callable[[], T]) -> T:
-        def enter_and_spawn() -> T:
-            try:
-                self._group.join()
-            except OSError as error:
-                raise LaunchFailed(
-                    f"the control group of {self._plan.name} can't be entered: {error.strerror}"
-                ) from error
-            return spawn()
-
-        # A thread of its own, which ends in there: there is no way back that could fail.
-        with ThreadPoolExecutor(1, "wirt-jail") as thread:
-            return thread.submit(enter_and_spawn).result()
+        return _in_group(self._group, self._plan.name, spawn)
 
     async def admit(self, pid: int, deadline_s: float) -> int:
         self._theirs.close()
@@ -171,6 +192,8 @@ class HostJail:
         try:
             self._group.add(inside)
             lay_limits(inside, self._plan.limits, movable=self._ends.filter is not None)
+        except ProcessLookupError:
+            return inside  # the jail could not be built: whoever watches it learns of its end
         except (OSError, ValueError) as error:
             raise LaunchFailed(f"the jail of {self._plan.name} can't be closed around it: {error}") from error
         os.write(self._gate, b"1")
@@ -245,9 +268,33 @@ def _in_memory(data: bytes) -> int:
     return descriptor
 
 
-def _recorded(directory: Path) -> list[str]:
+def _in_group(group: Group, name: str, spawn: Callable[[], T]) -> T:
+    def enter_and_spawn() -> T:
+        try:
+            group.join()
+        except OSError as error:
+            raise LaunchFailed(f"the control group of {name} can't be entered: {error.strerror}") from error
+        return spawn()
+
+    # A thread of its own, which ends in there: there is no way back that could fail.
+    with ThreadPoolExecutor(1, "wirt-jail") as thread:
+        return thread.submit(enter_and_spawn).result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What was written down about a run; nothing where nothing can be read."""
+
+    group: Group = field(default_factory=Group)
+    uids: Uids | None = None
+
+
+def _recorded(directory: Path) -> _Record:
     try:
-        groups = json.loads((directory / RECORD).read_text())["groups"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [str(group) for group in groups] if isinstance(groups, list) else []
+        written = json.loads((directory / RECORD).read_text())
+        unified = None if written["unified"] is None else Path(written["unified"])
+        group = Group(tuple(map(Path, written["groups"])), unified)
+        uids = None if written.get("uids") is None else Uids(*map(int, written["uids"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _Record()
+    return _Record(group, uids)

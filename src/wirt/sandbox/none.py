@@ -1,14 +1,16 @@
-"""The sandbox port where there is no jail: the process runs as it would without wirt, and ``wirt info`` says
-so."""
+"""The sandbox port where there is no jail: the process runs as it would without wirt, but leaves no core dump, and
+``wirt info`` says so."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from wirt.plan.jail import JailHost, JailPlan
+from wirt.plan.jail import JailHost, JailPlan, Limits
 from wirt.ports.sandbox import Claim, JailedCommand
 
 T = TypeVar("T")
@@ -22,13 +24,25 @@ class NoSandbox:
         return JailHost(root=False, program=program, program_files=())
 
     async def claims(self) -> tuple[Claim, ...]:
-        return (Claim("jail", False, f"guests run without a jail: {self._reason}"),)
+        who = os.geteuid()
+        return (
+            Claim("jail", False, f"guests run without a jail: {self._reason}"),
+            Claim("system calls", True, "QEMU's own filter holds (-sandbox on)"),
+            Claim("cores", True, "QEMU leaves no core dump"),
+            Claim("uid", False, f"each QEMU runs as uid {who}, as wirtd does, with all rights of that user"),
+            Claim("files", False, f"QEMU sees every file that uid {who} may read"),
+            Claim("namespaces", False, "QEMU is in the host's namespaces, that of its network among them"),
+            Claim("memory", False, "no control group bounds what a run takes"),
+        )
 
     async def prepare(self, plan: JailPlan) -> OpenDoor:
-        return OpenDoor()
+        return OpenDoor(plan.limits)
 
     async def clear(self, directory: Path) -> None:
         return None
+
+    def beside(self, directory: Path, spawn: Callable[[int | None], T]) -> T:
+        return spawn(None)
 
     def allow_file_bytes(self, pid: int, size_bytes: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -37,6 +51,9 @@ class NoSandbox:
 class OpenDoor:
     """A jail that is none."""
 
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
     def command(self, argv: Sequence[str], inherited: Sequence[int]) -> JailedCommand:
         return JailedCommand(tuple(argv), tuple(inherited))
 
@@ -44,6 +61,9 @@ class OpenDoor:
         return spawn()
 
     async def admit(self, pid: int, deadline_s: float) -> int:
+        core = self._limits.core_bytes
+        with contextlib.suppress(ProcessLookupError):  # that it ended is told by whoever watches it
+            resource.prlimit(pid, resource.RLIMIT_CORE, (core, core))
         return pid
 
     def close(self) -> None:
