@@ -10,6 +10,7 @@ import pytest
 
 from wirt.hypervisors.qemu.driver import QemuSettings
 from wirt.images.tiny import TinyImage
+from wirt.sandbox import NoSandbox
 
 from .rigs import FakeRig, QemuRig, Rig
 
@@ -18,6 +19,8 @@ OLD_QEMU = CACHE / "qemu-7.2/usr/bin/qemu-system-x86_64"
 
 FAKE = pytest.param("fake")
 QEMU = pytest.param("qemu", marks=pytest.mark.real)
+UNJAILED = pytest.param("qemu-unjailed", marks=pytest.mark.real)
+"""With neither a jail nor passt: what a host gets that has neither, or whose owner wants neither."""
 OLD = pytest.param("qemu-7.2", marks=pytest.mark.real)
 
 
@@ -54,9 +57,12 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 def make_rig(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Rig:
     if name == "fake":
         return FakeRig(tmp_path)
-    binary = qemu_binary(name)
+    binary = qemu_binary(name.removesuffix("-unjailed"))
     tiny: TinyImage = request.getfixturevalue("tiny")
     cache: Path = request.getfixturevalue("probe_cache")
+    if name == "qemu-unjailed":
+        settings = QemuSettings(binary, cache / "qemu.json", passt="none")
+        return QemuRig(tmp_path, tiny, settings, NoSandbox("this test has none"))
     return QemuRig(tmp_path, tiny, QemuSettings(binary, cache / f"{name}.json"))
 
 

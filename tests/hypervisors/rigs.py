@@ -21,12 +21,15 @@ from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
 from wirt.images.tiny import TinyImage
 from wirt.model.devices import DiskSpec, PortForward, VifKind, VifSpec
 from wirt.model.domain import DomainConfig, GuestType, Incarnation
+from wirt.model.errors import Unavailable
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
 from wirt.ports.hypervisor import Hypervisor, Launch, RunChanged
 from wirt.ports.network import Plugged
+from wirt.ports.sandbox import Sandbox
 from wirt.ports.virtual_clock import VirtualClock
+from wirt.sandbox import HostSandbox, NoSandbox
 
 HOST = HostFacts("here", 2, 64 << 30, 64 << 30, can_bridge=False, default_bridge="wirtbr0")
 FACTS = HypervisorFacts("any", (10, 0, 0), Accelerator.TCG, "for tests", frozenset(GuestType))
@@ -212,8 +215,11 @@ class FakeRig:
 class QemuRig:
     """Real guests, which obey commands sent to their echo port (and so without any driver)."""
 
-    def __init__(self, tmp_path: Path, tiny: TinyImage, settings: QemuSettings) -> None:
+    def __init__(
+        self, tmp_path: Path, tiny: TinyImage, settings: QemuSettings, sandbox: Sandbox | None = None
+    ) -> None:
         self.binary = settings.binary
+        self.sandbox = sandbox or jail_here()
         self._tiny = tiny
         self.settings = settings
         self._tmp_path = tmp_path
@@ -221,7 +227,7 @@ class QemuRig:
         self._connect()
 
     def _connect(self) -> None:
-        self.hypervisor: Hypervisor = QemuHypervisor(self.settings)
+        self.hypervisor: Hypervisor = QemuHypervisor(self.settings, self.sandbox)
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:
@@ -297,6 +303,16 @@ class QemuRig:
             if is_alive(started.incarnation):
                 assert started.incarnation.pid is not None
                 os.kill(started.incarnation.pid, signal.SIGKILL)
+                await eventually(lambda started=started: not is_alive(started.incarnation))  # type: ignore[misc]
+            await self.sandbox.clear(started.directory)
+
+
+def jail_here() -> Sandbox:
+    """The jail that this machine allows."""
+    try:
+        return HostSandbox.here()
+    except Unavailable as error:
+        return NoSandbox(error.message)
 
 
 async def launch(

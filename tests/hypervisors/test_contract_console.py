@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from wirt.hypervisors.fake import FakeGuest
+from wirt.hypervisors.qemu import console as console_module
+from wirt.hypervisors.qemu import logs
 from wirt.model.errors import IllegalState
+from wirt.plan.jail import Limits
 from wirt.ports.hypervisor import Console
+from wirt.sandbox import host as jail
 
-from .rigs import FakeRig, Rig
+from .rigs import FakeRig, QemuRig, Rig, ready
 
 
 async def whole(console: Console, offset: int = 0) -> tuple[int, bytes]:
@@ -78,3 +84,62 @@ async def test_a_fake_guest_hears_what_is_typed(fake_rig: FakeRig) -> None:
         await fake_rig.hypervisor.console(started.domain).write(b"x" * 1000)
         guest.console.answer = None
     assert len(guest.console.typed) <= 4096
+
+
+@pytest.mark.real
+async def test_what_is_typed_while_a_guest_boots_is_neither_lost_nor_costs_output(
+    qemu_rig: QemuRig,
+) -> None:
+    """The socket is connected and left again and again meanwhile, and each byte of the log is there once."""
+    started = await qemu_rig.start(qemu_rig.config())
+    console = qemu_rig.hypervisor.console(started.domain)
+    reader = asyncio.create_task(until(console, b"typed-in-all: 5"))
+    await console.write(b"n=0\n")
+    await qemu_rig.hypervisor.resume(started.domain)
+    await ready(qemu_rig, started.domain)
+    for _ in range(5):
+        await console.write(b"n=$((n+1))\n")
+        await asyncio.sleep(0.3)
+    await console.write(b"echo typed-in-all: $n\n")
+    text = await asyncio.wait_for(reader, 60)
+    assert text.count(b"Linux version") == 1
+    assert text == (started.directory / "console.log").read_bytes()[: len(text)]
+
+
+@pytest.mark.real
+async def test_a_console_goes_on_where_its_process_may_write_no_further(
+    qemu_rig: QemuRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "RESTART_BYTES", 128 * 1024)
+    monkeypatch.setattr(logs, "TRIM_S", 0.1)
+    monkeypatch.setattr(console_module, "RING_BYTES", 32 * 1024)
+    limit = 256 * 1024
+    lay = jail.lay_limits
+
+    def lay_less(pid: int, limits: Limits, *, movable: bool) -> None:
+        lay(pid, replace(limits, file_bytes=limit), movable=movable)
+
+    monkeypatch.setattr(jail, "lay_limits", lay_less)
+    started = await qemu_rig.start(qemu_rig.config())
+    console = qemu_rig.hypervisor.console(started.domain)
+    if f" {limit} " not in Path(f"/proc/{started.incarnation.pid}/limits").read_text():
+        pytest.skip("needs a jail, whose limits these are: make setup (Debian: apt-get install bubblewrap)")
+    await qemu_rig.hypervisor.resume(started.domain)
+    await ready(qemu_rig, started.domain)
+    reader = asyncio.create_task(until(console, b"1000000 was the last", console.read(-1).offset))
+    await console.write(b"seq 950000 1000000; echo $((999999+1)) was the last\n")
+    text = await asyncio.wait_for(reader, 120)
+    assert console.read(-1).offset > limit, "more than it may write at a time"
+    numbers = [int(line) for line in text.replace(b"\r", b"").split(b"\n") if line.isdigit()]
+    assert numbers == sorted(numbers)
+    assert len(numbers) > 49_900, "but for what was written in the moment of a cut"
+    assert (started.directory / "console.log").stat().st_size < limit
+
+
+async def until(console: Console, words: bytes, offset: int = 0) -> bytes:
+    text = b""
+    async for chunk in console.follow(offset):
+        text += chunk.data
+        if words in text:
+            return text
+    raise AssertionError(f"it ended: {text[-500:]!r}")

@@ -10,7 +10,7 @@ import pytest
 from wirt.model.lifecycle import EndReason, State
 from wirt.ports.hypervisor import Observed, ResetKind
 
-from .conftest import FAKE, OLD, QEMU
+from .conftest import FAKE, OLD, QEMU, UNJAILED
 from .rigs import READY, Rig, eventually, ready
 
 every_driver = pytest.mark.parametrize("rig", [FAKE, QEMU, OLD], indirect=True)
@@ -40,6 +40,7 @@ async def test_a_guest_obeys_its_power_button_and_can_be_reset_after_its_end(rig
     assert rig.changes.of(domain) == [running, ended[0], running, ended[1], (State.OFF, EndReason.REBOOT)]
 
 
+@pytest.mark.parametrize("rig", [FAKE, QEMU, UNJAILED], indirect=True)
 async def test_a_panic_and_the_watchdog_are_told_apart(rig: Rig) -> None:
     started = await rig.start(rig.config())
     domain, hypervisor = started.domain, rig.hypervisor

@@ -13,6 +13,7 @@ from wirt.model.errors import HypervisorError, IllegalState, ResourceBusy
 from wirt.model.lifecycle import EndReason, State
 from wirt.ports.hypervisor import Hypervisor, ResetKind
 
+from .conftest import FAKE, QEMU, UNJAILED
 from .rigs import Rig, eventually, make_disk
 
 OFF = (State.OFF, EndReason.DESTROYED)
@@ -190,6 +191,7 @@ async def test_a_running_guest_can_not_be_preserved_and_keeps_running(rig: Rig, 
     await rig.changes.until(started.domain, State.PAUSED)
 
 
+@pytest.mark.parametrize("rig", [FAKE, QEMU, UNJAILED], indirect=True)
 async def test_a_start_that_was_never_recorded_is_cleared(rig: Rig) -> None:
     started = await rig.start(rig.config())
     await rig.lose_daemon()
@@ -205,6 +207,7 @@ async def test_a_start_that_was_never_recorded_is_cleared(rig: Rig) -> None:
     await rig.hypervisor.clear(again.domain, again.directory)
 
 
+@pytest.mark.parametrize("rig", [FAKE, QEMU, UNJAILED], indirect=True)
 async def test_a_sweep_ends_what_nobody_knows_and_nothing_else(rig: Rig, tmp_path: Path) -> None:
     known, unknown = await rig.start(rig.config("known")), await rig.start(rig.config("unknown"))
     await rig.lose_daemon()

@@ -16,6 +16,7 @@ from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
 from wirt.model.domain import GuestType
 from wirt.model.errors import HypervisorSilent, Unavailable
 from wirt.plan.host import Accelerator
+from wirt.sandbox import NoSandbox
 
 from .qemu_scripts import script
 
@@ -26,7 +27,7 @@ VERSION = 'case "$*" in *--version*) echo "QEMU emulator version 9.1.2 (Debian)"
 @pytest.mark.real
 async def test_the_real_probe_answers_in_time_with_a_reason(qemu_settings: QemuSettings) -> None:
     start = time.monotonic()
-    facts = await QemuHypervisor(qemu_settings).facts()
+    facts = await QemuHypervisor(qemu_settings, NoSandbox("nothing is started")).facts()
     assert time.monotonic() - start <= 8
     assert facts.version >= (7, 2, 0)
     assert facts.guest_types == frozenset(GuestType)
@@ -89,7 +90,7 @@ async def test_without_a_device_there_is_nothing_to_try(tmp_path: Path) -> None:
 
 
 async def facts_of(binary: str, tmp_path: Path) -> None:
-    await QemuHypervisor(QemuSettings(binary, tmp_path / "cache.json")).facts()
+    await QemuHypervisor(QemuSettings(binary, tmp_path / "cache.json"), NoSandbox("it is no QEMU")).facts()
 
 
 async def test_what_is_no_qemu_is_told_by_name(tmp_path: Path) -> None:

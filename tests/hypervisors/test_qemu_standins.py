@@ -19,6 +19,7 @@ from wirt.plan.launch import plan_launch
 from wirt.plan.nics import NicPlan
 from wirt.ports.hypervisor import Launch
 from wirt.ports.network import Plugged
+from wirt.sandbox import NoSandbox
 
 from .qemu_plans import CONFIGS, HOST, TCG, plan
 from .qemu_scripts import standin, still_there
@@ -66,8 +67,11 @@ MISBEHAVIOUR: dict[str, tuple[str, type[WirtError], str]] = {
 }
 
 
+OPEN = NoSandbox("it is no QEMU")
+
+
 def hypervisor_of(tmp_path: Path, body: str) -> QemuHypervisor:
-    return QemuHypervisor(QemuSettings(standin(tmp_path, body), tmp_path / "cache.json", PATIENCE))
+    return QemuHypervisor(QemuSettings(standin(tmp_path, body), tmp_path / "cache.json", patience=PATIENCE), OPEN)
 
 
 def launch_of(tmp_path: Path, name: str = "pvh", plugged: tuple[Plugged, ...] = ()) -> Launch:
@@ -104,7 +108,7 @@ async def test_a_launch_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None
 
 
 async def test_a_binary_that_is_not_there_is_named(tmp_path: Path) -> None:
-    hypervisor = QemuHypervisor(QemuSettings("/nowhere/qemu", tmp_path / "cache.json"))
+    hypervisor = QemuHypervisor(QemuSettings("/nowhere/qemu", tmp_path / "cache.json"), OPEN)
     with pytest.raises(LaunchFailed, match=r"/nowhere/qemu can't be started.*install it"):
         await hypervisor.launch(launch_of(tmp_path))
 

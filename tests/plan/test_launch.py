@@ -14,13 +14,14 @@ from wirt.model.domain import GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
 from wirt.model.units import GIB
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
-from wirt.plan.launch import Bus, ConsoleDevice, LaunchPlan, plan_launch
+from wirt.plan.launch import Bus, ConsoleDevice, LaunchPlan, plan_card, plan_launch
 
 UUID_ = UUID("12345678-1234-5678-1234-567812345678")
 HOST = HostFacts("h", 4, 8 * GIB, 6 * GIB, can_bridge=True, default_bridge="wirtbr0")
 QEMU = HypervisorFacts("qemu", (10, 0, 2), Accelerator.TCG, "", frozenset(GuestType))
 DIRECT = 'name="a"\ntype="pvh"\nkernel="/k"\nmemory=128\n'
 EIGHT_CARDS = ", ".join(['""'] * 8)
+ROOT = PurePosixPath("/")
 FIRMWARE = 'name="a"\ntype="hvm"\nmemory=128\n'
 
 
@@ -36,15 +37,37 @@ def test_the_same_configuration_always_becomes_the_same_plan() -> None:
 
 def test_no_two_devices_share_a_slot() -> None:
     disks = ", ".join(f'"/{n}.img,raw,xvd{chr(97 + n)},w"' for n in range(10))
-    made = plan(DIRECT + f"disk=[{disks}]\nvif=[{EIGHT_CARDS}]")
-    slots = [slot for _, slot in made.slots] + [d.slot for d in made.disks] + [n.slot for n in made.nics]
-    assert len(slots) == len(set(slots))
+    made = plan(DIRECT + f'disk=[{disks}]\nvif=[{EIGHT_CARDS}, "", "devid=300"]')
+    slots = [slot for _, slot in made.slots] + [d.slot for d in made.disks]
+    slots += [nic.slot for nic in made.nics if nic.port is None]
+    assert len(slots) == len(set(slots)) == 4 + 1 + 10 + 2
+    assert [nic.port for nic in made.nics] == [*range(8), None, None]
 
 
 def test_more_devices_than_slots_is_told_and_not_tried() -> None:
     disks = ", ".join(f'"/{n}.img,raw,xvd{chr(97 + n)},w"' for n in range(26))
     with pytest.raises(BadInput, match="no PCI slot"):
         plan(DIRECT + f"disk=[{disks}]\nvif=[{EIGHT_CARDS}]")
+
+
+def test_a_card_keeps_its_place_address_and_tap_whatever_cards_come_and_go() -> None:
+    before = plan(DIRECT + 'vif=["", "", ""]')
+    after = plan(DIRECT + 'vif=["devid=2", "devid=5", "devid=1"]')
+    assert (before.nics[2], before.nics[1]) == (after.nics[0], after.nics[2])
+    assert (after.nics[1].port, after.nics[1].tap) == (5, "vif7.5")
+    assert before.slots == after.slots
+
+
+def test_cards_without_a_number_take_the_lowest_that_is_left() -> None:
+    made = plan(DIRECT + 'vif=["", "devid=1", "devid=0", ""]')
+    assert [nic.index for nic in made.nics] == [2, 1, 0, 3]
+
+
+def test_one_card_is_planned_as_the_whole_has_it() -> None:
+    for text in (DIRECT, FIRMWARE + 'boot="n"\n'):
+        config = load(text + 'vif=["", "devid=4,bridge=br9,mac=00:16:3e:00:00:09"]', file="a", cwd=ROOT).config
+        whole = plan_launch(config, UUID_, 7, HOST, QEMU)
+        assert [plan_card(config, UUID_, 7, HOST, devid) for devid in (0, 4)] == list(whole.nics)
 
 
 def test_disks_of_an_hvm_guest_are_emulated_by_name_and_paravirtual_by_name() -> None:

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from wirt.cli.arguments import Parser
     from wirt.cli.session import Session
 
-HEADER = ("Idx", "Mac Addr.", "Model", "Kind", "Bridge", "Tap", "Addresses", "Forwards")
+HEADER = ("Idx", "Mac Addr.", "Model", "Kind", "Bridge", "Tap", "State", "Link", "Addresses", "Forwards")
+COUNTED = ("Idx", "Mac Addr.", "Tap", "rx bytes", "packets", "dropped", "tx bytes", "packets", "dropped")
 
 
 def options_network_list(parser: Parser) -> None:
     parser.epilog = "A forward 127.0.0.1:2222->22 means: the host's port 2222 leads to the guest's port 22."
     parser.add_argument("domains", metavar="DOMAIN", nargs="+", help="name, ID or UUID")
+    parser.add_argument("--stats", action="store_true", help="what each card has received (rx) and sent (tx)")
 
 
 def run_network_list(args: Namespace, session: Session) -> int:
@@ -30,7 +32,8 @@ def run_network_list(args: Namespace, session: Session) -> int:
         ]
         session.document({"api": "v1", "domains": documents})
     else:
-        session.write(table(HEADER, [_row(vif) for domain in decoded for vif in domain.vifs]))
+        row, header = (_counted, COUNTED) if args.stats else (_row, HEADER)
+        session.write(table(header, [row(vif) for domain in decoded for vif in domain.vifs]))
     return 0
 
 
@@ -42,9 +45,21 @@ def _row(vif: Vif) -> tuple[str, ...]:
         vif.kind,
         vif.bridge or "-",
         vif.tap or "-",
+        vif.state or "-",
+        vif.link or "-",
         ",".join(vif.addresses) or "-",
         ",".join(_forward(forward) for forward in vif.forwards) or "-",
     )
+
+
+def _counted(vif: Vif) -> tuple[str, ...]:
+    """User-mode cards and those that are not there have no tap that counts."""
+    counted = vif.statistics
+    if counted is None:
+        return (str(vif.index), vif.mac, vif.tap or "-", *["-"] * 6)
+    received = (counted.rx_bytes, counted.rx_packets, counted.rx_dropped)
+    sent = (counted.tx_bytes, counted.tx_packets, counted.tx_dropped)
+    return (str(vif.index), vif.mac, vif.tap or "-", *map(str, (*received, *sent)))
 
 
 def _forward(forward: Forward) -> str:

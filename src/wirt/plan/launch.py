@@ -5,6 +5,7 @@ No meaningful choice is left for the driver: devices, their models, buses and or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
+from wirt.model.storage import Volume
 from wirt.model.units import MIB
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.nics import NicPlan, plan_nics
@@ -24,6 +26,8 @@ AHCI_PORTS = 6
 MACHINE = "pc-q35-7.2"
 """One machine version for all supported QEMUs, so that a guest may move between them."""
 FIRST_SLOT, LAST_SLOT = 1, 30
+DEFAULT_WEIGHT = 256
+"""What the credit scheduler gives a domain that says nothing (xl(1), "sched-credit")."""
 
 
 class Bus(StrEnum):
@@ -52,6 +56,9 @@ class DiskPlan:
     boot_index: int | None
     device: bool = False
     """``path`` is a block device of the host, not a file."""
+    volume: str | None = None
+    """``POOL/VOLUME``, if it is one. What is best for a pool (cache, engine, discard) will be chosen by this, and
+    stand beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,8 @@ class LaunchPlan:
     slots: tuple[tuple[str, int], ...]
     """PCI slots of the devices that every guest has: (device, slot)."""
     extra_arguments: tuple[str, ...] = ()
+    cpu_weight: int = DEFAULT_WEIGHT
+    """In the credit scheduler's terms (xl.cfg(5), "cpu_weight")."""
 
     def forwards(self) -> tuple[PortForward, ...]:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
@@ -97,8 +106,10 @@ def plan_launch(
     host: HostFacts,
     hypervisor: HypervisorFacts,
     block_devices: frozenset[str] = frozenset(),
+    volumes: Mapping[str, Volume] | None = None,
 ) -> LaunchPlan:
     """The plan for one run of ``config`` on ``host``. ``block_devices``: those disk targets that are devices.
+    ``volumes``: what those that name volumes lead to.
 
     Raises ``ConfigError`` (with the key) for what this hypervisor can't do, ``Shortage`` for what this host
     hasn't got.
@@ -112,7 +123,10 @@ def plan_launch(
     console = _console(config)
     if console is ConsoleDevice.VIRTIO:
         fixed += (("console", slots.take("console")),)
-    nics = plan_nics(config, uuid, domid, host, lambda index: slots.take(f"vif {index}"), boot.get("n"))
+    fixed += (("ports", slots.take("ports")),)
+    nics = plan_nics(
+        config, uuid, domid, host, lambda index: slots.take(f"vif {index}"), _network_boot(config, boot)
+    )
     return LaunchPlan(
         uuid=uuid,
         domid=domid,
@@ -128,12 +142,19 @@ def plan_launch(
         firmware=None if _direct_boot(config) else config.firmware,
         firmware_path=config.firmware_path or hypervisor.firmware_file(config.firmware),
         console=console,
-        disks=_plan_disks(config, slots, boot, block_devices),
+        disks=_plan_disks(config, slots, boot, block_devices, volumes or {}),
         nics=nics,
         smbios_oem=tuple(value for key, value in config.smbios if key == "oem"),
         slots=fixed,
         extra_arguments=config.device_model_args,
+        cpu_weight=config.cpu_weight or DEFAULT_WEIGHT,
     )
+
+
+def plan_card(config: DomainConfig, uuid: UUID, domid: int, host: HostFacts, devid: int) -> NicPlan:
+    """The card ``devid`` of ``config``, just as :func:`plan_launch` has it, for a run that is under way."""
+    boot = _network_boot(config, _boot_order(config))
+    return next(nic for nic in plan_nics(config, uuid, domid, host, lambda _: 0, boot) if nic.index == devid)
 
 
 class _Slots:
@@ -213,8 +234,17 @@ def _boot_order(config: DomainConfig) -> dict[str, int]:
     return order
 
 
+def _network_boot(config: DomainConfig, boot: dict[str, int]) -> int | None:
+    """A kernel that is entered directly was never looked for on a network."""
+    return boot.get("n") if config.kernel is None else None
+
+
 def _plan_disks(
-    config: DomainConfig, slots: _Slots, boot: dict[str, int], block_devices: frozenset[str]
+    config: DomainConfig,
+    slots: _Slots,
+    boot: dict[str, int],
+    block_devices: frozenset[str],
+    volumes: Mapping[str, Volume],
 ) -> tuple[DiskPlan, ...]:
     plans: list[DiskPlan] = []
     ports = 0
@@ -238,22 +268,40 @@ def _plan_disks(
         else:
             slot = slots.take(disk.vdev)
         place = boot.get("d" if disk.cdrom else "c")
+        volume = _volume(disk, volumes)
         plans.append(
             DiskPlan(
                 id=f"disk-{disk.vdev}",
                 bus=bus,
                 slot=slot,
-                path=disk.target,
-                format=disk.format,
+                path=volume.path if volume is not None else disk.target,
+                format=volume.format if volume is not None else disk.format,
                 writable=disk.writable and not disk.cdrom,
                 cdrom=disk.cdrom,
                 shared=disk.specification == "shared",
                 discard=disk.discard,
                 boot_index=None if place is None else place * 100 + index,
-                device=disk.target in block_devices,
+                device=volume.device if volume is not None else disk.target in block_devices,
+                volume=volume.reference if volume is not None else None,
             )
         )
     return tuple(plans)
+
+
+def _volume(disk: DiskSpec, volumes: Mapping[str, Volume]) -> Volume | None:
+    """The pool knows a volume's format; an entry that says another one is a mistake that would destroy it."""
+    if disk.volume is None or disk.target is None:
+        return None
+    if disk.target not in volumes:
+        raise ConfigError(f"there is no volume {disk.volume}", key="disk", hint="wirt volume list shows all")
+    volume = volumes[disk.target]
+    if disk.format_given and disk.format not in (volume.format, DiskFormat.EMPTY):
+        raise ConfigError(
+            f"volume {disk.volume} is {volume.format}, and the entry of {disk.vdev} says {disk.format}",
+            key="disk",
+            hint="leave the format out: the pool knows it",
+        )
+    return volume
 
 
 def _bus(config: DomainConfig, disk: DiskSpec) -> Bus:

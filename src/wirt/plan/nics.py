@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from uuid import UUID
 
-from wirt.model.devices import NicType, PortForward, VifKind, VifSpec
+from wirt.model.devices import NicType, PortForward, VifKind, VifSpec, devids
 from wirt.model.domain import DomainConfig, GuestType
 from wirt.model.errors import ConfigError
 from wirt.plan.host import HostFacts
+from wirt.plan.networks_cards import bridge_of, network_of
 from wirt.plan.policy import PortPolicy, policy_of
+from wirt.plan.scripts import script_path
 
 XEN_OUI = "00:16:3e"
 """The range that xl takes generated addresses from (xl-network-configuration(5), "mac")."""
+PLACES = 8
+"""Where cards can come and go while the guest runs: PCI Express root ports, the eight functions of one slot. A
+card's devid is its place, so that a later start, or another host, puts each card where the guest knows it."""
 
 _QEMU_MODELS = {
     "virtio": "virtio-net-pci",
@@ -31,7 +37,9 @@ _QEMU_MODELS = {
 
 @dataclass(frozen=True, slots=True)
 class NicPlan:
-    """One card. ``device`` is the emulated or paravirtual model; ``tap`` the host's end when it is bridged."""
+    """One card. ``index`` is its devid, ``device`` the emulated or paravirtual model, ``tap`` the host's end when
+    it is bridged. It sits in the root port ``port`` or, when that is ``None``, in ``slot`` of the root bus: such a
+    card can't be attached or detached while the guest runs."""
 
     id: str
     index: int
@@ -47,6 +55,10 @@ class NicPlan:
     boot_index: int | None
     policy: PortPolicy
     vlan: str | None = None
+    port: int | None = None
+    script: str | None = None
+    """A program that plugs the tap in, in wirt's place."""
+    gatewaydev: str | None = None
 
 
 def plan_nics(
@@ -57,9 +69,10 @@ def plan_nics(
     take_slot: Callable[[int], int],
     boot_place: int | None,
 ) -> tuple[NicPlan, ...]:
+    """``take_slot`` gives a card without a place one on the root bus."""
     return tuple(
-        _plan_nic(config, uuid, domid, host, index, vif, take_slot(index), boot_place)
-        for index, vif in enumerate(config.vifs)
+        _plan_nic(config, uuid, domid, host, index, vif, 0 if index < PLACES else take_slot(index), boot_place)
+        for index, vif in zip(devids(config.vifs), config.vifs, strict=True)
     )
 
 
@@ -75,12 +88,14 @@ def _plan_nic(
 ) -> NicPlan:
     kind = vif.kind or _kind(vif, host)
     mac = vif.mac or generated_mac(uuid, index)
+    network = network_of(vif, index, host)
     if kind is VifKind.BRIDGE and not host.can_bridge:
         raise ConfigError(
             f"vif {index} asks for a bridge, and this user may not make network devices",
             key="vif",
             hint="run wirtd as root, or take user-mode networking: net=user",
         )
+    _check_groups(vif, index, kind, host.security_groups)
     return NicPlan(
         id=f"vif{index}",
         index=index,
@@ -88,20 +103,42 @@ def _plan_nic(
         slot=slot,
         mac=mac,
         kind=kind,
-        bridge=(vif.bridge or host.default_bridge) if kind is VifKind.BRIDGE else None,
+        bridge=bridge_of(vif, network, host) if kind is VifKind.BRIDGE else None,
         tap=(vif.vifname or generated_tap(domid, index)) if kind is VifKind.BRIDGE else None,
         addresses=vif.ip,
-        mtu=vif.mtu,
+        mtu=vif.mtu or (network.mtu if network is not None else None),
         forwards=vif.forwards if kind is VifKind.USER else (),
         boot_index=None if boot_place is None else boot_place * 100 + index,
         policy=policy_of(vif, mac),
         vlan=vif.vlan,
+        port=index if index < PLACES else None,
+        script=script_path(vif.script) if kind is VifKind.BRIDGE else None,
+        gatewaydev=vif.gatewaydev,
     )
+
+
+def _check_groups(vif: VifSpec, index: int, kind: VifKind, known: frozenset[str]) -> None:
+    """A card that is not filtered as it asks to be is no card."""
+    for name in vif.groups:
+        if name not in known:
+            close = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+            near = f"did you mean {' or '.join(close)}? " if close else ""
+            raise ConfigError(
+                f"vif {index} is in the security group {name}, which is not there",
+                key="vif",
+                hint=f"{near}wirt security-group list shows all, wirt security-group create makes one",
+            )
+    if vif.groups and kind is not VifKind.BRIDGE:
+        raise ConfigError(
+            f"vif {index} is in security groups, and nothing filters a card that is in no bridge",
+            key="vif",
+            hint="plug it into a bridge, or leave groups= out",
+        )
 
 
 def _kind(vif: VifSpec, host: HostFacts) -> VifKind:
     """A vif that names a bridge means it; one that names nothing takes the best that this user may have."""
-    return VifKind.BRIDGE if vif.bridge or host.can_bridge else VifKind.USER
+    return VifKind.BRIDGE if vif.bridge or vif.network or host.can_bridge else VifKind.USER
 
 
 def _device(config: DomainConfig, vif: VifSpec) -> str:
@@ -116,7 +153,7 @@ def _device(config: DomainConfig, vif: VifSpec) -> str:
 
 def generated_mac(uuid: UUID, index: int) -> str:
     """The same domain always gets the same address: no random number is needed, none can be lost."""
-    digest = hashlib.blake2s(uuid.bytes + bytes([index])).digest()
+    digest = hashlib.blake2s(uuid.bytes + index.to_bytes(1 if index < 256 else 2)).digest()
     return f"{XEN_OUI}:{digest[0] & 0x7F:02x}:{digest[1]:02x}:{digest[2]:02x}"
 
 

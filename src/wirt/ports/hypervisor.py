@@ -1,11 +1,11 @@
-"""What wirt asks of a hypervisor: eleven small verbs over incarnations, events, and a console.
+"""What wirt asks of a hypervisor: small verbs over incarnations, events, and a console.
 
 A driver starts, watches and ends runs; it never decides what should run (operations do) nor how (plans do).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -114,6 +114,11 @@ class Hypervisor(Protocol):
         """The command line (or its like) that ``launch`` would use: for people, and for tests."""
         ...
 
+    async def backing(self, plan: LaunchPlan) -> Mapping[str, tuple[str, ...]]:
+        """What each image of ``plan`` that can stand on others does stand on, by real paths: the file right below
+        it first. As the images say it themselves, now."""
+        ...
+
     async def launch(self, launch: Launch) -> Incarnation:
         """Start it, paused before its first instruction; the incarnation with pid and notes filled in."""
         ...
@@ -156,6 +161,27 @@ class Hypervisor(Protocol):
         ...
 
     async def rename(self, domain: UUID, name: str) -> None: ...
+
+    def vifs(self, domain: UUID) -> frozenset[int] | None:
+        """The devids of the cards that the guest has now. Cheap: no round trip. ``None`` if the run is gone."""
+        ...
+
+    async def attach_vif(self, domain: UUID, plugged: Plugged) -> None:
+        """Give a guest that runs or is paused another card, and take ``plugged``'s descriptor whatever becomes of
+        it. ``IllegalState`` if it has that card, ``Shortage`` if there is no place for it; on any error nothing of
+        it is left."""
+        ...
+
+    async def detach_vif(self, domain: UUID, devid: int) -> None:
+        """Have a running guest let go of a card, and close its network's end. Of one that is gone already, or
+        never came wholly, what is left is cleared away. ``IllegalState`` if the guest has it and does not run;
+        ``DeadlinePassed`` if it keeps the card: it may let go of it later, which :meth:`vifs` then tells, and this
+        is to be called again."""
+        ...
+
+    async def set_link(self, domain: UUID, devid: int, *, up: bool) -> None:
+        """Pull or plug in a card's cable. It stays so until the end of the run. ``NotFound``: no such card."""
+        ...
 
     async def vcpus(self, domain: UUID) -> tuple[VcpuInfo, ...]: ...
 

@@ -13,12 +13,14 @@ from uuid import UUID
 from wirt.hypervisors.fake.faults import DaemonDies, DaemonKilled, Die, Fault, Refuse, Silence, Verb
 from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.hypervisors.fake.world import FakeWorld
+from wirt.model.devices import DiskFormat
 from wirt.model.domain import Incarnation
-from wirt.model.errors import HypervisorError, HypervisorSilent, IllegalState, LaunchFailed
+from wirt.model.errors import HypervisorError, HypervisorSilent, IllegalState, LaunchFailed, NotFound
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.host import HypervisorFacts
 from wirt.plan.launch import LaunchPlan
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
+from wirt.ports.network import Plugged
 
 ELF_HEADER = b"\x7fELF\x02\x01\x01" + bytes(57)
 """A 64-bit ELF header without content: what a fake guest's memory looks like."""
@@ -50,6 +52,13 @@ class FakeHypervisor:
         nics = (word for nic in plan.nics for word in ("--nic", f"{nic.id}={nic.mac}"))
         size = ("--vcpus", str(plan.vcpus), "--memory", str(plan.memory_mib))
         return ("fake", "--name", plan.name, "--uuid", str(plan.uuid), *size, *kernel, *disks, *nics)
+
+    async def backing(self, plan: LaunchPlan) -> dict[str, tuple[str, ...]]:
+        return {
+            disk.path: self._world.backing.get(disk.path, ())
+            for disk in plan.disks
+            if disk.path is not None and disk.format is DiskFormat.QCOW2
+        }
 
     async def launch(self, launch: Launch) -> Incarnation:
         plan = launch.plan
@@ -140,6 +149,31 @@ class FakeHypervisor:
     async def rename(self, domain: UUID, name: str) -> None:
         async with self._reach(Verb.RENAME, domain) as guest:
             guest.name = name
+
+    def vifs(self, domain: UUID) -> frozenset[int] | None:
+        self._check_alive()
+        guest = self._runs.get(domain)
+        return None if guest is None or guest.gone else frozenset(guest.links)
+
+    async def attach_vif(self, domain: UUID, plugged: Plugged) -> None:
+        if plugged.descriptor is not None:
+            os.close(plugged.descriptor)
+        async with self._reach(Verb.ATTACH_VIF, domain) as guest:
+            guest.attach_card(plugged.nic)
+
+    async def detach_vif(self, domain: UUID, devid: int) -> None:
+        async with self._reach(Verb.DETACH_VIF, domain) as guest:
+            if devid in guest.links and guest.observed.state is not State.RUNNING:
+                raise IllegalState(
+                    f"{guest.name} is {guest.observed.state}, and only a guest that runs lets go of a card"
+                )
+            guest.ask_for_card(devid)
+
+    async def set_link(self, domain: UUID, devid: int, *, up: bool) -> None:
+        async with self._reach(Verb.SET_LINK, domain) as guest:
+            if devid not in guest.links:
+                raise NotFound(f"{guest.name} has no vif {devid}")
+            guest.links[devid] = up
 
     async def vcpus(self, domain: UUID) -> tuple[VcpuInfo, ...]:
         async with self._reach(Verb.VCPUS, domain) as guest:

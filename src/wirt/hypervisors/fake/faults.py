@@ -21,6 +21,9 @@ class Verb(StrEnum):
     PRESERVE = "preserve"
     RENAME = "rename"
     VCPUS = "vcpus"
+    ATTACH_VIF = "attach-vif"
+    DETACH_VIF = "detach-vif"
+    SET_LINK = "set-link"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from wirt.hypervisors.fake.console import FakeConsole
 from wirt.hypervisors.fake.images import Claim, ImageLocks, claims_of
-from wirt.model.errors import HypervisorError, IllegalState, ResourceBusy
+from wirt.model.errors import DeadlinePassed, HypervisorError, IllegalState, ResourceBusy, Shortage
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.launch import LaunchPlan
+from wirt.plan.nics import NicPlan
 from wirt.ports.clock import Clock
 from wirt.ports.hypervisor import Observed, RunChanged
 
@@ -24,7 +25,8 @@ GUEST_STATES = (State.RUNNING, State.PAUSED)
 class FakeGuest:
     """Tests and simulations drive the public methods of the second half; the driver those of the first.
 
-    ``obeys_power_button`` and ``load`` may be set at any time.
+    ``obeys_power_button``, ``lets_cards_go`` and ``load`` may be set at any time. ``links``: of each card, by its
+    devid, whether the cable is in. ``thrown_out``: cards that it did away with unasked.
     """
 
     __slots__ = (
@@ -32,6 +34,7 @@ class FakeGuest:
         "_cpu_time_s",
         "_holds_disks",
         "_images",
+        "_leaving",
         "_load",
         "_on_boot",
         "_running_since",
@@ -41,12 +44,15 @@ class FakeGuest:
         "directory",
         "domain",
         "domid",
+        "lets_cards_go",
+        "links",
         "memory_mib",
         "name",
         "number",
         "obeys_power_button",
         "observed",
         "plan",
+        "thrown_out",
         "vcpus",
     )
 
@@ -76,6 +82,10 @@ class FakeGuest:
         self.console = FakeConsole(plan.name, ring_bytes)
         self.observed = Observed(State.PAUSED)
         self.obeys_power_button = True
+        self.lets_cards_go = True
+        self.links = {nic.index: True for nic in plan.nics}
+        self.thrown_out: set[int] = set()
+        self._leaving: set[int] = set()
         self._clock = clock
         self._images = images
         self._on_boot: Script | None = on_boot
@@ -129,6 +139,7 @@ class FakeGuest:
     def reset(self, on_boot: Script) -> None:
         self._hold_disks()
         self._on_boot = None
+        self.let_cards_go()
         self._become(Observed(State.RUNNING))
         on_boot(self)
 
@@ -137,6 +148,23 @@ class FakeGuest:
             raise HypervisorError(f"{self.name}: a running guest can't let go of its disks")
         self._images.release(self, self.claims)
         self._holds_disks = False
+
+    def attach_card(self, nic: NicPlan) -> None:
+        if nic.index in self.links:
+            raise IllegalState(f"{self.name} has a vif {nic.index} already")
+        if nic.port is None:
+            raise Shortage(f"{self.name} has no place for vif {nic.index}")
+        self.links[nic.index] = True
+        self.thrown_out.discard(nic.index)
+
+    def ask_for_card(self, devid: int) -> None:
+        """``DeadlinePassed`` if the guest keeps it."""
+        if devid not in self.links:
+            return
+        self._leaving.add(devid)
+        if not self.lets_cards_go:
+            raise DeadlinePassed(f"the guest {self.name} did not let go of vif {devid}")
+        self.let_cards_go()
 
     def remove(self, end: EndReason) -> None:
         """The run is over for good; a reason that the guest gave before stays."""
@@ -163,6 +191,18 @@ class FakeGuest:
     def watchdog(self) -> None:
         self._act("trigger its watchdog")
         self._become(Observed(State.CRASHED, EndReason.WATCHDOG))
+
+    def let_cards_go(self) -> None:
+        """Those that it was asked for, late as it may be."""
+        for devid in self._leaving:
+            self.links.pop(devid, None)
+        self._leaving.clear()
+
+    def throw_out_card(self, devid: int) -> None:
+        """As root in a guest can (/sys/bus/pci/slots/N/power)."""
+        self._act("throw out a card")
+        if self.links.pop(devid, None) is not None:
+            self.thrown_out.add(devid)
 
     def vanish(self, message: str = "it was killed") -> None:
         """Its process ends without a word, in whatever state it was."""

@@ -6,27 +6,26 @@ from a configuration goes through :func:`quoted` or through JSON, so that a comm
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from wirt.hypervisors.qemu import devices
 from wirt.model.devices import PortForward, VifKind
 from wirt.model.domain import Firmware
 from wirt.plan.host import Accelerator
 from wirt.plan.launch import Bus, ConsoleDevice, DiskPlan, LaunchPlan
-from wirt.plan.nics import NicPlan
+from wirt.plan.nics import PLACES, NicPlan
 
 TRANSLATION_BUFFER_MIB = 64
 """QEMU's default under TCG is a gigabyte of address space a guest; 64 MiB boot Debian without a flush."""
 
-LOOPBACK = "127.0.0.1"
-
 
 @dataclass(frozen=True, slots=True)
 class Handles:
-    """Descriptors that QEMU inherits: three listening sockets, and a tap for each bridged card by index.
-    ``forwards`` are user-mode forwards with their host ports chosen, by card index."""
+    """Descriptors that QEMU inherits: three listening sockets, and by card index a tap for each bridged card, a
+    socket for each user-mode card that passt serves. ``forwards`` are user-mode forwards with their host ports
+    chosen, by card index."""
 
     control: int = 10
     events: int = 11
@@ -42,9 +41,10 @@ class Handles:
         return dict(self.names).get(what, path)
 
 
-def preview_handles(plan: LaunchPlan) -> Handles:
+def preview_handles(plan: LaunchPlan, *, passt: bool = False) -> Handles:
     """Numbers for a command line that is only shown."""
-    taps = [nic.index for nic in plan.nics if nic.kind is VifKind.BRIDGE]
+    kinds = {VifKind.BRIDGE, VifKind.USER} if passt else {VifKind.BRIDGE}
+    taps = [nic.index for nic in plan.nics if nic.kind in kinds]
     return Handles(
         taps=tuple((index, 13 + place) for place, index in enumerate(taps)),
         forwards=tuple((nic.index, nic.forwards) for nic in plan.nics),
@@ -150,6 +150,11 @@ def _fixed_devices(plan: LaunchPlan) -> Iterator[str]:
     yield from ("-device", f"virtio-balloon-pci,id=balloon,addr={_slot(plan, 'balloon')}")
     yield from ("-device", f"pvpanic-pci,addr={_slot(plan, 'panic')}")
     yield from ("-device", f"i6300esb,addr={_slot(plan, 'watchdog')}")
+    for place in range(PLACES):
+        several = ",multifunction=on" if place == 0 else ""
+        address = f"{_slot(plan, 'ports')}.{place:#x}{several}"
+        # QEMU demands that no two ports have both chassis and slot in common.
+        yield from ("-device", f"pcie-root-port,id={devices.port_id(place)},addr={address},chassis={place + 1}")
 
 
 def _slot(plan: LaunchPlan, device: str) -> str:
@@ -182,38 +187,15 @@ def _disk(disk: DiskPlan, handles: Handles) -> Iterator[str]:
 
 
 def _nic(nic: NicPlan, handles: Handles) -> Iterator[str]:
+    descriptor = dict(handles.taps).get(nic.index)
     if nic.kind is VifKind.BRIDGE:
-        yield from ("-netdev", f"tap,id={nic.id},fd={dict(handles.taps)[nic.index]}")
+        yield from ("-netdev", devices.words(devices.tap(nic, str(descriptor))))
+    elif nic.kind is VifKind.USER and descriptor is not None:
+        yield from ("-netdev", devices.words(devices.stream(nic, str(descriptor))))
     elif nic.kind is VifKind.USER:
-        yield from ("-netdev", _user_netdev(nic, dict(handles.forwards).get(nic.index, ())))
-    netdev = "" if nic.kind is VifKind.NONE else f",netdev={nic.id}"
-    # Boot code of the card is needed only to boot from it; leaving it out saves start-up time.
-    rom = ",romfile=" if nic.boot_index is None else ""
-    mtu = f",host_mtu={nic.mtu}" if nic.mtu is not None and nic.device == "virtio-net-pci" else ""
-    yield "-device"
-    yield (
-        f"{nic.device},id={nic.id}-device{netdev},mac={nic.mac},addr={hex(nic.slot)}{mtu}{rom}"
-        f"{_boot_index(nic.boot_index)}"
-    )
-
-
-def _user_netdev(nic: NicPlan, forwards: Sequence[PortForward]) -> str:
-    """QEMU's own user-mode network, laid around the card's address when it has one with a prefix. Whoever asks by
-    DHCP gets that address."""
-    words = [f"user,id={nic.id}"]
-    guest = ""
-    for address in nic.addresses:
-        interface = ipaddress.ip_interface(address)
-        # The guest, the host and the name server must be three: that takes a /29.
-        if isinstance(interface, ipaddress.IPv4Interface) and interface.network.prefixlen < 30:
-            first = interface.network.network_address + 1
-            host, dns = [first + step for step in range(3) if first + step != interface.ip][:2]
-            guest = str(interface.ip)
-            words.append(f"net={interface.network},host={host},dns={dns},dhcpstart={guest}")
-            break
-    for forward in forwards:
-        words.append(f"hostfwd={forward.protocol}:{LOOPBACK}:{forward.host_port}-{guest}:{forward.guest_port}")
-    return ",".join(words)
+        forwards = dict(handles.forwards).get(nic.index, ())
+        yield from ("-netdev", devices.words(devices.user_network(nic, forwards)))
+    yield from ("-device", devices.words(devices.card(nic)))
 
 
 def _boot_index(index: int | None) -> str:

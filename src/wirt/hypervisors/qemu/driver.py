@@ -4,55 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, events, handover, layers, probe, process, sockets
+from wirt.hypervisors.qemu import cmdline, events, handover, launching, layers, probe, process
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
+from wirt.hypervisors.qemu.passt import Passt, Served
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId, last_words
 from wirt.hypervisors.qemu.run import Run, RunFiles, tell_reboots
+from wirt.model.devices import VifKind
 from wirt.model.domain import Firmware, Incarnation
 from wirt.model.errors import (
     HypervisorError,
     HypervisorSilent,
     IllegalState,
     LaunchFailed,
+    NotFound,
     ResourceBusy,
     Shortage,
     WirtError,
 )
 from wirt.model.lifecycle import State
-from wirt.plan.host import HypervisorFacts
+from wirt.plan.host import Accelerator, HypervisorFacts
 from wirt.plan.jail import JailPlan, names_read, plan_jail
 from wirt.plan.launch import LaunchPlan
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
+from wirt.ports.network import Plugged
 from wirt.ports.sandbox import Jail, Sandbox
 
 DEFAULT_BINARY = "qemu-system-x86_64"
-ADMIT_S = 10.0
 ENDED_BY_ITSELF_S = 0.5
 """A QEMU that is about to end closes its sockets first; by then it is known whether it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class QemuSettings:
-    """``binary`` by name or path; ``cache`` keeps the probe's answer until the next boot."""
+    """``binary`` and ``passt`` by name or path (``none``: QEMU's own user-mode network); ``cache`` keeps the
+    probe's answer until the next boot."""
 
     binary: str
     cache: Path
+    passt: str = "passt"
     patience: Patience = field(default_factory=Patience)
 
 
 class QemuHypervisor:
     name = "qemu"
 
-    def __init__(self, settings: QemuSettings, sandbox: Sandbox | None = None) -> None:
+    def __init__(self, settings: QemuSettings, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+        self._passt = Passt(settings.passt, settings.cache.parent)
         self._binary = shutil.which(settings.binary) or settings.binary
         self._cache = settings.cache
         self._patience = settings.patience
@@ -63,19 +69,32 @@ class QemuHypervisor:
     async def facts(self) -> HypervisorFacts:
         if self._facts is None:
             self._facts = await probe.find_facts(self._binary, self._cache)
-        return self._facts
+        missing = await self._passt.missing()
+        note = "user-mode cards go through passt"
+        if missing is not None:
+            note = f"user-mode cards are QEMU's own, which puts it into the host's network namespace: {missing}"
+        return replace(self._facts, notes=(*self._facts.notes, note))
 
     def describe(self, plan: LaunchPlan, directory: Path) -> tuple[str, ...]:
-        return cmdline.command_line(plan, self._binary, str(directory), cmdline.preview_handles(plan))
+        handles = cmdline.preview_handles(plan, passt=self._passt.expected)
+        return cmdline.command_line(plan, self._binary, str(directory), handles)
+
+    async def backing(self, plan: LaunchPlan) -> dict[str, tuple[str, ...]]:
+        return await asyncio.to_thread(layers.backing, plan.disks)
 
     async def launch(self, launch: Launch) -> Incarnation:
         """Errors of :class:`~wirt.ports.hypervisor.Hypervisor`; on any, no process is left."""
         plan, files = launch.plan, RunFiles(launch.directory)
+        started: Process | None = None
         with _handed_over(launch):
             try:
-                jail = await self._prepare(launch, files)
-                started = await self._start(launch, files, jail)
+                jailed, jail = await self._prepare(launch, files)
+                with contextlib.closing(jail):
+                    async with self._passts(launch, jailed) as sockets:
+                        started = await launching.start(launch, files, jailed, jail, sockets)
             except BaseException:
+                if started is not None:
+                    await started.kill()
                 await self._remove(launch.directory)
                 raise
         run = self._new_run(launch.incarnation, plan.name, plan.memory_mib, files, started)
@@ -86,15 +105,20 @@ class QemuHypervisor:
             if isinstance(error, HypervisorError) and not isinstance(error, HypervisorSilent):
                 by_itself = await started.wait_until(ENDED_BY_ITSELF_S)
                 await started.kill()
-                raise _explain(plan.name, files, started, error, by_itself=by_itself) from error
+                raise _explain(plan.name, files, jailed, started, error, by_itself=by_itself) from error
             await started.kill()
             raise
+        run.cards.set(nic.index for nic in plan.nics)
         return replace(
             launch.incarnation,
             state=State.PAUSED,
             pid=started.identity.pid,
             started_ticks=started.identity.started_ticks,
-            notes={"name": plan.name, "memory_mib": str(plan.memory_mib)},
+            notes={
+                "name": plan.name,
+                "memory_mib": str(plan.memory_mib),
+                **({"weaker": "\n".join(jailed.weaker)} if jailed.weaker else {}),
+            },
         )
 
     async def adopt(self, incarnation: Incarnation, directory: Path) -> Observed | None:
@@ -108,6 +132,7 @@ class QemuHypervisor:
         try:
             await run.connect()
             await tell_reboots(run.monitor)
+            await run.cards.look(run.monitor)
             status = await run.monitor.execute("query-status")
         except WirtError:
             if await found.wait_until(ENDED_BY_ITSELF_S):
@@ -142,8 +167,7 @@ class QemuHypervisor:
         await self._remove_directory(directory)
 
     async def _remove_directory(self, directory: Path) -> None:
-        if self._sandbox is not None:
-            await self._sandbox.clear(directory)
+        await self._sandbox.clear(directory)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def resume(self, domain: UUID) -> None:
@@ -176,6 +200,68 @@ class QemuHypervisor:
 
     async def rename(self, domain: UUID, name: str) -> None:
         self._run(domain).name = name
+
+    def vifs(self, domain: UUID) -> frozenset[int] | None:
+        run = self._runs.get(domain)
+        return None if run is None or run.process.gone else run.cards.present
+
+    async def attach_vif(self, domain: UUID, plugged: Plugged) -> None:
+        with contextlib.ExitStack() as closing:
+            if plugged.descriptor is not None:
+                closing.callback(os.close, plugged.descriptor)
+            run = self._run(domain)
+            if plugged.kind is VifKind.USER:
+                plugged = await self._through_passt(run, plugged, closing)
+            await run.cards.attach(run.monitor, plugged)
+
+    async def _through_passt(self, run: Run, plugged: Plugged, closing: contextlib.ExitStack) -> Plugged:
+        """``IllegalState`` if neither passt nor QEMU itself can give a card of this run a network."""
+        missing = await self._passt.missing()
+        if missing is None:
+            served = self._serve(plugged, run.files.directory)
+            closing.enter_context(served.end)
+            await served.begun
+            return replace(plugged, descriptor=served.end.fileno())
+        if run.process.has_own_network():
+            raise IllegalState(
+                f"{run.name} has a jail without a network, which leaves a user-mode card to passt: {missing}",
+                hint="install passt, take a card on a bridge, or start the domain anew with the card",
+            )
+        return plugged
+
+    def _serve(self, plugged: Plugged, directory: Path) -> Served:
+        spawn = functools.partial(self._sandbox.beside, directory)
+        return self._passt.serve(plugged.nic, plugged.forwards, directory, spawn)
+
+    @contextlib.asynccontextmanager
+    async def _passts(self, launch: Launch, jailed: JailPlan) -> AsyncIterator[dict[int, int]]:
+        """QEMU's end of each user-mode card that passt serves, by card; on leaving all of them serve."""
+        with contextlib.ExitStack() as closing:
+            served: dict[int, Served] = {}
+            if jailed.passt:
+                for plugged in launch.plugged:
+                    if plugged.kind is VifKind.USER:
+                        served[plugged.nic.index] = self._serve(plugged, launch.directory)
+                        closing.enter_context(served[plugged.nic.index].end)
+            try:
+                yield {index: card.end.fileno() for index, card in served.items()}
+            finally:
+                # Whatever happens, none may be about to start still.
+                ended = await asyncio.gather(*(card.begun for card in served.values()), return_exceptions=True)
+            for failure in filter(None, ended):
+                raise failure
+
+    async def detach_vif(self, domain: UUID, devid: int) -> None:
+        run = self._run(domain)
+        if devid in run.cards.present and run.observed.state is not State.RUNNING:
+            raise IllegalState(f"{run.name} is {run.observed.state}, and only a guest that runs lets go of a card")
+        await run.cards.detach(run.monitor, devid, self._patience.unplug_s)
+
+    async def set_link(self, domain: UUID, devid: int, *, up: bool) -> None:
+        run = self._run(domain)
+        if devid not in run.cards.present:
+            raise NotFound(f"{run.name} has no vif {devid}")
+        await run.cards.set_link(run.monitor, devid, up=up)
 
     async def vcpus(self, domain: UUID) -> tuple[VcpuInfo, ...]:
         return await self._run(domain).vcpus(TICKS_PER_S)
@@ -225,72 +311,44 @@ class QemuHypervisor:
             return None
         return process.adopt(ProcessId(incarnation.pid, incarnation.started_ticks))
 
-    async def _prepare(self, launch: Launch, files: RunFiles) -> tuple[JailPlan, Jail] | None:
+    async def _prepare(self, launch: Launch, files: RunFiles) -> tuple[JailPlan, Jail]:
         """A fresh directory, with the firmware's variables where the firmware keeps some."""
         if launch.plan.uuid in self._runs:
             raise IllegalState(f"{launch.plan.name} runs already")
         try:
             await self._remove_directory(files.directory)
             files.directory.mkdir(parents=True, mode=0o700)
-            jail = await self._jail(launch)
-            if launch.plan.direct_boot is None and launch.plan.firmware is Firmware.OVMF:
-                variables = (await self.facts()).firmware_file("ovmf-variables")
-                if variables is None:
-                    raise LaunchFailed("there is no UEFI firmware on this host", hint="apt-get install ovmf")
-                shutil.copyfile(variables, files.directory / "OVMF_VARS.fd")
-            return jail
+            jailed = await self._jail(launch)
+            # Before anything is in the directory: it may get a file system of its own.
+            jail = await self._sandbox.prepare(jailed)
+            try:
+                await self._copy_variables(launch.plan, files.directory)
+            except BaseException:
+                jail.close()
+                raise
+            return jailed, jail
         except OSError as error:
             raise Shortage(
                 f"no directory for a run of {launch.plan.name} can be made at {files.directory}: {error.strerror}",
                 hint="make room on that file system, or set WIRT_HOME to another",
             ) from error
 
-    async def _jail(self, launch: Launch) -> tuple[JailPlan, Jail] | None:
-        """When the directory is there and before anything is in it: it gets a file system of its own."""
-        if self._sandbox is None:
-            return None
+    async def _jail(self, launch: Launch) -> JailPlan:
         plan = launch.plan
         chains = {disk.id: layers.chain(disk.path, disk.format) for disk in plan.disks if disk.path is not None}
         host = self._sandbox.host(self._binary, tuple(names_read(plan)))
-        host = replace(host, kvm_by_descriptor=(await self.facts()).version >= (8, 2, 0))
-        jailed = plan_jail(plan, str(launch.directory), host, chains)
-        return jailed, await self._sandbox.prepare(jailed)
+        if plan.accelerator is Accelerator.KVM:
+            host = replace(host, kvm_by_descriptor=(await self.facts()).version >= (8, 2, 0))
+        if any(nic.kind is VifKind.USER for nic in plan.nics):
+            host = replace(host, no_passt=await self._passt.missing())
+        return plan_jail(plan, str(launch.directory), host, chains)
 
-    async def _start(self, launch: Launch, files: RunFiles, jail: tuple[JailPlan, Jail] | None) -> Process:
-        """The descriptors are QEMU's once it runs; ours are closed whatever happens."""
-        with contextlib.ExitStack() as stack:
-            listeners = [
-                stack.enter_context(contextlib.closing(_listen(path)))
-                for path in (files.control, files.events, files.console)
-            ]
-            taps = [(p.nic.index, p.descriptor) for p in launch.plugged if p.descriptor is not None]
-            control, event, console = (listener.fileno() for listener in listeners)
-            handles = cmdline.Handles(
-                control=control,
-                events=event,
-                console=console,
-                taps=tuple(taps),
-                forwards=tuple((p.nic.index, p.forwards) for p in launch.plugged),
-            )
-            inherited = (control, event, console, *(descriptor for _, descriptor in taps))
-            if jail is None:
-                command = cmdline.command_line(launch.plan, self._binary, str(files.directory), handles)
-                return process.spawn(command, inherited, files.qemu_log)
-            plan, door = jail
-            stack.callback(door.close)
-            handed = stack.enter_context(handover.opened(plan.handed))
-            handles = replace(handles, names=handover.names(plan), nodes=handover.nodes(launch.plan, plan))
-            command = (
-                *cmdline.command_line(launch.plan, plan.program, str(files.directory), handles),
-                *handover.words(plan.handed, handed),
-            )
-            jailed = door.command(command, (*inherited, *handed.values()))
-            child = door.start(lambda: process.start(jailed.argv, jailed.inherited, files.qemu_log))
-            try:
-                return process.watched(child, await door.admit(child.pid, ADMIT_S))
-            except LaunchFailed as error:
-                said = last_words(files.qemu_log)
-                raise LaunchFailed(f"{launch.plan.name}: {error.message}: {said}") from error
+    async def _copy_variables(self, plan: LaunchPlan, directory: Path) -> None:
+        if plan.direct_boot is None and plan.firmware is Firmware.OVMF:
+            variables = (await self.facts()).firmware_file("ovmf-variables")
+            if variables is None:
+                raise LaunchFailed("there is no UEFI firmware on this host", hint="apt-get install ovmf")
+            shutil.copyfile(variables, directory / "OVMF_VARS.fd")
 
     async def _greet(self, run: Run, started: Process) -> None:
         """Wait for QEMU's answer or its end, whichever is first."""
@@ -326,10 +384,10 @@ def _handed_over(launch: Launch) -> Iterator[None]:
 
 
 def _explain(
-    name: str, files: RunFiles, started: Process, error: HypervisorError, *, by_itself: bool
+    name: str, files: RunFiles, jailed: JailPlan, started: Process, error: HypervisorError, *, by_itself: bool
 ) -> WirtError:
     """QEMU's own words for why it did not come up, in the place of ours."""
-    words = last_words(files.qemu_log).removeprefix("qemu-system-x86_64: ")
+    words = handover.readable(last_words(files.qemu_log).removeprefix("qemu-system-x86_64: "), jailed)
     if 'Failed to get "write" lock' in words or 'Failed to get shared "write" lock' in words:
         return ResourceBusy(
             f"{name}: a disk of it is in use: {words}",
@@ -338,12 +396,3 @@ def _explain(
     if not by_itself:
         return LaunchFailed(f"{error.message}; QEMU said: {words or 'nothing'}")
     return LaunchFailed(f"{name}: QEMU ended in start-up ({started.exit_words()}): {words or 'without a word'}")
-
-
-def _listen(path: Path) -> socket.socket:
-    try:
-        return sockets.listen(path)
-    except OSError as error:
-        raise Shortage(
-            f"no socket can be made at {path}: {error.strerror}", hint="make room on that file system"
-        ) from error

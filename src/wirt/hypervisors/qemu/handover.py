@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from wirt.hypervisors.qemu.cmdline import quoted
 from wirt.model.errors import LaunchFailed
 from wirt.plan.jail import Access, Handed, JailPlan
 from wirt.plan.launch import DiskPlan, LaunchPlan
+
+_SET = re.compile(r"/dev/fdset/\d+")
+_BLOCK_NODE = re.compile(r"-blockdev \{[^;]*\}: ")
 
 _FLAGS = {
     Access.READ: os.O_RDONLY,
@@ -95,3 +99,10 @@ def _layer(disk: DiskPlan, file: Handed, *, writable: bool) -> dict[str, object]
     if disk.shared:
         protocol["locking"] = "off"
     return {"driver": str(file.layer.format), "read-only": not writable, "file": protocol}
+
+
+def readable(words: str, jail: JailPlan) -> str:
+    """QEMU's words about files that it knows by number only, with the files' own names and without our syntax."""
+    paths = {file.name: file.path for file in jail.handed}
+    words = _BLOCK_NODE.sub("", words)
+    return _SET.sub(lambda match: paths.get(match[0], match[0]), words)

@@ -47,9 +47,11 @@ longmode:
         jmp     2b
         .align 8
 gdt:    .quad   0
-        .quad   0x00CF9A000000FFFF      # 8: 32-bit code
-        .quad   0x00CF92000000FFFF      # 16: data
-        .quad   0x00AF9A000000FFFF      # 24: 64-bit code
+        # Marked as accessed: a processor that had to do that would write into the ROM, and under nested
+        # virtualisation try for ever
+        .quad   0x00CF9B000000FFFF      # 8: 32-bit code
+        .quad   0x00CF93000000FFFF      # 16: data
+        .quad   0x00AF9B000000FFFF      # 24: 64-bit code
 gdt_pointer:
         .word   31
         .long   0xFFFF0000 + (gdt - _start)

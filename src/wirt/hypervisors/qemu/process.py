@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wirt.hypervisors.qemu import logs
 from wirt.model.errors import HypervisorSilent, LaunchFailed
+from wirt.model.text import plain
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 LAST_WORDS_BYTES = 4096
@@ -91,6 +93,13 @@ class Process:
         fields = _stat_fields(self.identity.pid)
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_S if fields else 0.0
 
+    def has_own_network(self) -> bool:
+        """Whether it is in another network namespace than we are; so is one that can't be looked at."""
+        try:
+            return Path(f"/proc/{self.identity.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+        except OSError:
+            return True
+
     def sleeping(self) -> bool:
         """Whether none of its threads runs or wants to."""
         try:
@@ -110,7 +119,10 @@ class Process:
         code = self._exit_code()
         if code is None:
             return "it ended"
-        return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        if code >= 0:
+            return f"exit status {code}"
+        # In a jail the number is what the program chose to end with, and may be no signal's.
+        return f"signal {signal.Signals(-code).name if -code in set(signal.Signals) else -code}"
 
     def _exit_code(self) -> int | None:
         """bwrap passes it on a moment after QEMU's end: 128 and a signal's number for a signal."""
@@ -136,7 +148,9 @@ def start(command: Sequence[str], inherited: Sequence[int], log: Path) -> subpro
     ``inherited`` descriptors keep their numbers; output goes to ``log``. Raises ``LaunchFailed`` when it can't
     be executed at all.
     """
-    with log.open("wb") as output:
+    log.write_bytes(b"")
+    # Appending, so that the log can be kept small while it grows.
+    with log.open("ab") as output:
         try:
             return subprocess.Popen(
                 command,
@@ -185,10 +199,11 @@ def adopt(identity: ProcessId) -> Process | None:
 
 
 def find(directory: Path) -> list[ProcessId]:
-    """QEMUs that keep their logs in ``directory``: what a crash between the start and its record leaves behind.
-    Reads every process's command line, so it is for recovery only."""
+    """QEMUs that keep their logs in ``directory``, with the jails around them and the passts beside them: what a
+    crash between the start and its record leaves behind. Reads every process's command line, so it is for recovery
+    only."""
     found = []
-    log = os.fsencode(f"={directory}/console.log".replace(",", ",,"))
+    log, passt = os.fsencode(f"={directory}/console.log".replace(",", ",,")), os.fsencode(f"{directory}/passt-")
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
@@ -196,7 +211,7 @@ def find(directory: Path) -> list[ProcessId]:
             words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(log in word for word in words):
+        if words[0].startswith(passt) or any(log in word for word in words):
             fields = _stat_fields(int(entry.name))
             if fields:
                 found.append(ProcessId(int(entry.name), int(fields[19])))
@@ -204,15 +219,10 @@ def find(directory: Path) -> list[ProcessId]:
 
 
 def last_words(log: Path) -> str:
-    """The end of what QEMU printed, as one readable line."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES))
-            text = file.read(LAST_WORDS_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and ": warning: " not in line]
-    return "; ".join(lines)
+    """The end of what QEMU printed, as one readable line. Some of it the guest may have written."""
+    text = logs.newest(log, LAST_WORDS_BYTES).decode(errors="replace")
+    lines = [line.strip() for line in text.split("\n") if line.strip() and ": warning: " not in line]
+    return plain("; ".join(lines), LAST_WORDS_BYTES)
 
 
 def _stat_fields(pid: int) -> list[str]:

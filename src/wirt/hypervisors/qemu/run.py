@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from wirt.hypervisors.qemu import events
+from wirt.hypervisors.qemu import answers, events
+from wirt.hypervisors.qemu.cards import Cards
 from wirt.hypervisors.qemu.console import ConsoleLog
+from wirt.hypervisors.qemu.logs import GrowingLog, Keeper
 from wirt.hypervisors.qemu.monitor import Monitor, Patience
 from wirt.hypervisors.qemu.process import Process, last_words
 from wirt.hypervisors.qemu.threads import host_threads
+from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.errors import HypervisorError, IllegalState
 from wirt.model.lifecycle import EndReason, State
 from wirt.ports.hypervisor import Observed, ResetKind, RunChanged, VcpuInfo
@@ -23,6 +26,9 @@ from wirt.ports.hypervisor import Observed, ResetKind, RunChanged, VcpuInfo
 FIRMWARE_RESET_S = 30.0
 """How long after a reset of ours the firmware may follow with its own. A guest's reboot within that time is
 carried out in place, and not told."""
+
+QEMU_LOG_BYTES = 64 * 1024
+"""Of what QEMU says on its standard error; some of it a guest can have said again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,14 @@ class Run:
         self.process = process
         self.console = ConsoleLog(name, files.directory)
         self.observed = Observed(State.STARTING)
+        self._keeper = Keeper(
+            (
+                self.console.log,
+                events.bounded(files.event_log),
+                GrowingLog(files.qemu_log, QEMU_LOG_BYTES, restart_bytes=4 * QEMU_LOG_BYTES),
+            )
+        )
+        self.cards = Cards(name)
         self._domid = domid
         self._changed = changed
         self._patience = patience
@@ -90,16 +104,18 @@ class Run:
         return self._monitor
 
     async def connect(self) -> None:
-        """Open control connection and console; from then on events come."""
+        """Open control connection and console; from then on events come, and logs are kept small."""
         self._monitor = await Monitor.connect(self.name, self.files.control, self.on_event, self._patience)
         try:
             self.console.attach()
         except OSError as error:
             raise HypervisorError(f"{self.name}: its console can't be used: {error.strerror}") from error
+        self._keeper.start()
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         if events.is_guest_reset(event):
             self._firmware_reset.set()
+        self.cards.on_event(event)
         then = events.of_event(event)
         if then is not None and not self._ending:
             self.observe(events.after(self.observed, then))
@@ -173,20 +189,23 @@ class Run:
         await self._watch
 
     async def vcpus(self, ticks_per_s: int) -> tuple[VcpuInfo, ...]:
-        answer = await self.monitor.execute("query-cpus-fast")
-        if {int(entry["thread-id"]) for entry in answer} - self._threads.keys():
+        try:
+            found = answers.vcpus(await self.monitor.execute("query-cpus-fast"))
+        except Malformed as error:
+            raise HypervisorError(f"{self.name}: QEMU tells of a vCPU with {error}") from error
+        if {number for _, number in found} - self._threads.keys():
             self._threads = host_threads(self.process.identity.pid)
-        return tuple(self._vcpu(entry, ticks_per_s) for entry in answer)
+        return tuple(self._vcpu(index, number, ticks_per_s) for index, number in found)
 
-    def _vcpu(self, entry: Mapping[str, Any], ticks_per_s: int) -> VcpuInfo:
-        thread = Path(f"/proc/{self.process.identity.pid}/task/{self._threads.get(int(entry['thread-id']), 0)}")
+    def _vcpu(self, index: int, number: int, ticks_per_s: int) -> VcpuInfo:
+        thread = Path(f"/proc/{self.process.identity.pid}/task/{self._threads.get(number, 0)}")
         text = ""
         with contextlib.suppress(OSError):
             text = (thread / "stat").read_text(errors="replace")
         fields = text[text.rindex(")") + 2 :].split() if text else []
         running = self.observed.state is State.RUNNING
         return VcpuInfo(
-            index=int(entry["cpu-index"]),
+            index=index,
             cpu=int(fields[36]) if fields and running else None,
             running=running and bool(fields) and fields[0] == "R",
             blocked=running and bool(fields) and fields[0] != "R",
@@ -198,6 +217,7 @@ class Run:
         self._watch.cancel()
         if self._rearm is not None:
             self._rearm.cancel()
+        self._keeper.stop()
         self.console.detach()
         self.process.detach()
         if self._monitor is not None:
@@ -209,6 +229,7 @@ class Run:
             self._rearm.cancel()
         if self._monitor is not None:
             await self._monitor.close()
+        self._keeper.stop()
         self.console.end()
         end = self.observed.end or (EndReason.DESTROYED if self._ending else EndReason.CRASH)
         said = "" if self._ending else f"QEMU ended by itself: {self.process.exit_words()}"
