@@ -9,12 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from tests.operations.bootstrap_kit import FakeBootstrapper
+
 from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeWorld
+from wirt.model.devices import devids
+from wirt.model.domain import Domain
 from wirt.model.errors import HypervisorError
 from wirt.model.job import Job
 from wirt.model.lifecycle import State
+from wirt.model.storage import VolumeRef
 from wirt.model.units import GIB
 from wirt.network.bridges import DefaultBridge
+from wirt.network.fabric_fake import FakeFabric
 from wirt.network.fake import FakeNetwork
 from wirt.operations import records
 from wirt.operations.bus import Bus
@@ -22,11 +28,14 @@ from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.create import Source, create
 from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine, Hooks
+from wirt.operations.networks_upkeep import planned
 from wirt.operations.reconcile.host import HostLoop
+from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.ports.images import GuestImage, Progress
 from wirt.ports.machine import MachineNow
 from wirt.ports.virtual_clock import VirtualClock
+from wirt.storage.fake import FakeImageTool, FakeStorage
 from wirt.store.memory import MemoryStore
 
 SETTLE_TURNS = 200
@@ -79,6 +88,10 @@ class SimulatedHost:
         self.world = FakeWorld(self.clock)
         self.machine = FakeMachine()
         self.images = FakeImages()
+        self.fabric = FakeFabric()
+        self.storage = FakeStorage()
+        self.image_tool = FakeImageTool()
+        self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.random = random.Random(seed)
         self._directory = directory
         self.environment: Environment
@@ -100,6 +113,10 @@ class SimulatedHost:
             new_uuid=self.new_uuid,
             domains=Domains(self.store, self.machine.name),
             bus=Bus(self.clock),
+            fabric=self.fabric,
+            storage=self.storage,
+            image_tool=self.image_tool,
+            bootstrapper=self.bootstrapper,
         )
         self.engine = Engine(
             self.environment,
@@ -111,6 +128,8 @@ class SimulatedHost:
             hooks,
         )
         self.environment.wire(self.engine)
+        await self.environment.networks.load()
+        await self.environment.pools.load()
         self._loop = HostLoop(self.environment)
         await self._loop.start()
 
@@ -163,6 +182,42 @@ class SimulatedHost:
         stored = {e.key for e in (await self.store.list(records.INCARNATIONS)).entries}
         assert stored == {records.incarnation_key(d.uuid) for d in domains if d.incarnation}
         assert all(d.persistent or d.incarnation for d in domains), "a transient domain is off and known"
+        await self._assert_networks()
+        await self._assert_volumes()
+        for domain in domains:
+            if domain.state in (State.RUNNING, State.PAUSED):
+                self._assert_cards(domain)
+
+    async def _assert_networks(self) -> None:
+        """The host has what is recorded, and nothing of what is not."""
+        await NetworkLoop(self.environment).look()
+        assert not [network for network in self.environment.networks if network.leaving]
+        assert (await planned(self.environment)).actions == ()
+
+    async def _assert_volumes(self) -> None:
+        """Who has volumes is who runs with them; what domains have among their disks is there; no job has any."""
+        pools = self.environment.pools
+        has = {(str(ref), holder.domain) for ref, holder in pools.holders}
+        ours = [(disk.volume, d) for d in self.environment.domains for disk in d.config.disks if disk.volume]
+        assert has == {(volume, str(d.uuid)) for volume, d in ours if d.incarnation is not None}
+        stored = (await self.store.list(records.VOLUMES)).entries
+        assert {entry.key.removeprefix(records.VOLUMES) for entry in stored} == {volume for volume, _ in has}
+        for volume, _ in ours:
+            await pools.volume(VolumeRef.parse(volume))
+        assert not [pool for pool in pools if pool.leaving]
+        assert self.bootstrapper.scratches == set()
+
+    def _assert_cards(self, domain: Domain) -> None:
+        """Guest, run record and configuration have the same cards, but for those that the guest did away with;
+        none is half there."""
+        assert domain.incarnation is not None
+        notes = domain.incarnation.notes
+        noted = {int(key.split(".")[1]) for key in notes if key.startswith("kind.")}
+        guest = self.world.guest(domain.uuid)
+        has, configured = guest.links, set(devids(domain.config.vifs))
+        assert set(has) == noted <= configured, f"{domain.name}: {has} {noted} {domain.text}"
+        assert configured - noted <= guest.thrown_out, f"{domain.name}: {has} {domain.text}"
+        assert has == {devid: notes.get(f"link.{devid}", "up") == "up" for devid in noted}
 
 
 def config(name: str = "web", more: str = "") -> str:

@@ -12,11 +12,17 @@ from tests.operations.kit import SimulatedHost, Strike, config, crash, fail
 
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
+from wirt.model.storage import ImageFormat, PoolConfig, PoolType, VolumeRef
+from wirt.model.units import MIB
+from wirt.operations import bootstrap, network, pools_verbs, vif, volumes, volumes_copy
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.start import start
+from wirt.plan.bootstrap import BootstrapWish
+from wirt.plan.networks_wishes import Wish
+from wirt.ports.storage import ImageFacts
 
 Action = Callable[[SimulatedHost], Awaitable[object]]
 
@@ -56,10 +62,120 @@ async def panic(host: SimulatedHost) -> None:
     host.world.guest(host.environment.domains.find("web").uuid).panic()
 
 
+async def two_cards(host: SimulatedHost) -> None:
+    await host.create('vif = ["", "mac=00:16:3e:00:00:11,devid=4"]')
+
+
+async def attach_card(host: SimulatedHost) -> None:
+    await vif.attach(host.environment, "web", ["mac=00:16:3e:00:00:12"])
+
+
+async def detach_card(host: SimulatedHost) -> None:
+    await vif.detach(host.environment, "web", "0")
+
+
+async def pull_cable(host: SimulatedHost) -> None:
+    await vif.set_link(host.environment, "web", "4", up=False)
+
+
+async def a_network(host: SimulatedHost) -> None:
+    job = await network.create(host.environment, Wish("lan"))
+    assert (await host.engine.wait(job.id)).state is JobState.DONE
+
+
+async def make_network(host: SimulatedHost) -> None:
+    await network.create(host.environment, Wish("lan"))
+
+
+async def destroy_network(host: SimulatedHost) -> None:
+    await network.destroy(host.environment, "lan")
+
+
 async def submit_create(host: SimulatedHost) -> None:
     from wirt.operations.create import create
 
     await create(host.environment, Source(config(), "web.cfg", "/cfg"))
+
+
+def volume(name: str) -> VolumeRef:
+    return VolumeRef("default", name)
+
+
+LAN_POOL = PoolConfig("fast", PoolType.FAKE, "/fast")
+FILE = "/images/old.vmdk"
+
+
+def done(submit: Callable[[SimulatedHost], Awaitable[Job]]) -> Action:
+    async def to_the_end(host: SimulatedHost) -> None:
+        job = await submit(host)
+        assert (await host.engine.wait(job.id)).state is JobState.DONE
+
+    return to_the_end
+
+
+async def make_pool(host: SimulatedHost) -> Job:
+    return await pools_verbs.create(host.environment, LAN_POOL)
+
+
+async def destroy_pool(host: SimulatedHost) -> Job:
+    return await pools_verbs.destroy(host.environment, "fast", delete_volumes=True)
+
+
+async def a_full_pool(host: SimulatedHost) -> None:
+    await done(make_pool)(host)
+    await done(lambda host: volumes.create(host.environment, VolumeRef("fast", "base"), MIB))(host)
+    await done(lambda host: volumes.clone(host.environment, VolumeRef("fast", "base"), "web"))(host)
+
+
+async def make_volume(host: SimulatedHost) -> Job:
+    return await volumes.create(host.environment, volume("new"), MIB)
+
+
+async def a_volume(host: SimulatedHost) -> None:
+    await done(lambda host: volumes.create(host.environment, volume("old"), MIB))(host)
+
+
+async def a_volume_of_a_domain(host: SimulatedHost) -> None:
+    await a_volume(host)
+    source = Source(config("db", 'disk = ["default/old,,xvda,rw"]'), "db.cfg", "/cfg")
+    await define(host.environment, source)
+
+
+async def a_foreign_file(host: SimulatedHost) -> None:
+    host.image_tool.images[FILE] = ImageFacts(ImageFormat.VMDK, MIB, MIB)
+
+
+async def grow_volume(host: SimulatedHost) -> Job:
+    return await volumes.resize(host.environment, volume("old"), 2 * MIB)
+
+
+async def clone_volume(host: SimulatedHost) -> Job:
+    return await volumes.clone(host.environment, volume("old"), "new")
+
+
+async def copy_volume(host: SimulatedHost) -> Job:
+    return await volumes_copy.copy(host.environment, volume("old"), volume("new"))
+
+
+async def move_volume(host: SimulatedHost) -> Job:
+    return await volumes_copy.move(host.environment, volume("old"), volume("new"))
+
+
+async def import_volume(host: SimulatedHost) -> Job:
+    return await volumes_copy.import_file(host.environment, FILE, volume("new"))
+
+
+async def export_volume(host: SimulatedHost) -> Job:
+    path = "/nowhere/new.vmdk"
+    return await volumes_copy.export_file(host.environment, volume("old"), path, ImageFormat.VMDK)
+
+
+async def destroy_volume(host: SimulatedHost) -> Job:
+    return await volumes.destroy(host.environment, volume("old"))
+
+
+async def bootstrap_volume(host: SimulatedHost) -> None:
+    await bootstrap.bootstrap(host.environment, BootstrapWish("debian", "web"), "default/web", "/images")
 
 
 @dataclass(frozen=True)
@@ -82,6 +198,22 @@ CASES = (
     Case(JobKind.DUMP_END, with_action('on_crash = "coredump-destroy"'), panic, False),
     Case(JobKind.DUMP_RESTART, with_action('on_crash = "coredump-restart"'), panic, True),
     Case(JobKind.SOFT_RESET, with_action('on_crash = "soft-reset"'), panic, True),
+    Case(JobKind.VIF_ATTACH, two_cards, attach_card, True),
+    Case(JobKind.VIF_DETACH, two_cards, detach_card, True),
+    Case(JobKind.VIF_LINK, two_cards, pull_cable, True),
+    Case(JobKind.NETWORK_CREATE, nothing, make_network, False),
+    Case(JobKind.NETWORK_DESTROY, a_network, destroy_network, False),
+    Case(JobKind.POOL_CREATE, nothing, make_pool, False),
+    Case(JobKind.POOL_DESTROY, a_full_pool, destroy_pool, False),
+    Case(JobKind.VOLUME_CREATE, nothing, make_volume, False),
+    Case(JobKind.VOLUME_RESIZE, a_volume, grow_volume, False),
+    Case(JobKind.VOLUME_CLONE, a_volume, clone_volume, False),
+    Case(JobKind.VOLUME_COPY, a_volume, copy_volume, False),
+    Case(JobKind.VOLUME_MOVE, a_volume_of_a_domain, move_volume, False),
+    Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
+    Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),
+    Case(JobKind.VOLUME_DESTROY, a_volume, destroy_volume, False),
+    Case(JobKind.BOOTSTRAP, nothing, bootstrap_volume, False),
 )
 
 STEPS = [(case, step.name) for case in CASES for step in OPERATIONS[case.kind].steps]

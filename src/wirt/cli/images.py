@@ -1,4 +1,4 @@
-"""``wirt image``: guest images that wirt builds by itself."""
+"""``wirt image``: guest images that wirt builds by itself, and what images stand on."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ if TYPE_CHECKING:
 EPILOG = """\
 tiny is a Linux that boots in seconds: a kernel, an initramfs and a small disk, for trying things out.
 
+accept: a qcow2 image names the files that it stands on, and a guest that has broken out of its virtual machine
+could write other names there. So wirt remembers them from the image's first use, and starts no domain whose image
+has changed in this. If you changed it (qemu-img rebase), accept it: the next start takes it as it is then.
+
 examples:
   wirt image build tiny
   wirt image list
+  wirt image accept /srv/web.qcow2
 """
 
 
 def options_image(parser: Parser) -> None:
     parser.epilog = EPILOG
-    parser.add_argument("action", choices=("build", "list"))
-    parser.add_argument("image", metavar="IMAGE", nargs="?", choices=("tiny",), help="what to build: tiny")
+    parser.add_argument("action", choices=("build", "list", "accept"))
+    parser.add_argument("image", metavar="IMAGE", nargs="?", help="what to build: tiny; what to accept: a path")
 
 
 def run_image(args: Namespace, session: Session) -> int:
@@ -34,7 +39,9 @@ def run_image(args: Namespace, session: Session) -> int:
         if args.image is not None:
             usage_error("wirt image list takes no image")
         return _list(session)
-    if args.image is None:
+    if args.action == "accept":
+        return _accept(args.image or usage_error("which image?", "wirt image accept PATH"), session)
+    if args.image != "tiny":
         usage_error("which image? There is: tiny", "wirt image build tiny")
     return _build(args.image, session)
 
@@ -52,6 +59,15 @@ def _build(image: str, session: Session) -> int:
         session.write(
             "".join(f"{printable(str(name))}: {printable(str(value))}\n" for name, value in result.items())
         )
+    return 0
+
+
+def _accept(image: str, session: Session) -> int:
+    import os
+
+    document = session.api.post("/v1/backing/accept", {"image": os.path.realpath(image)})
+    if session.json:
+        session.document(document)
     return 0
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain, DomainConfig
 from wirt.model.errors import ConfigError, ResourceBusy
+from wirt.model.storage import Holder
 from wirt.operations.environment import Environment
+from wirt.operations.volumes_domain import names_of, volumes_of
+from wirt.ports.storage import Identity
 
 DISKS_RELEASED = "disks-released"
 """In an incarnation's notes: the run has ended and let go of its disks (``rename-restart``)."""
@@ -13,28 +18,60 @@ DISKS_RELEASED = "disks-released"
 
 def check_files(environment: Environment, config: DomainConfig) -> None:
     """Every file that the configuration names can be opened. ``ConfigError`` with the key of the first that
-    can't."""
+    can't. Volumes are their pool's business."""
     named = {"kernel": config.kernel, "ramdisk": config.ramdisk, "firmware": config.firmware_path}
     for key, path in named.items():
         if path is not None:
             _check_file(environment, key, path, write=False)
     for disk in config.disks:
-        if disk.target is not None:
+        if disk.target is not None and disk.volume is None:
             _check_file(environment, "disk", disk.target, write=disk.writable and not disk.cdrom)
 
 
-def check_disks_free(environment: Environment, uuid: object, config: DomainConfig) -> None:
-    """No other running domain writes a disk of this one. ``ResourceBusy`` names the other. (Programs outside
-    wirt are found out by the hypervisor's own lock on the image.)"""
-    for disk in config.disks:
-        if disk.target is None:
-            continue
-        for other in environment.domains:
-            if other.uuid != uuid and other.incarnation is not None and _clash(disk, other):
-                raise ResourceBusy(
-                    f"{disk.target} is a disk of domain {other.name}, which runs",
-                    hint=f"wirt shutdown {other.name} first, or give this domain a copy",
-                )
+async def check_disks_free(environment: Environment, uuid: object, config: DomainConfig) -> None:
+    """No other running domain writes a disk of this one, whatever the two call it. ``ResourceBusy`` names the
+    other. (Programs outside wirt are found out by the hypervisor's own lock on the image.)"""
+    holders = environment.pools.holders
+    for ref, holder in volumes_of(config.disks, Holder(holders.host, str(uuid))).items():
+        holders.check(ref, holder, names_of(environment))
+    mine = [disk for disk in config.disks if disk.target is not None]
+    pairs = [
+        (disk, other, theirs)
+        for disk in mine
+        for other, theirs in _others(environment, uuid)
+        if _clash(disk, theirs)
+    ]
+    identities = await _identities(environment, [disk for a, _, b in pairs for disk in (a, b)])
+    for disk, other, theirs in pairs:
+        if disk.target == theirs.target or _same(identities, disk, theirs):
+            called = "" if disk.target == theirs.target else f" (as {theirs.target})"
+            raise ResourceBusy(
+                f"{disk.target} is a disk of domain {other.name}{called}, which runs",
+                hint=f"wirt shutdown {other.name} first, or give this domain a copy",
+            )
+
+
+def _others(environment: Environment, uuid: object) -> Iterator[tuple[Domain, DiskSpec]]:
+    for other in environment.domains:
+        run = other.incarnation
+        if other.uuid != uuid and run is not None and DISKS_RELEASED not in run.notes:
+            yield from ((other, disk) for disk in other.config.disks if disk.target is not None)
+
+
+async def _identities(environment: Environment, disks: Iterable[DiskSpec]) -> Mapping[str, Identity]:
+    """What the targets lead to, by target."""
+    if environment.storage is None:
+        return {}
+    volumes = await environment.pools.resolve(disk for disk in disks if disk.volume is not None)
+    paths = {disk.target: disk.target for disk in disks if disk.target is not None}
+    paths |= {target: volume.path for target, volume in volumes.items()}
+    found = await environment.storage.identify(set(paths.values()))
+    return {target: found[path] for target, path in paths.items() if path in found}
+
+
+def _same(identities: Mapping[str, Identity], disk: DiskSpec, theirs: DiskSpec) -> bool:
+    mine, other = identities.get(disk.target or ""), identities.get(theirs.target or "")
+    return mine is not None and other is not None and mine.overlaps(other)
 
 
 def _check_file(environment: Environment, key: str, path: str, *, write: bool) -> None:
@@ -51,13 +88,9 @@ def _hint(key: str, missing: str, *, write: bool) -> str:
     return "check the path; relative ones start from the directory that wirt was called in"
 
 
-def _clash(disk: DiskSpec, other: Domain) -> bool:
-    if other.incarnation is not None and DISKS_RELEASED in other.incarnation.notes:
-        return False
-    return any(
-        theirs.target == disk.target
-        and (theirs.writable or disk.writable)
+def _clash(disk: DiskSpec, theirs: DiskSpec) -> bool:
+    return (
+        (theirs.writable or disk.writable)
         and not (theirs.cdrom and disk.cdrom)
         and not (theirs.specification == "shared" and disk.specification == "shared")
-        for theirs in other.config.disks
     )

@@ -1,0 +1,82 @@
+"""Routes ``/v1/bootstrap`` and ``/v1/bootstrap-plan``."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from fastapi import APIRouter, Response
+
+from wirt.api import convert
+from wirt.api.reply import reply
+from wirt.operations import bootstrap
+from wirt.operations.environment import Environment
+from wirt.plan.bootstrap import DEFAULT_MEMORY_MIB, DEFAULT_SIZE, SECTOR, BootstrapWish
+from wirt.wire import v1
+
+
+def router(environment: Environment) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["bootstrap"])
+
+    @routes.post("/bootstrap", response_model=v1.Job)
+    async def install(request: v1.BootstrapRequest, wait: bool = False) -> Response:
+        """Install a distribution onto a volume, a device or an image."""
+        job = await bootstrap.bootstrap(
+            environment, _wish(request), request.into, request.cwd, force=request.force
+        )
+        if wait:
+            job = await environment.jobs.wait(job.id)
+        return reply(convert.job(job), 200 if job.state.finished else 202)
+
+    @routes.post("/bootstrap-plan", response_model=v1.BootstrapPlan)
+    async def plan(request: v1.BootstrapRequest) -> Response:
+        """What installing would do. Nothing is done."""
+        found = await bootstrap.preview(
+            environment, _wish(request), request.into, request.cwd, force=request.force
+        )
+        return reply(_plan(found))
+
+    return routes
+
+
+def _wish(request: v1.BootstrapRequest) -> BootstrapWish:
+    key = str(PurePosixPath(request.cwd) / request.key) if request.key else ""
+    return BootstrapWish(
+        distribution=request.distribution,
+        name=request.name or _name(request.into),
+        size=DEFAULT_SIZE if request.size is None else request.size,
+        type=request.type,
+        release=request.release,
+        mirror=request.mirror,
+        key=key,
+        unsigned=request.unsigned,
+        kernel=request.kernel,
+        packages=tuple(request.packages),
+        console=request.console,
+        network=request.network,
+        address=request.address,
+        gateway=request.gateway,
+        dns=tuple(request.dns),
+        user=request.user,
+        ssh_keys=tuple(key.strip() for key in request.ssh_keys),
+        memory_mib=DEFAULT_MEMORY_MIB if request.memory is None else request.memory,
+    )
+
+
+def _name(into: str) -> str:
+    """``default/web``, ``/dev/vg/web`` and ``web.qcow2`` are all called web."""
+    return PurePosixPath(into).stem.lower().replace("_", "-")
+
+
+def _plan(found: bootstrap.BootstrapPreview) -> v1.BootstrapPlan:
+    plan = found.plan
+    return v1.BootstrapPlan(
+        name=plan.wish.name,
+        into=found.target.disk.target,
+        size=plan.wish.size,
+        commands=[list(command) for command in plan.commands],
+        partitions=[
+            v1.BootstrapSlice(each.what, each.first_lba * SECTOR, each.sectors * SECTOR) for each in plan.slices
+        ],
+        files=[v1.BootstrapFile(what, path) for what, path in found.files.items()],
+        config=found.config,
+    )

@@ -1,0 +1,63 @@
+"""What wirt asks of a hypervisor about the disks of a guest that runs.
+
+Disks are named by their ``vdev``. The volumes that are named here exist and are active on this host; who owns them
+is decided above. Every call is bounded by its caller, who may cancel it: a cancelled one leaves the guest on the
+disk that it had, and nothing open that it had not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from wirt.model.storage import Volume
+from wirt.ports.storage import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDisk:
+    """A disk as the hypervisor has it open now, and the chain that it stands on, topmost first."""
+
+    vdev: str
+    size: int
+    writable: bool
+    chain: tuple[str, ...]
+
+
+class LiveDisks(Protocol):
+    """Errors: ``IllegalState`` (no such run), ``NotFound`` (no such disk), ``HypervisorError`` with the
+    hypervisor's words, ``Shortage`` (a disk is full)."""
+
+    async def disks(self, domain: UUID) -> tuple[LiveDisk, ...]: ...
+
+    async def resize(self, domain: UUID, vdev: str, size: int) -> None:
+        """The guest sees the new size at once. The volume has room for it already."""
+        ...
+
+    async def move(
+        self, domain: UUID, vdev: str, target: Volume, progress: Progress, *, bytes_per_s: int | None = None
+    ) -> None:
+        """Copy the disk while the guest writes it, then go on with the copy; the old volume is let go of."""
+        ...
+
+    async def snapshot(self, domain: UUID, overlays: Mapping[str, Volume]) -> None:
+        """At one instant, go on in these new volumes, which stand on those of before; all or none."""
+        ...
+
+    async def merge(self, domain: UUID, vdev: str, path: str, progress: Progress) -> None:
+        """Put what the layer at ``path`` of the disk's chain holds into the one below it, and let go of it."""
+        ...
+
+    async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:
+        """Write memory and devices of a stopped guest to a file that :meth:`Hypervisor.launch` can begin from."""
+        ...
+
+    async def freeze(self, domain: UUID) -> bool:
+        """Have the guest write out its file systems and hold them; whether it has an agent that did so. Undone by
+        :meth:`thaw`, and by itself after ten seconds."""
+        ...
+
+    async def thaw(self, domain: UUID) -> None: ...

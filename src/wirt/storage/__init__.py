@@ -1,0 +1,1 @@
+"""Storage pools on this machine, and images in them."""

@@ -1,0 +1,231 @@
+"""Pools in memory: for tests, and for simulations of many hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from wirt.model.devices import DiskFormat
+from wirt.model.errors import BadInput, NameInUse, NotFound, ResourceBusy, Shortage, WirtError
+from wirt.model.storage import (
+    Capability,
+    Image,
+    ImageFormat,
+    PoolConfig,
+    PoolType,
+    PoolUsage,
+    Preallocation,
+    Volume,
+    check_volume_name,
+)
+from wirt.model.units import GIB, MIB
+from wirt.ports.storage import Identity, ImageFacts, NewVolume, Progress
+
+
+@dataclass(slots=True)
+class FakeMedium:
+    """What is behind a pool, on which hosts may stand side by side. ``failures`` are raised by the next calls that
+    change something, one each."""
+
+    capacity: int = 64 * GIB
+    volumes: dict[str, Volume] = field(default_factory=dict)
+    failures: list[WirtError] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    """What interrupted calls left."""
+
+
+class FakePool:
+    formats = (DiskFormat.RAW, DiskFormat.QCOW2)
+
+    def __init__(self, config: PoolConfig, medium: FakeMedium, capabilities: frozenset[Capability]) -> None:
+        self.config = config
+        self.capabilities = capabilities
+        self._medium = medium
+
+    async def usage(self) -> PoolUsage:
+        volumes = self._medium.volumes.values()
+        allocated = sum(volume.allocated for volume in volumes)
+        return PoolUsage(
+            capacity=self._medium.capacity,
+            available=self._medium.capacity - allocated,
+            allocated=allocated,
+            promised=sum(volume.size for volume in volumes),
+        )
+
+    async def volumes(self) -> tuple[Volume, ...]:
+        return tuple(sorted(self._medium.volumes.values(), key=lambda volume: volume.name))
+
+    async def find(self, name: str) -> Volume:
+        try:
+            return self._medium.volumes[name]
+        except KeyError:
+            raise NotFound(
+                f"there is no volume {name} in {self.config.name}", hint=f"wirt volume list {self.config.name}"
+            ) from None
+
+    async def create(self, wanted: NewVolume) -> Volume:
+        check_volume_name(wanted.name)
+        if wanted.format not in self.formats:
+            raise BadInput(f"{self.config.name} makes no {wanted.format} volumes")
+        full = wanted.preallocation is Preallocation.FULL
+        await self._need(wanted.name, wanted.size if full else 0)
+        return self._put(
+            Volume(
+                pool=self.config.name,
+                name=wanted.name,
+                format=wanted.format,
+                size=wanted.size,
+                allocated=wanted.size if full else 0,
+                path=f"/fake/{self.config.target}/{wanted.name}",
+            )
+        )
+
+    async def grow(self, name: str, size: int) -> Volume:
+        volume = await self.find(name)
+        whole = volume.size > 0 and volume.allocated >= volume.size
+        if size <= volume.size or volume.format is not DiskFormat.RAW:
+            return volume
+        await self._need(None, size - volume.size if whole else 0)
+        return self._put(replace(volume, size=size, allocated=size if whole else volume.allocated))
+
+    async def shrink(self, name: str, size: int) -> Volume:
+        volume = await self.find(name)
+        self._fail()
+        return self._put(replace(volume, size=size, allocated=min(volume.allocated, size)))
+
+    async def clone(self, name: str, new: str) -> Volume:
+        check_volume_name(new)
+        base = await self.find(name)
+        await self._need(new, 0)
+        path = f"/fake/{self.config.target}/{new}"
+        return self._put(
+            replace(base, name=new, format=DiskFormat.QCOW2, allocated=0, path=path, backing=base.name)
+        )
+
+    async def remove(self, name: str) -> None:
+        above = [volume.name for volume in self._medium.volumes.values() if volume.backing == name]
+        if above:
+            raise ResourceBusy(f"{self.config.name}/{name} is what {', '.join(above)} stand on")
+        if name in self._medium.volumes:
+            self._fail()
+            del self._medium.volumes[name]
+
+    async def activate(self, name: str) -> Volume:
+        return await self.find(name)
+
+    async def deactivate(self, name: str) -> None:
+        """Nothing is active."""
+
+    async def tidy(self) -> tuple[str, ...]:
+        parts, self._medium.parts = self._medium.parts, []
+        return tuple(f"{part} was left by something that did not finish, and is gone" for part in parts)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _need(self, name: str | None, room: int) -> None:
+        if name in self._medium.volumes:
+            raise NameInUse(f"there is a volume {self.config.name}/{name} already")
+        self._fail()
+        available = (await self.usage()).available
+        if room > available:
+            raise Shortage(
+                f"it needs {room // MIB} MiB and {self.config.name} has {available // MIB} MiB left",
+                hint="wirt pool list shows which pool has room",
+            )
+
+    def _put(self, volume: Volume) -> Volume:
+        self._medium.volumes[volume.name] = volume
+        return volume
+
+    def _fail(self) -> None:
+        if self._medium.failures:
+            raise self._medium.failures.pop(0)
+
+
+class FakeStorage:
+    """``media`` by target: two hosts that are given the same ones share their pools."""
+
+    def __init__(self, media: dict[str, FakeMedium] | None = None) -> None:
+        self.media: dict[str, FakeMedium] = {} if media is None else media
+
+    def types(self) -> tuple[PoolType, ...]:
+        return (PoolType.FAKE,)
+
+    def reason(self, pool_type: PoolType) -> str | None:
+        return None if pool_type is PoolType.FAKE else "this host keeps its pools in memory"
+
+    async def make(self, config: PoolConfig) -> bool:
+        new = config.target not in self.media
+        self.media.setdefault(config.target, FakeMedium())
+        return new
+
+    async def unmake(self, config: PoolConfig) -> None:
+        medium = self.media.get(config.target)
+        if medium is not None and not medium.volumes:
+            del self.media[config.target]
+
+    async def identify(self, paths: Collection[str]) -> Mapping[str, Identity]:
+        return {path: Identity(path) for path in paths}
+
+    async def open(self, config: PoolConfig) -> FakePool:
+        if config.target not in self.media:
+            raise NotFound(f"there is nothing at {config.target}", hint="wirt pool create makes it")
+        able = {Capability.CREATE, Capability.GROW, Capability.CLONE, Capability.THIN, Capability.PREALLOCATE}
+        shared = {Capability.SHARED} if config.source is not None else set()
+        return FakePool(config, self.media[config.target], frozenset(able | shared))
+
+
+@dataclass(slots=True)
+class FakeImageTool:
+    """``images`` by path: what others' files are. ``contents``: of what conversions have written, the path that it
+    came from in the end."""
+
+    images: dict[str, ImageFacts] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    failures: list[WirtError] = field(default_factory=list)
+
+    async def inspect(self, path: str, format_: ImageFormat | DiskFormat | None = None) -> ImageFacts:
+        if path not in self.images:
+            raise NotFound(f"{path}: no such file or directory")
+        return self.images[path]
+
+    async def chain(self, volume: Volume) -> tuple[str, ...]:
+        return ()
+
+    async def convert(
+        self,
+        source: Volume | Image,
+        target: Volume | Image,
+        progress: Progress,
+        *,
+        bytes_per_s: int | None = None,
+    ) -> None:
+        progress(0.5)
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.contents[target.path] = self.contents.get(source.path, source.path)
+        progress(1.0)
+
+    async def write(
+        self,
+        source: Volume | Image,
+        target: Image,
+        progress: Progress,
+        *,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        if target.path in self.images:
+            raise NameInUse(f"there is a file {target.path}")
+        await self.convert(source, target, progress)
+        size = source.size if isinstance(source, Volume) else self.images[source.path].size
+        self.images[target.path] = ImageFacts(target.format, size, 0)
+
+    async def resize(self, volume: Volume, size: int) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def check(self, path: str, format_: DiskFormat) -> tuple[str, ...]:
+        return ()

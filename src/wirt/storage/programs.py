@@ -1,0 +1,127 @@
+"""Programs that pools are made of (qemu-img, LVM's, mount): run with a deadline, their words taken as reasons."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from wirt.model.errors import Shortage, Unavailable, WirtError
+
+DEADLINE_S = 60.0
+_MOST_BYTES = 16 * 1024 * 1024
+_PART_BYTES = 64 * 1024
+_FULL = ("No space left on device", "insufficient free space", "Disk quota exceeded", "insufficient free extents")
+
+
+class Failed(Exception):
+    """A program ended with another status than 0, having said this."""
+
+    def __init__(self, out: str, said: str, code: int) -> None:
+        super().__init__(said)
+        self.out = out
+        self.said = said
+        self.code = code
+
+
+async def run(*words: str, what: str, deadline_s: float = DEADLINE_S, pass_fds: Sequence[int] = ()) -> str:
+    """Standard output of a program that must succeed. ``what`` could not be done otherwise: ``Shortage`` where it
+    says that room ran out, else ``Unavailable`` with its own words. It is ended when the caller is cancelled."""
+    try:
+        return await attempt(*words, what=what, deadline_s=deadline_s, pass_fds=pass_fds)
+    except Failed as error:
+        raise failed(what, error.said) from error
+
+
+async def attempt(*words: str, what: str, deadline_s: float = DEADLINE_S, pass_fds: Sequence[int] = ()) -> str:
+    """The same for those who look at the failure themselves: ``Failed``."""
+    async with _started(words, what, pass_fds) as process:
+        try:
+            async with asyncio.timeout(deadline_s):
+                out, said = await process.communicate()
+        except TimeoutError as error:
+            raise Unavailable(f"{what}: {words[0]} took longer than {deadline_s:g} s and was ended") from error
+    return _end(process, out, said)
+
+
+async def stream(*words: str, what: str, stalled_s: float, listener: Callable[[bytes], None]) -> str:
+    """One that takes long: ``listener`` is given its output as it comes. ``Failed``; ``Unavailable`` after
+    ``stalled_s`` without any."""
+    out = bytearray()
+    async with _started(words, what, ()) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(_last_words(process.stderr))
+        try:
+            while True:
+                async with asyncio.timeout(stalled_s):
+                    part = await process.stdout.read(_PART_BYTES)
+                if not part:
+                    break
+                listener(part)
+                out = (out + part)[-_MOST_BYTES:]
+            async with asyncio.timeout(stalled_s):
+                said = await errors
+                await process.wait()
+        except TimeoutError as error:
+            raise Unavailable(f"{what}: it got no further for {stalled_s:g} s and was ended") from error
+        finally:
+            errors.cancel()
+    return _end(process, bytes(out), said)
+
+
+async def _last_words(stream: asyncio.StreamReader) -> bytes:
+    """All to its end, of which the last part is kept."""
+    said = b""
+    while part := await stream.read(_PART_BYTES):
+        said = (said + part)[-_PART_BYTES:]
+    return said
+
+
+@asynccontextmanager
+async def _started(
+    words: Sequence[str], what: str, pass_fds: Sequence[int]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """With all that it starts it is gone at the end."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C"},
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+            limit=_MOST_BYTES,
+        )
+    except OSError as error:
+        raise Unavailable(f"{what}: {words[0]} can't be started: {error.strerror}", hint="make setup") from error
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            # One that waits for a server that is gone does not end: it must not hold the daemon.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5.0):
+                    await process.wait()
+
+
+def _end(process: asyncio.subprocess.Process, out: bytes, said: bytes) -> str:
+    text = out.decode(errors="replace")
+    if process.returncode:
+        raise Failed(text, said.decode(errors="replace"), process.returncode)
+    return text
+
+
+def failed(what: str, said: str) -> WirtError:
+    """What a program's last words mean."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    words = "; ".join(lines[-3:])[:500] or "it said nothing"
+    if any(each in said for each in _FULL):
+        return Shortage(f"{what}: {words}", hint="wirt pool list shows how full the pools are")
+    return Unavailable(f"{what}: {words}")
