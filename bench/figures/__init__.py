@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from bench.figure import Figure
-from bench.figures import boot, create, destroy, hundredth, listing, memory
+from bench.figures import (
+    attach,
+    boot,
+    create,
+    destroy,
+    filter_rules,
+    hundredth,
+    jail,
+    listing,
+    memory,
+    neighbours,
+    throughput,
+)
 
 FIGURES: tuple[Figure[Any], ...] = (
     create.FIGURE,
@@ -14,4 +26,9 @@ FIGURES: tuple[Figure[Any], ...] = (
     listing.FIGURE,
     boot.FIGURE,
     destroy.FIGURE,
+    jail.FIGURE,
+    attach.FIGURE,
+    neighbours.FIGURE,
+    throughput.FIGURE,
+    filter_rules.FIGURE,
 )

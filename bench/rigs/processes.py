@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 
 GRACE_S = 10.0
 COMMAND_S = 60.0
+CPU = max(os.sched_getaffinity(0))
+"""The one that contenders share where they have to."""
 
 
 class CommandFailed(Exception):
@@ -99,6 +102,14 @@ def guests(directory: Path) -> list[int]:
         if b"qemu-system" in words[0] and any(mark in word for word in words[1:]):
             found.append(int(entry.name))
     return found
+
+
+def hold_to(pid: int, cpus: Sequence[int]) -> None:
+    """All threads of ``pid``; later ones inherit it from those that make them."""
+    for _ in range(2):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), cpus)
 
 
 def pss_mib(pid: int) -> float:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.rigs.api import Refused, Request
-from bench.rigs.processes import end, kill_guests, started_command, timed_command
+from bench.rigs.processes import end, started_command, timed_command
 from bench.rigs.workshop import BIN, Workshop
+from wirt.hypervisors.qemu.driver import DEFAULT_BINARY, QemuHypervisor, QemuSettings
+from wirt.sandbox import best_sandbox
 
 START_S = 30.0
 
@@ -79,10 +82,22 @@ class Wirtd:
 
 
 @contextlib.contextmanager
-def serving(workshop: Workshop, *, fake: bool = False) -> Iterator[Wirtd]:
-    """A wirtd that serves; with ``fake`` its guests are in memory. It and its guests end with the block."""
+def serving(
+    workshop: Workshop,
+    *,
+    fake: bool = False,
+    settings: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
+) -> Iterator[Wirtd]:
+    """A wirtd that serves; with ``fake`` its guests are in memory. It and its guests end with the block.
+    ``settings`` are of its environment, ``prefix`` a command that starts it."""
     home = workshop.folder("home")
-    environment = {**workshop.environment, "WIRT_HOME": str(home), "WIRT_HYPERVISOR": "fake" if fake else "qemu"}
+    environment = {
+        **workshop.environment,
+        "WIRT_HOME": str(home),
+        "WIRT_HYPERVISOR": "fake" if fake else "qemu",
+        **(settings or {}),
+    }
     if not fake:
         # What the probe of KVM finds holds for the machine: once is enough for all homes.
         shared = workshop.directory / "probed"
@@ -91,7 +106,7 @@ def serving(workshop: Workshop, *, fake: bool = False) -> Iterator[Wirtd]:
     log = home / "stderr"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(BIN / "wirtd")],
+            [*prefix, str(BIN / "wirtd")],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -106,7 +121,15 @@ def serving(workshop: Workshop, *, fake: bool = False) -> Iterator[Wirtd]:
         yield wirtd
     finally:
         end(process)
-        kill_guests(home)
+        if not fake:
+            asyncio.run(_sweep(home))
+
+
+async def _sweep(home: Path) -> None:
+    """Guests outlive their daemon, and their jails outlive them, if it came to a bad end."""
+    sandbox = await best_sandbox(wanted=True)
+    hypervisor = QemuHypervisor(QemuSettings(DEFAULT_BINARY, home / "cache" / "qemu.json"), sandbox)
+    await hypervisor.sweep(home / "run" / "domains", frozenset())
 
 
 def _wait_serving(wirtd: Wirtd, log: Path) -> None:

@@ -1,0 +1,52 @@
+"""A guest keeps what it is entitled to, whatever its neighbour does (Matthews et al., ExpCS 2007).
+
+With the limits that every guest has it loses at most 5%; with both in one control group, and the neighbour at
+a card without a rate, the harm shows, which proves that the test sees it. ``bench.rigs.bombs`` says how it is
+measured.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+from bench.rigs.bombs import BOMBS, CACHE, MEMORY, Bomb, shell
+from bench.rigs.neighbours import Pair
+
+pytestmark = [pytest.mark.root, pytest.mark.real]
+
+ENTITLED = 0.95
+RUNS = 5
+
+
+def named(bomb: Bomb) -> str:
+    return bomb.name
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=named)
+def test_a_guest_loses_at_most_a_twentieth_to_its_neighbour_and_more_where_limits_are_off(
+    pair: Pair, bomb: Bomb
+) -> None:
+    kept = bomb.share(pair, True)
+    if kept < ENTITLED:
+        kept = median(bomb.share(pair, True) for _ in range(3))
+    without = bomb.share(pair, False)
+    if without >= bomb.harm:
+        without = median(bomb.share(pair, False) for _ in range(3))
+    assert kept >= ENTITLED, f"beside {bomb.what}, the victim has {kept:.3f} of its due"
+    assert without < bomb.harm, f"without limits it has {without:.3f} of it: this test sees nothing"
+
+
+def test_a_guest_without_memory_left_costs_the_host_no_more_than_its_limit_and_lives_on(pair: Pair) -> None:
+    with shell(pair, MEMORY):
+        pair.bomb.ask("stat")
+    assert pair.group.used_bytes(pair.bombs_own) <= pair.group.limit_bytes(pair.bombs_own)
+    assert int(pair.bomb.ask("stat")["mem_available_kb"]) > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("bomb", (*BOMBS, CACHE), ids=named)
+def test_it_is_so_in_the_median_of_many_runs(pair: Pair, bomb: Bomb) -> None:
+    runs = [(bomb.share(pair, True), bomb.share(pair, False)) for _ in range(RUNS)]
+    assert median(kept for kept, _ in runs) >= ENTITLED, runs
+    assert median(without for _, without in runs) < bomb.harm, runs
