@@ -5,7 +5,7 @@ TESTS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long bench simulate lint lock clean
+.PHONY: help setup demo test test-long testhost bench simulate lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test-long: dev qemu-7.2 ## the tests that take long
 
 simulate: dev ## whole clusters in memory, from seeds
 	$(call pytest,tests/simulation)
+
+testhost: dev ## the Debian guest for what this machine's kernel lacks (ARGS=shell, or ARGS='run COMMAND')
+	@$(python) -m tests.testhost $(or $(ARGS),build)
 
 bench: ## measure wirt, and libvirt on the same machine
 	@QEMU='$(QEMU)' tools/setup.sh bench

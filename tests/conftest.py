@@ -13,6 +13,8 @@ import pytest
 from wirt.images.tiny import TinyImage, build_tiny, find_tiny
 from wirt.model.errors import ImageBuildFailed
 
+pytest_plugins = ("tests.testhost.plugin",)
+
 CACHE = Path(os.environ.get("WIRT_TEST_CACHE", Path(__file__).resolve().parents[1] / ".cache"))
 
 

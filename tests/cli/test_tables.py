@@ -145,10 +145,13 @@ def test_network_list_says_how_to_reach_the_guest(wirtd: Canned, wirt: Run) -> N
         "kind": "user",
         "addresses": ["10.0.2.15"],
         "forwards": [{"protocol": "tcp", "host_address": "127.0.0.1", "host_port": 2222, "guest_port": 22}],
+        "state": "attached",
+        "link": "down",
+        "statistics": None,
     }
     wirtd.routes["GET /v1/domains/pv1"] = (200, samples.detail(samples.domain("pv1", 1, vifs=[vif])))
     header, row = wirt("network-list", "pv1").out.splitlines()
-    assert header.split() == ["Idx", "Mac", "Addr.", "Model", "Kind", "Bridge", "Tap", "Addresses", "Forwards"]
+    assert " ".join(header.split()) == "Idx Mac Addr. Model Kind Bridge Tap State Link Addresses Forwards"
     assert row.split() == [
         "0",
         "00:16:3e:00:00:01",
@@ -156,10 +159,25 @@ def test_network_list_says_how_to_reach_the_guest(wirtd: Canned, wirt: Run) -> N
         "user",
         "-",
         "-",
+        "attached",
+        "down",
         "10.0.2.15",
         "tcp:127.0.0.1:2222->22",
     ]
     assert json.loads(wirt("network-list", "pv1", "-o", "json").out)["domains"][0]["vifs"] == [vif]
+
+
+def test_network_list_shows_what_cards_carried(wirtd: Canned, wirt: Run) -> None:
+    names = ("rx_bytes", "rx_packets", "rx_dropped", "tx_bytes", "tx_packets", "tx_dropped")
+    counted = dict(zip(names, range(11, 17), strict=True))
+    vifs = [
+        {"index": 0, "mac": "a", "model": "", "kind": "bridge", "tap": "vif1.0", "statistics": counted},
+        {"index": 1, "mac": "b", "model": "", "kind": "user", "statistics": None},
+    ]
+    wirtd.routes["GET /v1/domains/pv1"] = (200, samples.detail(samples.domain("pv1", 1, vifs=vifs)))
+    _, first, second = wirt("network-list", "--stats", "pv1").out.splitlines()
+    assert first.split() == ["0", "a", "vif1.0", *map(str, range(11, 17))]
+    assert second.split() == ["1", "b", *["-"] * 7]
 
 
 def test_domid_and_domname_are_each_others_inverse(wirtd: Canned, wirt: Run) -> None:

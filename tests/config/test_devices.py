@@ -186,6 +186,18 @@ def test_every_parameter_of_a_network_card() -> None:
     assert (vif.devid, vif.trusted) == (3, False)
 
 
+def test_filters_and_limits_of_a_card() -> None:
+    vif = parse_vif("network=lan,groups= web  ssh web,antispoof=0,rate=10Mb/s@50ms,rate-in=1MB/s").vif
+    assert (vif.network, vif.kind, vif.bridge) == ("lan", VifKind.BRIDGE, None)
+    assert (vif.groups, vif.antispoof) == (("web", "ssh"), False)
+    assert (vif.rate, vif.rate_in) == (Rate(1_250_000, 50_000), Rate(1_000_000))
+
+
+def test_a_card_may_not_lie_unless_it_is_said() -> None:
+    assert parse_vif("").vif.antispoof
+    assert parse_vif("antispoof=1").vif.antispoof
+
+
 def test_an_empty_card_takes_all_defaults() -> None:
     assert parse_vif("") == parse_vif(" ,, ")
     assert parse_vif("").vif.kind is None
@@ -215,6 +227,8 @@ def test_vlans(vlan: str) -> None:
         ("accel=x", "accel= is not supported, here or by xl"),
         ("forwarddev=eth1", "forwarddev= belongs to COLO and is not honoured"),
         ("colo_sock_mirror_id=1", "colo_sock_mirror_id= belongs to COLO and is not honoured"),
+        ("net=user,rate=1MB/s", "rate= has no effect with net=user, only on a bridge"),
+        ("net=user,rate-in=1MB/s", "rate-in= has no effect with net=user, only on a bridge"),
         ("mtu=1500,mtu=1400", "mtu= is given twice; the last one counts"),
         ("bridge=br0,forward=tcp:22", "forward= has no effect on a bridge, where the guest is reachable"),
     ],
@@ -252,6 +266,16 @@ def test_what_a_card_does_not_do_is_named(spec: str, said: str) -> None:
         ("forward=tcp:0", 8),
         ("forward=tcp:1:65536", 8),
         ("net=nat", 4),
+        ("bridge=br0,network=lan", 11),
+        ("net=user,network=lan", 9),
+        ("network=", 8),
+        ("network=a b", 8),
+        ("groups=", 7),
+        ("groups=web -x", 7),
+        ("net=user,groups=web", 9),
+        ("antispoof=2", 10),
+        ("antispoof=no", 10),
+        ("rate-in=fast", 8),
         ("net=user, bridge=br0", 10),
         ("net=none,forward=tcp:1", 9),
         ("bogus", 0),
@@ -268,8 +292,8 @@ def test_a_bad_card_is_refused_at_its_parameter(spec: str, offset: int) -> None:
 def test_what_is_understood_and_not_acted_on_is_named() -> None:
     text = (
         'name="a"\ntype="hvm"\nmemory=64\nsmbios=["oem=x", "bios_vendor=y"]\n'
-        'vif=["rate=10Mb/s,script=vif-x"]\ndisk=["/a,raw,xvda,w,script=block-x"]\n'
+        'vif=["backend=net,script=vif-x"]\ndisk=["/a,raw,xvda,w,script=block-x"]\n'
     )
     told = [notice.message for notice in load(text, file="a.cfg", cwd=PurePosixPath("/")).notices]
-    for part in ("rate=", "script=", "bios_vendor="):
+    for part in ("backend=", "script=", "bios_vendor="):
         assert any(message.startswith(f"{part} is not honoured yet") for message in told), told

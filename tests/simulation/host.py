@@ -15,7 +15,7 @@ from tests.operations.kit import SimulatedHost, config
 from wirt.hypervisors.fake import DaemonDies, DaemonKilled, Die, FakeGuest, Refuse, Verb
 from wirt.model.errors import WirtError
 from wirt.model.lifecycle import Action, State
-from wirt.operations import power
+from wirt.operations import power, vif
 from wirt.operations.create import Source, create, define
 from wirt.operations.destroy import destroy, undefine
 from wirt.operations.start import start
@@ -76,6 +76,11 @@ class Life:
             "undefine": lambda: undefine(environment, name),
             "rename": lambda: power.rename(environment, name, self.random.choice(NAMES)),
             "cancel": self._cancel,
+            "network-attach": lambda: vif.attach(environment, name, self._card_words()),
+            "network-detach": lambda: vif.detach(environment, name, str(self.random.randrange(4))),
+            "network-link": lambda: vif.set_link(
+                environment, name, str(self.random.randrange(3)), up=self.random.random() < 0.5
+            ),
         }
         verb = self.random.choice(list(verbs))
         self.log.append(f"{verb} {name}")
@@ -90,9 +95,16 @@ class Life:
         guests = [guest for guest in self.host.world.guests() if guest.observed.state is State.RUNNING]
         if guests:
             guest: FakeGuest = self.random.choice(guests)
-            what = self.random.choice(("power_off", "reboot", "panic", "watchdog", "vanish"))
+            ends = ("power_off", "reboot", "panic", "watchdog", "vanish")
+            cards = ("keep_cards", "let_cards_go", "throw_out_card")
+            what = self.random.choice((*ends, *cards))
             self.log.append(f"guest {guest.name}: {what}")
-            getattr(guest, what)()
+            if what == "keep_cards":
+                guest.lets_cards_go = not guest.lets_cards_go
+            elif what == "throw_out_card":
+                guest.throw_out_card(self.random.randrange(3))
+            else:
+                getattr(guest, what)()
 
     async def _fault(self) -> None:
         verb = self.random.choice(list(Verb))
@@ -135,6 +147,10 @@ class Life:
         for _ in range(5):
             await self.host.clock.advance(10)
             await self.host.settle()
+
+    def _card_words(self) -> list[str]:
+        words = ("mac=00:16:3e:00:00:01", "devid=2", "mtu=1400", "net=user", "forward=tcp:22")
+        return [word for word in words if self.random.random() < 0.25]
 
     def _actions(self) -> str:
         """What its end is to be followed by, for a few events, at random."""

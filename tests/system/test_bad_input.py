@@ -112,7 +112,7 @@ def test_a_disk_of_a_running_domain_is_refused_by_whichever_name(host: Host, dis
     alias = disk.with_name("alias.qcow2")
     alias.symlink_to(disk)
     told = host.fails("create", host.write("third.cfg", hvm(alias, "third")))
-    assert "third" in told
+    assert f"{alias} is a disk of domain first" in told
     assert "in use" in told or "is a disk of domain first" in told
     assert host.names() == ["first"]
     assert len(host.guests()) == 1
@@ -156,11 +156,12 @@ def test_an_emulated_disk_can_not_be_read_only(host: Host, disk: Path) -> None:
     assert "name it xvda" in told
 
 
-def test_a_disk_that_is_none_is_told_in_qemus_words(host: Host, tmp_path: Path) -> None:
+def test_a_disk_that_is_none_is_told_with_the_remedy(host: Host, tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.qcow2"
     nothing.write_bytes(b"this is no image" * 64)
     told = refused(host, hvm(nothing, "web"))
-    assert "Image is not in qcow2 format" in told
+    assert f"{nothing} is not a qcow2 image" in told
+    assert "format=raw" in told
 
 
 def test_a_persistent_domain_stays_defined_when_its_start_fails(host: Host, tiny: TinyImage) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -101,6 +102,28 @@ def test_a_start_that_fails_leaves_no_tap(host: Host, namespace: str, tiny: Tiny
     other = pvh(tiny, "other", vif="bridge=nosuch0")
     assert "nosuch0" in host.fails("create", host.write("other.cfg", other))
     host.assert_nothing_left()
+
+
+@pytest.mark.parametrize("passt", ["passt", "none"])
+def test_a_forwarded_port_leads_into_the_guest_through_either_and_what_is_weaker_is_said(
+    passt: str, tmp_path: Path, qemu_facts: Path, tiny: TinyImage
+) -> None:
+    if passt == "passt" and shutil.which("passt") is None:
+        pytest.skip("needs passt: make setup (Debian: apt-get install passt)")
+    home = give_facts(tmp_path / "home", qemu_facts)
+    with a_host(home, tmp_path, environment={"WIRT_PASST": passt}) as host:
+        host.ok("create", host.write("web.cfg", pvh(tiny, "web")))
+        with watch(host, "web") as console:
+            console.until(READY)
+        with socket.create_connection(("127.0.0.1", port_of(host, "web")), timeout=30) as connection:
+            connection.sendall(b"hello\n")
+            assert connection.makefile().readline().strip() == "hello"
+        weaker = host.domain("web")["weaker"]
+        notes = [note for note in host.json("info")["notes"] if "user-mode" in note]
+        # Where this host has no default route passt is not taken either, and that is said in the same places.
+        own = any("host's network namespace" in note for note in notes)
+        assert own == bool(weaker) and len(notes) == 1
+        assert own or passt == "passt"
 
 
 def test_a_chosen_port_is_the_one_that_is_forwarded(real_host: Host, tiny: TinyImage) -> None:

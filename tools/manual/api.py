@@ -32,6 +32,11 @@ ROUTES = {
     "POST /v1/domains/{ref}/pause": "Stop the guest where it is.",
     "POST /v1/domains/{ref}/unpause": "Let it go on.",
     "POST /v1/domains/{ref}/rename": "Give the domain another name.",
+    "POST /v1/domains/{ref}/vifs": "Give the domain another network card, at once if it runs.",
+    "POST /v1/domains/{ref}/vifs/plan": "What that would do, and nothing done.",
+    "DELETE /v1/domains/{ref}/vifs/{card}": "Take a network card (devid or MAC address) from the domain. A "
+    "guest that runs is asked to let go of it.",
+    "POST /v1/domains/{ref}/vifs/{card}/link": "Pull a card's cable, or plug it in again.",
     "GET /v1/info": "The host and its hypervisor.",
     "GET /v1/keys": "The keys of an xl.cfg.",
     "GET /v1/jobs": "The latest jobs.",
@@ -39,6 +44,7 @@ ROUTES = {
     "GET /v1/images": "The images that wirt built.",
     "POST /v1/images/{name}": "Build an image.",
     "GET /v1/images/{name}": "One image.",
+    "POST /v1/backing/accept": "Forget what an image stood on: the next start takes it as it is then.",
     "WEBSOCKET /v1/events": "Each message is an `Event` as JSON. `after`: those after event number N, as far as "
     "they are kept; without it, from now on.",
     "WEBSOCKET /v1/domains/{ref}/console": "Binary messages, both ways. `offset` counts the console's bytes from "

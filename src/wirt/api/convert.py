@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
@@ -10,11 +10,13 @@ from uuid import UUID
 
 from wirt.config import xlcfg
 from wirt.model import domain as model
+from wirt.model.devices import devids
 from wirt.model.job import Job
 from wirt.model.lifecycle import State, flags
 from wirt.operations.bus import Happening
 from wirt.operations.create import Preview
 from wirt.operations.environment import Environment
+from wirt.operations.vif import Attachment
 from wirt.plan.nics import generated_mac
 from wirt.ports.hypervisor import VcpuInfo
 from wirt.ports.machine import MachineNow
@@ -51,6 +53,7 @@ def domain(environment: Environment, of: model.Domain) -> v1.Domain:
             v1.Disk(disk.vdev, disk.target, str(disk.format), disk.writable and not disk.cdrom, disk.cdrom)
             for disk in of.config.disks
         ],
+        weaker=run.notes.get("weaker", "").splitlines() if run else [],
     )
 
 
@@ -75,14 +78,21 @@ def domain_zero(environment: Environment, now: MachineNow, guests: list[v1.Domai
     )
 
 
-def detail(environment: Environment, of: model.Domain) -> v1.DomainDetail:
-    return v1.DomainDetail(domain(environment, of), xlcfg.without_secrets(of.text), plain(of.config))
+async def detail(environment: Environment, of: model.Domain) -> v1.DomainDetail:
+    shown = domain(environment, of)
+    vifs = [replace(vif, statistics=await _statistics(environment, vif)) for vif in shown.vifs]
+    return v1.DomainDetail(replace(shown, vifs=vifs), xlcfg.without_secrets(of.text), plain(of.config))
+
+
+async def _statistics(environment: Environment, vif: v1.Vif) -> v1.VifStatistics | None:
+    counted = None if vif.tap is None else await environment.network.statistics(vif.tap)
+    return None if counted is None else v1.VifStatistics(**asdict(counted))
 
 
 def _vifs(of: model.Domain) -> list[v1.Vif]:
     notes = of.incarnation.notes if of.incarnation else {}
     vifs = []
-    for index, vif in enumerate(of.config.vifs):
+    for index, vif in zip(devids(of.config.vifs), of.config.vifs, strict=True):
         tap = notes.get(f"tap.{index}")
         ports = [
             (forward, notes.get(f"forward.{index}.{forward.protocol}.{forward.guest_port}"))
@@ -103,9 +113,30 @@ def _vifs(of: model.Domain) -> list[v1.Vif]:
                 tap=tap,
                 addresses=list(vif.ip),
                 forwards=forwards,
+                state=_vif_state(of, index),
+                link=notes.get(f"link.{index}", "up") if f"kind.{index}" in notes else None,
             )
         )
     return vifs
+
+
+def _vif_state(of: model.Domain, index: int) -> str:
+    if of.incarnation is None:
+        return "off"
+    if f"kind.{index}" not in of.incarnation.notes:
+        return "absent"
+    return "leaving" if f"leaving.{index}" in of.incarnation.notes else "attached"
+
+
+def attachment(of: Attachment) -> v1.AttachPreview:
+    return v1.AttachPreview(
+        name=of.domain.name,
+        index=of.devid,
+        now=of.domain.incarnation is not None,
+        text=xlcfg.without_secrets(of.text),
+        plan=plain(of.nic),
+        notices=[notice(each) for each in of.notices],
+    )
 
 
 def job(of: Job) -> v1.Job:

@@ -62,7 +62,7 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
         if ref in DOMAIN_ZERO:
             zero = convert.domain_zero(environment, environment.machine.now(), [])
             return reply(v1.DomainDetail(zero, "", {}))
-        return reply(convert.detail(environment, environment.domains.find(ref)))
+        return reply(await convert.detail(environment, environment.domains.find(ref)))
 
     @routes.get("/vcpus", response_model=VcpuList)
     async def vcpus(domain: str | None = None) -> Response:
@@ -95,7 +95,7 @@ def _making(routes: APIRouter, environment: Environment) -> None:
             notices = [convert.notice(each) for each in loaded.notices]
             return reply(_defined(environment, domain.name, str(domain.uuid), notices))
         job = await creating.create(environment, source, paused=request.paused, persistent=request.persistent)
-        return await _job_reply(environment, job, wait)
+        return await job_reply(environment, job, wait)
 
     @routes.post("/plan", response_model=v1.PlanPreview)
     async def plan(request: v1.CreateRequest) -> Response:
@@ -104,40 +104,40 @@ def _making(routes: APIRouter, environment: Environment) -> None:
     @routes.post("/domains/{ref}/start", response_model=v1.Job)
     async def start(ref: str, request: StartRequest, wait: bool = False) -> Response:
         job = await starting.start(environment, ref, paused=request.paused)
-        return await _job_reply(environment, job, wait)
+        return await job_reply(environment, job, wait)
 
     @routes.delete("/domains/{ref}", status_code=NO_CONTENT)
     async def undefine(ref: str) -> None:
-        await ending.undefine(environment, _guest(ref))
+        await ending.undefine(environment, guest(ref))
 
 
 def _acting(routes: APIRouter, environment: Environment) -> None:
     @routes.post("/domains/{ref}/destroy", response_model=v1.Job)
     async def destroy(ref: str, wait: bool = False) -> Response:
-        return await _job_reply(environment, await ending.destroy(environment, _guest(ref)), wait)
+        return await job_reply(environment, await ending.destroy(environment, guest(ref)), wait)
 
     @routes.post("/domains/{ref}/shutdown", status_code=NO_CONTENT)
     async def shutdown(ref: str) -> None:
-        await power.shutdown(environment, _guest(ref))
+        await power.shutdown(environment, guest(ref))
 
     @routes.post("/domains/{ref}/reboot", status_code=NO_CONTENT)
     async def reboot(ref: str) -> None:
-        await power.reboot(environment, _guest(ref))
+        await power.reboot(environment, guest(ref))
 
     @routes.post("/domains/{ref}/pause", status_code=NO_CONTENT)
     async def pause(ref: str) -> None:
-        await power.pause(environment, _guest(ref))
+        await power.pause(environment, guest(ref))
 
     @routes.post("/domains/{ref}/unpause", status_code=NO_CONTENT)
     async def unpause(ref: str) -> None:
-        await power.unpause(environment, _guest(ref))
+        await power.unpause(environment, guest(ref))
 
     @routes.post("/domains/{ref}/rename", status_code=NO_CONTENT)
     async def rename(ref: str, request: RenameRequest) -> None:
-        await power.rename(environment, _guest(ref), request.name)
+        await power.rename(environment, guest(ref), request.name)
 
 
-def _guest(ref: str) -> str:
+def guest(ref: str) -> str:
     """Domain-0 is the host: it is shown, and not acted on."""
     if ref in DOMAIN_ZERO:
         raise BadInput("Domain-0 is the host itself", hint="name a guest: wirt list shows them")
@@ -155,7 +155,7 @@ def _defined(environment: Environment, name: str, uuid: str, notices: list[v1.No
     return v1.Job("", "define", name, "done", 1.0, "", [], now, now, None, result, notices)
 
 
-async def _job_reply(environment: Environment, job: Job, wait: bool) -> Response:
+async def job_reply(environment: Environment, job: Job, wait: bool) -> Response:
     if wait:
         job = await environment.jobs.wait(job.id)
     return reply(convert.job(job), 200 if job.state.finished else 202)

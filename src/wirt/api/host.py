@@ -15,7 +15,7 @@ from wirt.api.reply import reply
 from wirt.config.xlcfg import KEYS
 from wirt.model.errors import NotFound
 from wirt.model.units import MIB
-from wirt.operations import image
+from wirt.operations import backing, image
 from wirt.operations.environment import Environment
 from wirt.wire import v1
 
@@ -23,6 +23,13 @@ from wirt.wire import v1
 @dataclass(frozen=True, slots=True)
 class JobList:
     jobs: list[v1.Job]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """``image``: its real path."""
+
+    image: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ def _host(routes: APIRouter, environment: Environment) -> None:
     async def info() -> Response:
         facts, now = await environment.hypervisor.facts(), environment.machine.now()
         bridged = environment.network.can_bridge()
+        claims = await environment.sandbox.claims() if environment.sandbox is not None else ()
         return reply(
             v1.Info(
                 host=environment.machine.name,
@@ -64,6 +72,7 @@ def _host(routes: APIRouter, environment: Environment) -> None:
                 daemon_pid=os.getpid(),
                 daemon_uptime_s=round(environment.clock.monotonic() - started, 3),
                 notes=list(facts.notes),
+                sandbox=[v1.Claim(claim.name, claim.holds, claim.sentence) for claim in claims],
             )
         )
 
@@ -107,6 +116,11 @@ def _images(routes: APIRouter, environment: Environment) -> None:
         if wait:
             job = await environment.jobs.wait(job.id)
         return reply(convert.job(job), 200 if job.state.finished else 202)
+
+    @routes.post("/backing/accept", response_model=Accepted, tags=["images"])
+    async def accept(request: Accepted) -> Response:
+        await backing.accept(environment, request.image)
+        return reply(request)
 
     @routes.get("/images/{name}", tags=["images"])
     async def show(name: str) -> Response:

@@ -63,7 +63,9 @@ async def _send_kept(socket: WebSocket, console: Console, offset: int) -> None:
     while 0 <= offset < end:
         chunk = console.read(offset)
         data = chunk.data[: max(0, end - chunk.offset)]
-        offset = chunk.offset + max(1, len(data))
+        if not data:
+            break  # it has become shorter: whoever took over the guest's QEMU can cut the log
+        offset = chunk.offset + len(data)
         await socket.send_bytes(data)
     await socket.close(1000, "that is all that is kept")
 

@@ -168,13 +168,13 @@ def _show_plan(session: Session, request: CreateRequest) -> int:
 
     session.write(
         f"# configuration\n{printable_lines(preview.text).rstrip()}\n\n"
-        f"# plan\n{''.join(_readable(preview.plan, 0))}\n"
+        f"# plan\n{''.join(readable(preview.plan, 0))}\n"
         f"# command\n{printable_lines(join(preview.command))}\n"
     )
     return 0
 
 
-def _readable(value: Any, depth: int) -> list[str]:
+def readable(value: Any, depth: int) -> list[str]:
     """A plan's values, one a line, those within others indented."""
     pad = "  " * depth
     items = value.items() if isinstance(value, dict) else [("-", item) for item in value]
@@ -182,7 +182,7 @@ def _readable(value: Any, depth: int) -> list[str]:
     for name, item in items:
         label = printable(str(name)) + ("" if name == "-" else ":")
         if isinstance(item, dict | list) and item:
-            lines += [f"{pad}{label}\n", *_readable(item, depth + 1)]
+            lines += [f"{pad}{label}\n", *readable(item, depth + 1)]
         elif isinstance(item, dict | list) or item is None:
             lines.append(f"{pad}{label} none\n")
         else:

@@ -61,7 +61,7 @@ def _overview(session: Session) -> int:
     text = INTRO
     for group in dict.fromkeys(verb.group for verb in VERBS.values()):
         text += f"\n{group}\n"
-        text += "".join(f"  {verb.name:<14}{verb.help}\n" for verb in VERBS.values() if verb.group == group)
+        text += "".join(f"  {verb.name:<16}{verb.help}\n" for verb in VERBS.values() if verb.group == group)
     session.write(text + OUTRO)
     return 0
 

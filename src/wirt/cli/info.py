@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from wirt.cli.text import duration, printable
 from wirt.client.decode import decode
-from wirt.wire.v1 import Info
+from wirt.wire.v1 import Claim, Info
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wirt.cli.session import Session
 
 _WIDTH = 23
+_CLAIM = 13
 
 
 def options_info(parser: Parser) -> None:
@@ -40,6 +41,8 @@ def format_info(info: Info) -> str:
             continue
         if spec.name == "notes":
             lines += [_line("note", note) for note in value]
+        elif spec.name == "sandbox":
+            lines += [_line("jail", _claim(claim)) for claim in value]
         elif spec.name == "daemon_uptime_s":
             lines.append(_line("daemon_uptime", duration(value).strip()))
         elif isinstance(value, list):
@@ -47,6 +50,10 @@ def format_info(info: Info) -> str:
         else:
             lines.append(_line(spec.name, str(value)))
     return "".join(lines)
+
+
+def _claim(claim: Claim) -> str:
+    return f"{claim.name + ',':<{_CLAIM}} {'holds' if claim.holds else 'does not hold'}: {claim.sentence}"
 
 
 def _line(name: str, value: str) -> str:

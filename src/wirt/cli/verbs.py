@@ -36,6 +36,9 @@ VERBS = {
         Verb(RUN, "pause", "power", "stop domains where they are"),
         Verb(RUN, "unpause", "power", "let paused domains go on"),
         Verb(RUN, "wait", "wait", "wait until a domain is off, running, paused ..."),
+        Verb(RUN, "network-attach", "vifs", "give a domain another network card, also while it runs"),
+        Verb(RUN, "network-detach", "vifs", "take a network card from a domain, also while it runs"),
+        Verb(RUN, "network-link", "vifs", "pull the cable of a network card, or plug it in again"),
         Verb(LOOK, "list", "listing", "list domains: memory, CPUs, state, time"),
         Verb(LOOK, "console", "console", "be at a domain's console (Ctrl-] leaves)"),
         Verb(LOOK, "vcpu-list", "vcpus", "list the virtual CPUs of domains"),
@@ -50,6 +53,12 @@ VERBS = {
         Verb(HOST, "info", "info", "show the host, its hypervisor and why it was chosen"),
         Verb(HOST, "jobs", "jobs", "list long operations, or cancel one"),
         Verb(HOST, "image", "images", "build or list guest images"),
+        Verb(HOST, "bootstrap", "bootstrap", "install a Linux straight onto a volume, a device or an image"),
+        Verb(HOST, "security-group", "groups", "say what may reach guests, and what they may reach"),
+        Verb(HOST, "audit", "audit", "show what running domains can reach, beside what they should"),
+        Verb(HOST, "pool", "pools", "say where the disks of guests live"),
+        Verb(HOST, "volume", "volumes", "make, copy, grow and remove the disks of guests"),
+        Verb(HOST, "network", "network", "make networks for guests, and see how they are"),
         Verb(HOST, "help", "help", "explain a verb, or the keys of an xl.cfg file"),
     )
 }

@@ -86,6 +86,14 @@ class Api:
         """A ``PlanPreview``."""
         return self.post("/v1/plan", _fields(request))
 
+    def vif(self, ref: str, action: str = "", body: Mapping[str, object] | None = None) -> Json:
+        """Posts to a domain's cards: a ``Job``, or an ``AttachPreview`` for ``plan``."""
+        return self.post(domain_path(ref, f"vifs{'/' + action if action else ''}"), body)
+
+    def detach_vif(self, ref: str, card: str) -> Json:
+        """A ``Job``."""
+        return self.delete(domain_path(ref, f"vifs/{http.quote(card)}"))
+
     def wait(self, ref: str, until: str, timeout_s: float) -> Json | None:
         """The ``Domain`` once it is ``until``; ``None`` if that took longer than ``timeout_s``."""
         target = f"{domain_path(ref, 'wait')}?until={http.quote(until)}&timeout_s={timeout_s:.3f}"

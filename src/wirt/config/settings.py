@@ -27,7 +27,8 @@ SETTINGS = (
     Setting("host", "WIRT_HOST", "", "the name of this host (default: its host name)"),
     Setting("hypervisor", "WIRT_HYPERVISOR", "qemu", "qemu, or fake: guests in memory, to try things out"),
     Setting("qemu", "WIRT_QEMU", "qemu-system-x86_64", "QEMU's program, by name or path"),
-    Setting("jail", "WIRT_JAIL", "off", "on: a jail around each QEMU (being tried out)"),
+    Setting("jail", "WIRT_JAIL", "on", "on: a jail around each QEMU; off: none, for those who must debug one"),
+    Setting("passt", "WIRT_PASST", "passt", "passt's program, by name or path; none: QEMU's user-mode network"),
     Setting("bridge", "WIRT_BRIDGE", "wirtbr0", "the bridge of vifs that name none; made when it is needed"),
     Setting("bridge-address", "WIRT_BRIDGE_ADDRESS", "10.219.0.1/24", "the host's address on that bridge"),
 )
@@ -39,6 +40,7 @@ class DaemonSettings:
     hypervisor: str
     qemu: str
     jail: bool
+    passt: str
     bridge: str
     bridge_address: IPv4Interface
 
@@ -64,6 +66,7 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         hypervisor=chosen["hypervisor"],
         qemu=chosen["qemu"],
         jail=chosen["jail"] == "on",
+        passt=chosen["passt"],
         bridge=chosen["bridge"],
         bridge_address=_address(chosen["bridge-address"], file),
     )

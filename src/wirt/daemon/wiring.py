@@ -10,20 +10,29 @@ from pathlib import Path
 
 from wirt.api import convert
 from wirt.config.settings import DaemonSettings
+from wirt.images.bootstrap.builder import SystemBuilder
 from wirt.images.builder import Images
 from wirt.machine import LinuxMachine
 from wirt.model.job import Job
 from wirt.network.bridges import DefaultBridge
+from wirt.operations import security_groups
 from wirt.operations.bus import Bus
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine
 from wirt.operations.reconcile.host import HostLoop
+from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
+from wirt.plan.networks import home_tag
+from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock, SystemClock
+from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.network import Network
-from wirt.sandbox import HostSandbox
+from wirt.ports.sandbox import Sandbox
+from wirt.ports.storage import ImageTool, Storage
+from wirt.sandbox import NoSandbox, best_sandbox
+from wirt.sandbox.observe import ProcObserver
 from wirt.store.sqlite import open_sqlite_store
 from wirt.wire.home import Home
 
@@ -37,36 +46,49 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
     store = await open_sqlite_store(Path(home.store), clock)
     try:
         machine = LinuxMachine(settings.host or None)
-        hypervisor = _hypervisor(home, settings, clock)
+        sandbox = await _sandbox(settings)
+        hypervisor = _hypervisor(home, settings, clock, sandbox)
         environment = Environment(
             settings=Settings(
                 runs=Path(home.domains),
                 dumps=Path(home.dumps),
                 default_bridge=settings.bridge,
                 home=home.state,
+                default_address=settings.bridge_address,
             ),
             clock=clock,
             store=store,
             machine=machine,
             hypervisor=hypervisor,
-            network=_network(settings, clock),
+            sandbox=sandbox,
+            observer=ProcObserver(),
+            network=_network(home, settings, clock),
             images=Images(Path(home.images), Path(home.cache)),
             new_uuid=uuid.uuid4,
             domains=Domains(store, machine.name),
             bus=Bus(clock),
+            fabric=_fabric(home, settings),
+            storage=_storage(home, settings),
+            image_tool=_image_tool(settings),
+            bootstrapper=_bootstrapper(home, settings),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
-        loop = HostLoop(environment)
+        loop, networks = HostLoop(environment), NetworkLoop(environment)
         # What the first guest would wait for otherwise.
         warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
+            await security_groups.restore(environment)
+            await networks.prepare()
+            await environment.pools.load()
             await loop.start()
+            await networks.start()
             yield environment
         finally:
             for task in warming:
                 task.cancel()
             await asyncio.gather(*warming, return_exceptions=True)
+            await networks.stop()
             await loop.stop()
             await engine.stop(STOP_GRACE_S)
             await hypervisor.detach()
@@ -82,18 +104,60 @@ def _teller(environment: Environment) -> Callable[[Job], None]:
     return tell
 
 
-def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock) -> Hypervisor:
+async def _sandbox(settings: DaemonSettings) -> Sandbox:
+    if settings.hypervisor == "fake":
+        return NoSandbox("the fake hypervisor keeps them in memory")
+    return await best_sandbox(wanted=settings.jail)
+
+
+def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock, sandbox: Sandbox) -> Hypervisor:
     if settings.hypervisor == "fake":
         from wirt.hypervisors.fake import FakeHypervisor, FakeWorld
 
         return FakeHypervisor(FakeWorld(clock))
     from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
 
-    sandbox = HostSandbox.here() if settings.jail else None
-    return QemuHypervisor(QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json")), sandbox)
+    qemu = QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json"), passt=settings.passt)
+    return QemuHypervisor(qemu, sandbox)
 
 
-def _network(settings: DaemonSettings, clock: Clock) -> Network:
+def _fabric(home: Home, settings: DaemonSettings) -> Fabric:
+    if settings.hypervisor == "fake":
+        from wirt.network.fabric_fake import FakeFabric
+
+        return FakeFabric()
+    from wirt.network.fabric import HostFabric
+
+    return HostFabric(home_tag(home.state), Path(home.state, "networks"))
+
+
+def _storage(home: Home, settings: DaemonSettings) -> Storage:
+    if settings.hypervisor == "fake":
+        from wirt.storage.fake import FakeStorage
+
+        return FakeStorage()
+    from wirt.storage.host import HostStorage
+
+    return HostStorage(Path(home.mounts))
+
+
+def _image_tool(settings: DaemonSettings) -> ImageTool:
+    if settings.hypervisor == "fake":
+        from wirt.storage.fake import FakeImageTool
+
+        return FakeImageTool()
+    from wirt.storage.images import QemuImageTool
+
+    return QemuImageTool()
+
+
+def _bootstrapper(home: Home, settings: DaemonSettings) -> Bootstrapper | None:
+    if settings.hypervisor == "fake":
+        return None
+    return SystemBuilder(Path(home.cache), Path(home.state))
+
+
+def _network(home: Home, settings: DaemonSettings, clock: Clock) -> Network:
     default = DefaultBridge(settings.bridge, settings.bridge_address)
     if settings.hypervisor == "fake":
         from wirt.network.fake import FakeNetwork
@@ -101,4 +165,4 @@ def _network(settings: DaemonSettings, clock: Clock) -> Network:
         return FakeNetwork(default, clock)
     from wirt.network.host import HostNetwork
 
-    return HostNetwork(default, clock)
+    return HostNetwork(default, clock, name=f"wirt-{home_tag(home.state)}")

@@ -3,8 +3,13 @@ xl-network-configuration(5)). What a card or a disk becomes on a hypervisor is t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+VOLUME_PREFIX = "pool:"
+"""Before ``POOL/VOLUME`` in a configuration that wirt has stored: unmistakable for a path."""
 
 
 class DiskFormat(StrEnum):
@@ -49,6 +54,15 @@ class DiskSpec:
     colo: tuple[tuple[str, str], ...] = ()
     specification: str | None = None
     transport: str | None = None
+    format_given: bool = field(default=False, compare=False)
+    """Whether the entry names a format: that of a volume is known without."""
+
+    @property
+    def volume(self) -> str | None:
+        """``POOL/VOLUME``, if the target is one."""
+        if self.target is None or not self.target.startswith(VOLUME_PREFIX):
+            return None
+        return self.target.removeprefix(VOLUME_PREFIX)
 
 
 class VifKind(StrEnum):
@@ -110,3 +124,10 @@ class VifSpec:
     groups: tuple[str, ...] = ()
     """Security groups; of none, everything may pass."""
     antispoof: bool = True
+
+
+def devids(vifs: Sequence[VifSpec]) -> tuple[int, ...]:
+    """The number of each card: its ``devid=``, or the lowest that is left, in the order of the list."""
+    taken = {vif.devid for vif in vifs if vif.devid is not None}
+    free = (number for number in itertools.count() if number not in taken)
+    return tuple(next(free) if vif.devid is None else vif.devid for vif in vifs)

@@ -10,6 +10,7 @@
     |   |-- NameInUse
     |   |-- IllegalState          the domain's state forbids the move
     |   |-- ResourceBusy          a disk or a socket is held by someone else
+    |   |-- ImageChanged          an image stands on other files than when it was first used
     |   `-- StoreConflict         a compare-and-put found another revision
     |-- Shortage                  memory, disk space, numbers ran out (507)
     |-- Unavailable               a part can't serve now (503)
@@ -99,6 +100,10 @@ class IllegalState(Conflict):
 
 class ResourceBusy(Conflict):
     code = "resource-busy"
+
+
+class ImageChanged(Conflict):
+    code = "image-changed"
 
 
 class StoreConflict(Conflict):

@@ -17,7 +17,7 @@ MEMORY = 1000
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """``kind``: ``domain``, ``job`` or ``host``. ``data`` holds JSON values only."""
+    """``kind``: ``domain``, ``job``, ``network`` or ``host``. ``data`` holds JSON values only."""
 
     seq: int
     time: float

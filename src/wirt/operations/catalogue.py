@@ -4,13 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wirt.operations.bootstrap import BOOTSTRAP
 from wirt.operations.conclude import CONCLUSIONS
 from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
 from wirt.operations.environment import Environment
 from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.jobs.step import JobKind, Operation
+from wirt.operations.network import NETWORKING
+from wirt.operations.pools_verbs import POOLS
+from wirt.operations.vif import ATTACH, DETACH, LINK
+from wirt.operations.volumes import VOLUMES
+from wirt.operations.volumes_copy import COPIES
 
 OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
-    operation.kind: operation for operation in (CREATE, START, DESTROY, BUILD_IMAGE, *CONCLUSIONS.values())
+    operation.kind: operation
+    for operation in (
+        CREATE,
+        START,
+        DESTROY,
+        BUILD_IMAGE,
+        BOOTSTRAP,
+        ATTACH,
+        DETACH,
+        LINK,
+        *NETWORKING,
+        *POOLS,
+        *VOLUMES,
+        *COPIES,
+        *CONCLUSIONS.values(),
+    )
 }

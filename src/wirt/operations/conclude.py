@@ -18,6 +18,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.power import REBOOT_NOTE
 from wirt.operations.running import END_STEPS, START_STEPS, EnvContext, domain_of, end_run
+from wirt.operations.volumes_domain import release_volumes
 from wirt.ports.hypervisor import ResetKind
 
 _EVENTS = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog", "on_soft_reset")
@@ -126,6 +127,7 @@ async def give_up(context: EnvContext) -> None:
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     domain = environment.domains.get(uuid)
     if domain is not None and domain.incarnation is None:
+        await release_volumes(environment, uuid)
         if not domain.persistent:
             await environment.domains.remove(uuid)
         environment.tell(replace(domain, incarnation=None), reason="not restarted")

@@ -11,6 +11,7 @@ from wirt.config.xlcfg import Loaded, load
 from wirt.model.domain import Domain, Wanted
 from wirt.model.errors import IllegalState, NameInUse
 from wirt.model.job import Job, Recovery
+from wirt.operations.backing import check_backing
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
@@ -53,7 +54,7 @@ async def create(
     """Start a new domain. What can be known to be wrong is raised now, before there is a job."""
     loaded, domain = _read(environment, source, persistent=persistent)
     await _check(environment, domain)
-    await environment.plan(domain, 0)
+    await check_backing(environment, await environment.plan(domain, 0))
     arguments = {
         "uuid": str(domain.uuid),
         "text": domain.text,
@@ -75,7 +76,8 @@ async def define(environment: Environment, source: Source) -> tuple[Domain, Load
 
 def _read(environment: Environment, source: Source, *, persistent: bool) -> tuple[Loaded, Domain]:
     cwd = PurePosixPath(source.cwd)
-    loaded = load(source.text, file=source.file, cwd=cwd, overrides=source.overrides)
+    pools = environment.pools.names()
+    loaded = load(source.text, file=source.file, cwd=cwd, overrides=source.overrides, pools=pools)
     uuid = loaded.config.uuid or environment.new_uuid()
     return loaded, _domain(environment, uuid, loaded.text, persistent)
 
@@ -105,7 +107,7 @@ def _check_name(environment: Environment, domain: Domain) -> None:
 async def _check(environment: Environment, domain: Domain) -> None:
     _check_name(environment, domain)
     check_files(environment, domain.config)
-    check_disks_free(environment, domain.uuid, domain.config)
+    await check_disks_free(environment, domain.uuid, domain.config)
 
 
 async def _reserve(context: EnvContext) -> None:
@@ -113,7 +115,7 @@ async def _reserve(context: EnvContext) -> None:
     environment, arguments = context.environment, context.job.arguments
     uuid = UUID(arguments["uuid"])
     domain = _domain(environment, uuid, arguments["text"], arguments["persistent"])
-    check_disks_free(environment, uuid, domain.config)
+    await check_disks_free(environment, uuid, domain.config)
     await environment.domains.add(replace(domain, created_by=context.job.id))
 
 
@@ -134,7 +136,7 @@ async def _want_on(context: EnvContext) -> None:
     environment, domain = context.environment, domain_of(context)
     if domain.incarnation is not None and domain.domid != context.job.notes.get("domid"):
         raise IllegalState(f"domain {domain.name} is {domain.state} already")
-    check_disks_free(environment, domain.uuid, domain.config)
+    await check_disks_free(environment, domain.uuid, domain.config)
     await environment.domains.change(domain.uuid, wanted=Wanted.ON)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -12,14 +13,23 @@ from uuid import UUID
 from wirt.config.xlcfg import with_value
 from wirt.model.domain import Domain
 from wirt.operations.bus import Bus
+from wirt.operations.groups import SecurityGroups
+from wirt.operations.networks import Networks
+from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
 from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
+from wirt.ports.audit import Observer
+from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
+from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.images import ImageBuilder
+from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
 from wirt.ports.network import Network
+from wirt.ports.sandbox import Sandbox
+from wirt.ports.storage import ImageTool, Storage
 from wirt.ports.store import Store
 
 if TYPE_CHECKING:
@@ -34,6 +44,7 @@ class Settings:
     dumps: Path
     default_bridge: str
     home: str
+    default_address: IPv4Interface = field(default_factory=lambda: IPv4Interface("10.219.0.1/24"))
 
 
 @dataclass(slots=True)
@@ -49,7 +60,23 @@ class Environment:
     domains: Domains
     bus: Bus
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    observer: Observer | None = None
+    groups: SecurityGroups = field(init=False)
+    fabric: Fabric | None = None
+    networks: Networks = field(init=False)
+    storage: Storage | None = None
+    pools: Pools = field(init=False)
+    image_tool: ImageTool | None = None
+    live_disks: LiveDisks | None = None
+    bootstrapper: Bootstrapper | None = None
+    sandbox: Sandbox | None = None
+    """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None
+
+    def __post_init__(self) -> None:
+        self.groups = SecurityGroups(self.store)
+        self.networks = Networks(self.store)
+        self.pools = Pools(self.store, self.storage, self.settings.home, self.machine.name)
 
     @property
     def jobs(self) -> Engine[Environment]:
@@ -72,16 +99,20 @@ class Environment:
             memory_available_bytes=now.available_bytes,
             can_bridge=self.network.can_bridge(),
             default_bridge=self.settings.default_bridge,
+            security_groups=self.groups.names,
+            networks=tuple(network.config for network in self.networks if not network.leaving),
+            leaving=tuple(network.config for network in self.networks if network.leaving),
         )
 
     async def plan(self, domain: Domain, domid: int) -> LaunchPlan:
+        volumes = await self.pools.resolve(domain.config.disks)
         devices = frozenset(
             disk.target
             for disk in domain.config.disks
-            if disk.target is not None and self.machine.is_block_device(disk.target)
+            if disk.target is not None and disk.volume is None and self.machine.is_block_device(disk.target)
         )
         facts = await self.hypervisor.facts()
-        return plan_launch(domain.config, domain.uuid, domid, self.host_facts(), facts, devices)
+        return plan_launch(domain.config, domain.uuid, domid, self.host_facts(), facts, devices, volumes)
 
     def rename_in_text(self, text: str, name: str, uuid: UUID | None = None) -> str:
         """A domain's stored xl.cfg under another name (and UUID)."""

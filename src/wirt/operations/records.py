@@ -7,16 +7,21 @@ versions.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from uuid import UUID
 
+from wirt.config.security import parse_rule, write_rule
 from wirt.config.xlcfg import load
 from wirt.model.domain import Domain, Incarnation, Wanted
 from wirt.model.errors import CorruptState, WirtError
 from wirt.model.job import Job, JobError, JobState, StepRecord, StepState
+from wirt.model.network import DhcpRange, Network, NetworkConfig, NetworkMode, Vxlan
+from wirt.model.security import SecurityGroup
+from wirt.model.storage import Holder, PoolConfig, PoolType, StoragePool, VolumeRef
 from wirt.ports.store import Entry
 
 T = TypeVar("T")
@@ -27,6 +32,10 @@ DOMAINS = f"{PREFIX}/domains/"
 NAMES = f"{PREFIX}/names/"
 INCARNATIONS = f"{PREFIX}/incarnations/"
 JOBS = f"{PREFIX}/jobs/"
+SECURITY_GROUPS = f"{PREFIX}/security-groups/"
+NETWORKS = f"{PREFIX}/networks/"
+POOLS = f"{PREFIX}/pools/"
+VOLUMES = f"{PREFIX}/volumes/"
 
 
 def domain_key(uuid: UUID) -> str:
@@ -48,6 +57,22 @@ def domid_key(host: str) -> str:
 
 def job_key(job_id: str) -> str:
     return f"{JOBS}{job_id}"
+
+
+def security_group_key(name: str) -> str:
+    return f"{SECURITY_GROUPS}{name}"
+
+
+def network_key(name: str) -> str:
+    return f"{NETWORKS}{name}"
+
+
+def pool_key(name: str) -> str:
+    return f"{POOLS}{name}"
+
+
+def volume_key(volume: VolumeRef) -> str:
+    return f"{VOLUMES}{volume}"
 
 
 def write_domain(domain: Domain) -> bytes:
@@ -132,6 +157,138 @@ def read_job(entry: Entry) -> Job:
         )
 
     return _read(entry, build)
+
+
+def write_security_group(group: SecurityGroup) -> bytes:
+    """Its rules as people write them, a form that their syntax versions."""
+    rules = [write_rule(rule) for rule in group.rules]
+    return _write({"name": group.name, "rules": rules, "description": group.description})
+
+
+def read_security_group(entry: Entry) -> SecurityGroup:
+    def build(data: dict[str, Any]) -> SecurityGroup:
+        rules = tuple(parse_rule(rule) for rule in data["rules"])
+        return SecurityGroup(str(data["name"]), rules, str(data["description"]))
+
+    return _read(entry, build)
+
+
+def network_values(config: NetworkConfig) -> dict[str, Any]:
+    """JSON values."""
+
+    def text(value: object) -> str | None:
+        return None if value is None else str(value)
+
+    return {
+        "name": config.name,
+        "mode": str(config.mode),
+        "bridge": config.bridge,
+        "address": text(config.address),
+        "address6": text(config.address6),
+        "dhcp": [str(config.dhcp.first), str(config.dhcp.last)] if config.dhcp is not None else None,
+        "advertise": config.advertise,
+        "dns": config.dns,
+        "domain": config.domain,
+        "uplink": config.uplink,
+        "vlan": config.vlan,
+        "vxlan": asdict(config.vxlan) if config.vxlan is not None else None,
+        "mtu": config.mtu,
+        "vlan_filtering": config.vlan_filtering,
+        "shared": config.shared,
+    }
+
+
+def network_of_values(data: dict[str, Any]) -> NetworkConfig:
+    address, address6, dhcp, vxlan = (data[name] for name in ("address", "address6", "dhcp", "vxlan"))
+    return NetworkConfig(
+        name=str(data["name"]),
+        mode=NetworkMode(data["mode"]),
+        bridge=str(data["bridge"]),
+        address=IPv4Interface(address) if address is not None else None,
+        address6=IPv6Interface(address6) if address6 is not None else None,
+        dhcp=DhcpRange(*(IPv4Address(end) for end in dhcp)) if dhcp is not None else None,
+        advertise=bool(data["advertise"]),
+        dns=bool(data["dns"]),
+        domain=data["domain"],
+        uplink=data["uplink"],
+        vlan=data["vlan"],
+        vxlan=Vxlan(**{**vxlan, "peers": tuple(vxlan["peers"])}) if vxlan is not None else None,
+        mtu=data["mtu"],
+        vlan_filtering=bool(data["vlan_filtering"]),
+        shared=bool(data["shared"]),
+    )
+
+
+def write_network(network: Network) -> bytes:
+    return _write(
+        {
+            "config": network_values(network.config),
+            "created_at": network.created_at,
+            "created_by": network.created_by,
+            "leaving": network.leaving,
+        }
+    )
+
+
+def read_network(entry: Entry) -> Network:
+    def build(data: dict[str, Any]) -> Network:
+        return Network(
+            config=network_of_values(data["config"]),
+            created_at=float(data["created_at"]),
+            created_by=str(data["created_by"]),
+            leaving=bool(data["leaving"]),
+            revision=entry.modified,
+        )
+
+    return _read(entry, build)
+
+
+def pool_values(config: PoolConfig) -> dict[str, Any]:
+    """JSON values."""
+    return {**asdict(config), "type": str(config.type)}
+
+
+def pool_of_values(data: dict[str, Any]) -> PoolConfig:
+    source = data["source"]
+    return PoolConfig(
+        name=str(data["name"]),
+        type=PoolType(data["type"]),
+        target=str(data["target"]),
+        source=None if source is None else str(source),
+        options=str(data["options"]),
+    )
+
+
+def write_pool(pool: StoragePool) -> bytes:
+    return _write(
+        {
+            "config": pool_values(pool.config),
+            "created_at": pool.created_at,
+            "created_by": pool.created_by,
+            "leaving": pool.leaving,
+        }
+    )
+
+
+def read_pool(entry: Entry) -> StoragePool:
+    def build(data: dict[str, Any]) -> StoragePool:
+        return StoragePool(
+            config=pool_of_values(data["config"]),
+            created_at=float(data["created_at"]),
+            created_by=str(data["created_by"]),
+            leaving=bool(data["leaving"]),
+            revision=entry.modified,
+        )
+
+    return _read(entry, build)
+
+
+def write_holders(holders: Iterable[Holder]) -> bytes:
+    return _write({"holders": [asdict(holder) for holder in holders]})
+
+
+def read_holders(entry: Entry) -> tuple[Holder, ...]:
+    return _read(entry, lambda data: tuple(Holder(**holder) for holder in data["holders"]))
 
 
 def write_number(number: int) -> bytes:

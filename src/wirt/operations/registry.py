@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from wirt.model.domain import Domain, Incarnation
+from wirt.model.domain import Domain, DomainConfig, Incarnation
 from wirt.model.errors import NameInUse, NotFound, StoreConflict
 from wirt.model.lifecycle import EndReason, State, move
 from wirt.operations import records
@@ -128,6 +128,22 @@ class Domains:
             when=(Compare(records.domain_key(domain.uuid), domain.revision),),
         )
         return self._keep(replace(self._known(incarnation.domain), incarnation=incarnation))
+
+    async def reconfigure(self, uuid: UUID, *, config: DomainConfig, text: str, notes: dict[str, str]) -> Domain:
+        """A changed configuration, and the notes of the run that was changed with it, in one transaction.
+        ``StoreConflict`` if someone else wrote the domain meanwhile."""
+        before = self._known(uuid)
+        after = replace(before, config=config, text=text)
+        writes: list[Put | Delete] = [Put(records.domain_key(uuid), records.write_domain(after))]
+        run = before.incarnation
+        if run is not None:
+            noted = records.write_incarnation(replace(run, notes=notes))
+            writes.append(Put(records.incarnation_key(uuid), noted))
+        revision = await self._store.commit(*writes, when=(Compare(records.domain_key(uuid), before.revision),))
+        current = self._known(uuid).incarnation
+        if current is not None and run is not None and current.domid == run.domid:
+            current = replace(current, notes=notes)
+        return self._keep(replace(after, incarnation=current, revision=revision))
 
     async def keep_run(self, uuid: UUID, copy: Domain) -> Domain:
         """Make the run of ``uuid`` that of ``copy``, a new domain, in one transaction: it belongs to one of them

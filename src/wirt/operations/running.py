@@ -9,15 +9,22 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
+import structlog
+
 from wirt.model.domain import Domain, Incarnation
-from wirt.model.errors import IllegalState, NotFound
+from wirt.model.errors import IllegalState, NotFound, WirtError
 from wirt.model.lifecycle import State
+from wirt.operations.backing import check_backing, remember_backing
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Context, Step, nothing_to_undo
+from wirt.operations.volumes_domain import claim_volumes, release_volumes
+from wirt.plan.scripts import read_script
 from wirt.ports.hypervisor import Launch
 from wirt.ports.network import Plugged
 
 EnvContext = Context[Environment]
+
+log = structlog.get_logger()
 
 
 def domain_of(context: EnvContext) -> Domain:
@@ -25,6 +32,15 @@ def domain_of(context: EnvContext) -> Domain:
     if domain is None:
         raise NotFound(f"domain {context.job.subject} is gone")
     return domain
+
+
+async def take_volumes(context: EnvContext) -> None:
+    """Its volumes are this domain's from here on, and can be opened."""
+    await claim_volumes(context.environment, domain_of(context))
+
+
+async def let_volumes_go(context: EnvContext) -> None:
+    await release_volumes(context.environment, UUID(context.job.arguments["uuid"]))
 
 
 async def number(context: EnvContext) -> None:
@@ -70,9 +86,12 @@ async def launch(context: EnvContext) -> None:
         started_at=environment.clock.now(),
     )
     plugged = tuple(context.transient.pop("plugged"))
-    wanted = Launch(await environment.plan(domain, domid), incarnation, environment.directory(domid), plugged)
+    plan = await environment.plan(domain, domid)
+    await check_backing(environment, plan)
+    await remember_backing(environment, plan)
+    wanted = Launch(plan, incarnation, environment.directory(domid), plugged)
     started = await environment.hypervisor.launch(wanted)
-    started = replace(started, notes={**started.notes, **_network_notes(plugged)})
+    started = replace(started, notes={**started.notes, **card_notes(plugged)})
     environment.tell(await environment.domains.start_run(started))
 
 
@@ -98,6 +117,7 @@ async def resume(context: EnvContext) -> None:
 
 
 START_STEPS = (
+    Step("disks", take_volumes, let_volumes_go),
     Step("plug", number_and_plug, unplug),
     Step("launch", launch, clear),
     Step("resume", resume, nothing_to_undo),
@@ -123,11 +143,23 @@ async def end_run(context: EnvContext) -> None:
     if not known:
         # A run that the driver does not hold may have ended while no daemon was there, or may not be adopted yet.
         await environment.hypervisor.clear(domain.uuid, environment.directory(domid))
+    for key, script in (domain.incarnation.notes if domain.incarnation is not None else {}).items():
+        if key.startswith("script."):
+            await tell_script(environment, script)
+
+
+async def tell_script(environment: Environment, script: str) -> None:
+    """Tell the script of a card that the card is gone. A script that fails must not keep a run from ending."""
+    try:
+        await environment.network.offline(read_script(script))
+    except WirtError as error:
+        log.warning("the script of a card failed", error=str(error))
 
 
 async def forget_domain(context: EnvContext) -> None:
     """What is left once the run is over: nothing of a transient domain, the record of a persistent one."""
     environment, domain = context.environment, domain_of(context)
+    await release_volumes(environment, domain.uuid)
     if domain.persistent:
         await environment.domains.end_run(domain.uuid)
     else:
@@ -150,7 +182,7 @@ def running(domain: Domain) -> Domain:
     return domain
 
 
-def _network_notes(plugged: tuple[Plugged, ...]) -> dict[str, str]:
+def card_notes(plugged: tuple[Plugged, ...]) -> dict[str, str]:
     """What the plan could not know: the taps' real names and the forwards' real ports."""
     notes = {}
     for card in plugged:
@@ -159,6 +191,8 @@ def _network_notes(plugged: tuple[Plugged, ...]) -> dict[str, str]:
             notes[f"bridge.{card.nic.index}"] = card.nic.bridge
         if card.tap is not None:
             notes[f"tap.{card.nic.index}"] = card.tap
+        if card.script is not None:
+            notes[f"script.{card.nic.index}"] = card.script.written()
         for forward in card.forwards:
             notes[f"forward.{card.nic.index}.{forward.protocol}.{forward.guest_port}"] = str(forward.host_port)
     return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wirt.model.errors import IllegalState
 from wirt.model.job import Job
+from wirt.operations.backing import check_backing
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
@@ -18,7 +19,7 @@ async def start(environment: Environment, ref: str, *, paused: bool = False) -> 
             f"a job of domain {domain.name} is under way", hint="wirt jobs shows it; wait for its end"
         )
     check_files(environment, domain.config)
-    check_disks_free(environment, domain.uuid, domain.config)
-    await environment.plan(domain, 0)
+    await check_disks_free(environment, domain.uuid, domain.config)
+    await check_backing(environment, await environment.plan(domain, 0))
     arguments = {"uuid": str(domain.uuid), "paused": paused}
     return await environment.jobs.submit(JobKind.START, domain.name, arguments)

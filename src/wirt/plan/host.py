@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wirt.model.domain import GuestType
+from wirt.model.network import NetworkConfig
 from wirt.model.units import MIB
 
 
@@ -43,3 +44,9 @@ class HostFacts:
     can_bridge: bool
     default_bridge: str
     reserve_bytes: int = 256 * MIB
+    security_groups: frozenset[str] = frozenset()
+    """Those that a card may be in."""
+    networks: tuple[NetworkConfig, ...] = ()
+    """Those that a card may be plugged into by name, besides the default one."""
+    leaving: tuple[NetworkConfig, ...] = ()
+    """Those that are being destroyed, so that no card may."""

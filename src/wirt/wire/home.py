@@ -47,6 +47,11 @@ class Home:
         return os.path.join(self.state, "images")
 
     @property
+    def mounts(self) -> str:
+        """Where storage pools on servers are mounted."""
+        return os.path.join(self.state, "mounts")
+
+    @property
     def dumps(self) -> str:
         return os.path.join(self.state, "dump")
 

@@ -11,9 +11,11 @@
     meaning     settings -> DomainConfig and notices (reading: what it gathers; peripherals: the device lists)
     secrets     passwords: kept, and never shown
     loading     all of it in order
+    cards       a card put into a text's vif list, or taken out of it
     reference   the table as a page
 """
 
+from wirt.config.xlcfg.cards import read_card, with_card, without_card
 from wirt.config.xlcfg.document import with_value
 from wirt.config.xlcfg.keys import KEYS, Group, Key, Kind, nearest
 from wirt.config.xlcfg.loading import Loaded, load
@@ -32,7 +34,10 @@ __all__ = [
     "load",
     "name_fault",
     "nearest",
+    "read_card",
     "reference_markdown",
+    "with_card",
     "with_value",
+    "without_card",
     "without_secrets",
 ]

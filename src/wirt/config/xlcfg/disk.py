@@ -3,7 +3,7 @@
 Parameters are separated by commas. One with an equals sign, and a known flag, is itself; any other fills the
 next free position, and an empty one leaves its position at the default. ``target=`` takes the whole rest.
 The prefixes of xend (``phy:``, ``tap:aio:``, ``qcow2:``) are read with a remark; after one there is no
-position for the format.
+position for the format. ``pool:`` is none of them but a part of the target: ``pool:POOL/VOLUME``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import TypeVar
 
 from wirt.config.xlcfg.spec import Part, Remark, SpecError, part_at
 from wirt.config.xlcfg.vdev import parse_vdev
-from wirt.model.devices import DiskBackend, DiskFormat, DiskSpec
+from wirt.model.devices import VOLUME_PREFIX, DiskBackend, DiskFormat, DiskSpec
+from wirt.model.errors import BadInput
+from wirt.model.storage import VolumeRef
 
 _ACCESS = {"": True, "rw": True, "w": True, "ro": False, "r": False}
 _FORMATS = {"": DiskFormat.RAW, **{each.value: each for each in DiskFormat}}
@@ -56,8 +58,9 @@ class ParsedDisk:
     remarks: tuple[Remark, ...]
 
 
-def parse_disk(spec: str, cwd: PurePosixPath) -> ParsedDisk:
-    """The disk that ``spec`` describes; a relative target is taken from ``cwd`` (absolute).
+def parse_disk(spec: str, cwd: PurePosixPath, pools: frozenset[str] = frozenset()) -> ParsedDisk:
+    """The disk that ``spec`` describes; a relative target is taken from ``cwd`` (absolute), unless its first part
+    is one of ``pools``: then it names a volume, as ``pool:`` before a target always does.
 
     Raises :class:`SpecError` for anything that the manual page does not allow.
     """
@@ -66,7 +69,7 @@ def parse_disk(spec: str, cwd: PurePosixPath) -> ParsedDisk:
         raise SpecError(newline, "a disk specification has no line breaks")
     reader = _Reader(spec)
     reader.read()
-    return reader.finish(cwd)
+    return reader.finish(cwd, pools)
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class _Reader:
     target_at: int = 0
     target_named: bool = False
     format: DiskFormat | None = None
+    format_given: bool = False
     vdev: str | None = None
     vdev_at: int = 0
     access: bool = True
@@ -108,6 +112,8 @@ class _Reader:
         """Known prefixes always are; an unknown word before ``:`` and a path is a mistyped one."""
         if word in _PREFIXES:
             return True
+        if f"{word}:" == VOLUME_PREFIX and self.target is None:
+            return False
         rest = self.spec[part.offset + length :][:1]
         if not re.match("[a-z0-9]", rest) and part.name is None:
             known = ", ".join(f"{each}:" for each in sorted(_PREFIXES))
@@ -181,6 +187,7 @@ class _Reader:
         if self.format not in (None, new):
             raise SpecError(at, f"the format is {self.format} already")
         self.format = new
+        self.format_given = self.format_given or bool(text)
 
     def _set_vdev_and_devtype(self, text: str, at: int) -> None:
         name, colon, devtype = text.rpartition(":")
@@ -213,7 +220,7 @@ class _Reader:
             _pick({each: each for each in _CHOICES[name]}, value, at, name)
         self.texts[name] = value
 
-    def finish(self, cwd: PurePosixPath) -> ParsedDisk:
+    def finish(self, cwd: PurePosixPath, pools: frozenset[str] = frozenset()) -> ParsedDisk:
         """Defaults, and what must not be missing."""
         if not self.vdev:
             hint = "as in /srv/web.img,raw,xvda,rw or target=..., vdev=xvda"
@@ -222,7 +229,7 @@ class _Reader:
             hint = "names are xvda, sda, hda to hdd, vda, d0p0, or a number"
             raise SpecError(self.vdev_at, f"{self.vdev} is no vdev", hint=hint)
         self._check_empty()
-        target, spec = self._absolute(cwd)
+        target, spec = self._absolute(cwd, pools)
         format_ = DiskFormat.EMPTY if not target else self.format or DiskFormat.RAW
         disk = self._disk(target or None, format_)
         return ParsedDisk(disk, spec, tuple(self.remarks))
@@ -236,15 +243,28 @@ class _Reader:
         elif self.format is DiskFormat.EMPTY:
             raise SpecError(0, "the format is empty, which only a cdrom can be")
 
-    def _absolute(self, cwd: PurePosixPath) -> tuple[str, str]:
-        """The target as an absolute path, and the specification that says so."""
+    def _absolute(self, cwd: PurePosixPath, pools: frozenset[str]) -> tuple[str, str]:
+        """The target as an absolute path or as a volume, and the specification that says so."""
         target = self.target or ""
         if not target or target.startswith("/") or self.texts.get("script") or _URL.match(target):
             return target, self.spec
+        if target.startswith(VOLUME_PREFIX) and "/" in target:
+            return self._volume(target), self.spec
+        if not self.prefixes and "/" in target and target.partition("/")[0] in pools:
+            return self._said(self._volume(target))
         base = PurePosixPath("/dev") if self.prefixes[-1:] == ["phy"] else cwd
-        absolute = str(base / target)
+        return self._said(str(base / target))
+
+    def _volume(self, target: str) -> str:
+        try:
+            return VolumeRef.parse(target).stored
+        except BadInput as error:
+            raise SpecError(self.target_at, error.message, hint=error.hint) from None
+
+    def _said(self, absolute: str) -> tuple[str, str]:
+        """``absolute``, and the specification with it in the target's place."""
         before = self.spec[: self.target_at]
-        after = self.spec[self.target_at + len(target) :]
+        after = self.spec[self.target_at + len(self.target or "") :]
         if self.target_named or not set(absolute) & set(",="):
             return absolute, before + absolute + after
         # A name with metacharacters can only stand at the end; the position it leaves stays empty.
@@ -273,6 +293,7 @@ class _Reader:
             colo=tuple(colo),
             specification=self.texts.get("specification") or None,
             transport=self.texts.get("transport") or None,
+            format_given=self.format_given,
         )
 
 

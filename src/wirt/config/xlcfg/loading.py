@@ -39,10 +39,12 @@ def load(
     cwd: PurePosixPath,
     overrides: Sequence[str] = (),
     name: str | None = None,
+    pools: frozenset[str] = frozenset(),
 ) -> Loaded:
     """What ``text`` means, with ``overrides`` (``key=value``) after it and, if given, another ``name``.
 
-    ``file`` is what errors and notices call the text. Relative paths are taken from ``cwd``, which is absolute.
+    ``file`` is what errors and notices call the text. Relative paths are taken from ``cwd``, which is absolute;
+    disks whose first part is one of ``pools`` are volumes in it.
     Raises :class:`ConfigError` with file, line, column and, where there is one, the key.
     """
     if not cwd.is_absolute():
@@ -53,7 +55,7 @@ def load(
         extra.append(override("name", name))
     settings = settle((*document.assignments, *extra))
     refuse_hidden(settings)
-    config, reading = read_config(settings, document.source, cwd)
+    config, reading = read_config(settings, document.source, cwd, pools)
     _check_directory(cwd, reading)
     return Loaded(config, _canonical(document, settings, reading.moved), tuple(_sorted(reading)))
 

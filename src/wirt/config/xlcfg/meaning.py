@@ -29,10 +29,12 @@ _HVMLOADER = "hvmloader"
 _PVGRUB = ("pvgrub32", "pvgrub64")
 
 
-def read_config(settings: dict[str, Setting], source: Source, cwd: PurePosixPath) -> tuple[DomainConfig, Reading]:
+def read_config(
+    settings: dict[str, Setting], source: Source, cwd: PurePosixPath, pools: frozenset[str] = frozenset()
+) -> tuple[DomainConfig, Reading]:
     """What the settings mean. Raises :class:`ConfigError` for a known key with a bad value, and for what
     is missing; whatever is only unknown, ignored or not honoured yet becomes a notice."""
-    reading = Reading(Settings(settings), cwd)
+    reading = Reading(Settings(settings), cwd, pools=pools)
     for setting in settings.values():
         _look_up(reading, setting)
     reading.type = _type(reading)

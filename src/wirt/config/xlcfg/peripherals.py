@@ -46,7 +46,7 @@ def disks(reading: Reading) -> tuple[DiskSpec, ...]:
     for node in reading.settings.nodes("disk"):
         assert setting is not None
         try:
-            parsed = parse_disk(node.value, reading.cwd)
+            parsed = parse_disk(node.value, reading.cwd, reading.pools)
         except SpecError as error:
             raise setting.error(error.message, hint=error.hint, at=node, index=error.offset) from None
         disk = parsed.disk
@@ -79,14 +79,7 @@ def vifs(reading: Reading) -> tuple[VifSpec, ...]:
             if mark is not None:
                 taken[mark] = what
         _remark(reading, node, "vif", parsed.remarks)
-        unheard = {
-            "rate": vif.rate,
-            "script": vif.script,
-            "vlan": vif.vlan,
-            "gatewaydev": vif.gatewaydev,
-            "backend": vif.backend != "0",
-        }
-        _not_yet(reading, node, "vif", unheard)
+        _not_yet(reading, node, "vif", {"backend": vif.backend != "0"})
         if reading.type is not GuestType.HVM and (vif.model or vif.type is NicType.IOEMU):
             message = f"{reading.type} guests have no emulated cards: model= and type=ioemu mean nothing"
             reading.notice(node.source, node.start, message, "vif")

@@ -14,13 +14,14 @@ from wirt.model.domain import GuestType
 @dataclass(slots=True)
 class Reading:
     """One pass over a configuration. ``moved`` gives the strings that hold relative paths their absolute
-    ones."""
+    ones. ``pools``: the storage pools that are known."""
 
     settings: Settings
     cwd: PurePosixPath
     type: GuestType = GuestType.PV
     notices: list[Notice] = field(default_factory=list)
     moved: dict[Text, str] = field(default_factory=dict)
+    pools: frozenset[str] = frozenset()
 
     def notice(self, source: Source, offset: int, message: str, key: str | None) -> None:
         line, column = source.place(offset)

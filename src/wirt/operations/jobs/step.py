@@ -26,6 +26,22 @@ class JobKind(StrEnum):
     DUMP_RESTART = "coredump-restart"
     SOFT_RESET = "soft-reset"
     BUILD_IMAGE = "build-image"
+    VIF_ATTACH = "network-attach"
+    VIF_DETACH = "network-detach"
+    VIF_LINK = "network-link"
+    NETWORK_CREATE = "network-create"
+    NETWORK_DESTROY = "network-destroy"
+    POOL_CREATE = "pool-create"
+    POOL_DESTROY = "pool-destroy"
+    VOLUME_CREATE = "volume-create"
+    VOLUME_RESIZE = "volume-resize"
+    VOLUME_CLONE = "volume-clone"
+    VOLUME_COPY = "volume-copy"
+    VOLUME_MOVE = "volume-move"
+    VOLUME_IMPORT = "volume-import"
+    VOLUME_EXPORT = "volume-export"
+    VOLUME_DESTROY = "volume-destroy"
+    BOOTSTRAP = "bootstrap"
 
 
 class Context(Protocol[E_co]):

@@ -17,6 +17,7 @@ from wirt.model.lifecycle import Action, EndReason, State
 from wirt.operations.conclude import action_for, conclude
 from wirt.operations.environment import Environment
 from wirt.operations.power import poweroff_means
+from wirt.operations.vif import mend as mend_cards
 from wirt.ports.hypervisor import Observed, RunChanged
 
 log = structlog.get_logger()
@@ -36,6 +37,7 @@ class HostLoop:
         self._restarts: dict[str, deque[float]] = {}
         self._unconcluded: list[RunChanged] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._cards_tried: dict[tuple[int, int], float] = {}
 
     async def start(self) -> None:
         """Adopt first, so that jobs which are taken up can act on what runs; conclude last."""
@@ -115,8 +117,11 @@ class HostLoop:
             log.info("run tidied", domain=domain.name, domid=domain.domid)
             message = "its end had failed"
             await conclude(self._environment, domain, EndReason.DESTROYED, Action.DESTROY, message)
-        elif domain.state is State.STARTING and (change := await self._adopt(domain)):
-            await self._conclude(change)
+        elif domain.state is State.STARTING:
+            if change := await self._adopt(domain):
+                await self._conclude(change)
+        else:
+            await mend_cards(self._environment, domain, self._cards_tried)
 
     async def _changed(self, change: RunChanged) -> None:
         environment = self._environment

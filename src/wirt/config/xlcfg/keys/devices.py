@@ -35,8 +35,10 @@ DEVICES = (
         STRINGS,
         Group.DEVICES,
         "The guest's network cards, each as comma-separated name=value: mac, bridge, model, type, rate, ip, "
-        "vifname and more; an empty string takes all defaults. wirt adds net=user|bridge|none and "
-        "forward=tcp:HOSTPORT:GUESTPORT. See xl-network-configuration(5).",
+        "vifname and more; an empty string takes all defaults. wirt adds net=user|bridge|none, "
+        "forward=tcp:HOSTPORT:GUESTPORT, network=NAME (of wirt network), groups=web ssh (security groups), "
+        "antispoof=0 (it may send under any address) and rate-in= (of what it is sent; rate= is of what it "
+        "sends). See xl-network-configuration(5).",
         default="none",
         honoured=QEMU,
     ),

@@ -103,6 +103,7 @@ CPU = (
         default="256",
         low=1,
         high=65535,
+        honoured=QEMU,
     ),
     Key(
         "cap",
