@@ -87,8 +87,8 @@ class Disk:
 @dataclass(frozen=True, slots=True)
 class Domain:
     """One domain. ``flags`` are xl's six letters; ``cpu_time_s`` is what this run has used; ``weaker`` says what
-    its configuration takes away from the jail around this run; ``uptime_s`` is ``None`` when it is off. Domain-0 has
-    ``domid`` 0 and type ``host``."""
+    its configuration takes away from the jail around this run; ``uptime_s`` is ``None`` when it is off. Domain-0
+    has ``domid`` 0 and type ``host``."""
 
     name: str
     uuid: str

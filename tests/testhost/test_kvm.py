@@ -1,0 +1,72 @@
+"""Hardware-assisted virtualisation for real: software emulation outside gives the test host AMD's SVM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.system.guests import READY, Watch, hvm, pvh
+from tests.system.host import Host, a_host
+
+from wirt.hypervisors.qemu import probe
+from wirt.hypervisors.qemu.probe import find_accelerator, find_facts
+from wirt.images.tiny import TinyImage
+from wirt.plan.host import Accelerator
+
+pytestmark = [pytest.mark.testhost, pytest.mark.root, pytest.mark.real]
+
+PATIENT_S = 400.0
+"""Under emulation, and with other work on both CPUs outside."""
+
+
+async def test_the_probe_says_that_kvm_works() -> None:
+    accelerator, reason = await find_accelerator("/usr/bin/qemu-system-x86_64", deadline_s=60.0)
+    assert accelerator is Accelerator.KVM, reason
+    assert "KVM ran a test program" in reason
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """Its answer to the question of KVM is there, found with more patience than a daemon has."""
+    scratch = tmp_path_factory.mktemp("kvm")
+    host = Host(scratch / "home", scratch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "find_accelerator", partial(find_accelerator, deadline_s=PATIENT_S))
+        asyncio.run(find_facts(str(shutil.which("qemu-system-x86_64")), Path(host.home.cache, "qemu.json")))
+    with a_host(scratch / "home", scratch) as host:
+        yield host
+
+
+def test_wirt_chooses_kvm_by_itself(host: Host) -> None:
+    assert host.json("info")["accelerator"] == "kvm"
+
+
+def test_a_pvh_guest_comes_up_under_kvm(host: Host, tiny: TinyImage) -> None:
+    config = host.write("direct.cfg", pvh(tiny, "direct", vif="net=none"))
+    with Watch(host, "create", "-c", config) as console:
+        console.until(READY, within_s=PATIENT_S)
+    assert guests_under_kvm() == 1
+    host.ok("destroy", "direct")
+
+
+def test_an_hvm_guest_comes_up_through_its_firmware_under_kvm(host: Host, tiny: TinyImage) -> None:
+    disk = Path(shutil.copy(tiny.disk, host.scratch / "disk.qcow2"))
+    config = host.write("firmware.cfg", hvm(disk, "firmware"))
+    with Watch(host, "create", "-c", config) as console:
+        console.until(READY, within_s=PATIENT_S)
+    assert guests_under_kvm() == 1
+    host.ok("destroy", "firmware")
+
+
+def guests_under_kvm() -> int:
+    """Each has its descriptors of KVM (Linux, Documentation/virt/kvm/api.rst)."""
+    links: set[tuple[str, str]] = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            links.add((link.parts[2], str(link.readlink())))
+    return sum(target == "anon_inode:kvm-vm" for _, target in links)
