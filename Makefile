@@ -17,10 +17,10 @@ demo: setup ## set up, then show what wirt does, on guests of its own
 	$(python) tools/demo.py $(ARGS)
 
 test: lint qemu-7.2 ## set up, lint, and run the tests (TESTS=path ARGS='-k word')
-	$(call pytest,-m "not long" $(TESTS))
+	$(call pytest,-m "not long and not testhost" $(TESTS))
 
-test-long: dev qemu-7.2 ## the tests that take long
-	$(call pytest,-m long $(TESTS))
+test-long: dev qemu-7.2 ## the tests that take long, and those in the test host
+	$(call pytest,-m "long or testhost" $(TESTS))
 
 simulate: dev ## whole clusters in memory, from seeds
 	$(call pytest,tests/simulation)

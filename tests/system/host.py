@@ -204,8 +204,9 @@ class Host:
         return found
 
     def guests(self) -> dict[int, str]:
-        """Of these, those that run guests."""
-        return {pid: command for pid, command in self.processes().items() if "console.log" in command}
+        """Those that run guests: of a jail, which hides the environment, what is in it."""
+        outside = {pid: command for pid, command in self.processes().items() if "console.log" in command}
+        return {inside: command for pid, command in outside.items() for inside in children(pid) or [pid]}
 
     def leftovers(self) -> list[str]:
         """What is there of domains: processes, directories, records. Empty once all have been destroyed."""
@@ -257,6 +258,13 @@ class Host:
     def _daemon_log(self) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return f"\nwirtd said:\n{text[-3000:]}"
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def end_process(pid: int, command: str) -> None:

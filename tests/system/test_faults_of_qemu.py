@@ -39,7 +39,9 @@ def host_with(tmp_path: Path) -> HostWith:
         program = scratch / "qemu"
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
-        with a_host(scratch / "home", scratch, environment={"WIRT_QEMU": str(program)}) as host:
+        with a_host(
+            scratch / "home", scratch, environment={"WIRT_QEMU": str(program), "WIRT_JAIL": "off"}
+        ) as host:
             yield host
 
     return make

@@ -94,6 +94,7 @@ def _can_make(base: Path) -> bool:
 def jail_host(program: str, names: Sequence[str], *, root: bool) -> JailHost:
     # QEMU looks for its modules and tables beside itself, and without /proc it has but its name to go by.
     program = str(Path(program).resolve())
+    _refuse_script(program)
     return JailHost(
         root=root,
         program=program,
@@ -102,6 +103,15 @@ def jail_host(program: str, names: Sequence[str], *, root: bool) -> JailHost:
         resolver=RESOLVER if Path(RESOLVER).exists() else None,
         unreadable=frozenset(name for name in names if not _readable_by_all(Path(name))) if root else frozenset(),
     )
+
+
+def _refuse_script(program: str) -> None:
+    with contextlib.suppress(OSError), Path(program).open("rb") as file:
+        if file.read(2) == b"#!":
+            raise Unavailable(
+                f"{program} is a script, and a jail has nothing that could run it",
+                hint="name QEMU itself (qemu = ... in wirt.toml, WIRT_QEMU), or do without jails: jail = \"off\"",
+            )
 
 
 def program_files(program: str) -> Iterator[str]:
