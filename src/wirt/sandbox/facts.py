@@ -110,7 +110,7 @@ def _refuse_script(program: str) -> None:
         if file.read(2) == b"#!":
             raise Unavailable(
                 f"{program} is a script, and a jail has nothing that could run it",
-                hint="name QEMU itself (qemu = ... in wirt.toml, WIRT_QEMU), or do without jails: jail = \"off\"",
+                hint='name QEMU itself (qemu = ... in wirt.toml, WIRT_QEMU), or do without jails: jail = "off"',
             )
 
 
