@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -139,3 +140,11 @@ def test_a_limit_that_the_kernel_refuses_leaves_no_group(tmp_path: Path) -> None
     with pytest.raises(OSError):
         cgroups.make(found, f"test-{os.getpid()}", Limits(64 * MIB, -5, 64, MIB))
     assert not any((base / "wirt" / f"test-{os.getpid()}").exists() for _, base in found.by_controller)
+
+
+def test_ending_what_is_in_a_group_never_ends_the_caller(tmp_path: Path) -> None:
+    """The kernel lists its process while one of its threads is in there to start something."""
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (tmp_path / "cgroup.procs").write_text(f"{os.getpid()}\n{other.pid}\n")
+        cgroups.Group((tmp_path,)).kill()
+        assert other.wait(10) == -signal.SIGKILL

@@ -95,7 +95,7 @@ class Machine:
         if done.code != 0:
             raise Failed(f"{source} can't be had from the test host: {done.err.decode(errors='replace')}")
         with tarfile.open(fileobj=io.BytesIO(done.out)) as archive:
-            archive.extractall(target, filter="data")
+            archive.extractall(target)
 
     def put_work_tree(self) -> None:
         self.put({name: recipe.ROOT / name for name in TREE}, HOME)

@@ -125,6 +125,8 @@ class Plugin:
             if os.geteuid() != 0:
                 raise NeedsRoot
             for data in self._started(item.session).reports(item.nodeid):
+                if isinstance(data["longrepr"], list):  # a skip's reason: JSON knows no tuples
+                    data["longrepr"] = tuple(data["longrepr"])
                 report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
                 item.ihook.pytest_runtest_logreport(report=report)
         except NeedsRoot as reason:

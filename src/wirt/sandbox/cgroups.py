@@ -123,11 +123,13 @@ class Group:
         return not any(place.exists() for place in self.places)
 
     def kill(self) -> None:
-        """End whatever is still in there."""
+        """End whatever is still in there. The caller itself never is, though the kernel lists its process for as
+        long as one of its threads is in there to start something (:meth:`join`)."""
         for place in self.places:
-            for pid in _words(place / "cgroup.procs"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+            for pid in map(int, _words(place / "cgroup.procs")):
+                if pid != os.getpid():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
     def remove(self, deadline_s: float = REMOVE_S) -> bool:
         """Remove all, waiting for processes that are ending; whether it came to that. Blocks: call in a thread."""
