@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,7 +114,7 @@ async def test_a_console_goes_on_where_its_process_may_write_no_further(
     monkeypatch.setattr(logs, "RESTART_BYTES", 128 * 1024)
     monkeypatch.setattr(logs, "TRIM_S", 0.1)
     monkeypatch.setattr(console_module, "RING_BYTES", 32 * 1024)
-    limit = 256 * 1024
+    limit = 1024 * 1024
     lay = jail.lay_limits
 
     def lay_less(pid: int, limits: Limits, *, movable: bool) -> None:
@@ -127,12 +128,13 @@ async def test_a_console_goes_on_where_its_process_may_write_no_further(
     await qemu_rig.hypervisor.resume(started.domain)
     await ready(qemu_rig, started.domain)
     reader = asyncio.create_task(until(console, b"1000000 was the last", console.read(-1).offset))
-    await console.write(b"seq 950000 1000000; echo $((999999+1)) was the last\n")
+    await console.write(b"seq 800000 1000000; echo $((999999+1)) was the last\n")
     text = await asyncio.wait_for(reader, 120)
     assert console.read(-1).offset > limit, "more than it may write at a time"
     numbers = [int(line) for line in text.replace(b"\r", b"").split(b"\n") if line.isdigit()]
-    assert numbers == sorted(numbers)
-    assert len(numbers) > 49_900, "but for what was written in the moment of a cut"
+    # A cut may lose a few bytes, and make one number of two.
+    assert sum(later < earlier for earlier, later in itertools.pairwise(numbers)) < 20
+    assert len(numbers) > 199_000, "but for what was written in the moment of a cut"
     assert (started.directory / "console.log").stat().st_size < limit
 
 
