@@ -44,6 +44,7 @@ async def preview(environment: Environment, source: Source) -> Preview:
     await _check(environment, domain)
     domid = await environment.domains.likely_domid()
     planned = await environment.plan(domain, domid)
+    await check_backing(environment, planned)
     command = environment.hypervisor.describe(planned, environment.directory(domid))
     return Preview(loaded, planned, command)
 

@@ -6,7 +6,9 @@ versions.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
@@ -53,6 +55,11 @@ def incarnation_key(uuid: UUID) -> str:
 
 def domid_key(host: str) -> str:
     return f"{PREFIX}/hosts/{host}/last-domid"
+
+
+def backing_key(image: str) -> str:
+    """By the image's real path, which may be longer than a key."""
+    return f"{PREFIX}/backing/{hashlib.sha256(os.fsencode(image)).hexdigest()}"
 
 
 def job_key(job_id: str) -> str:
@@ -281,6 +288,15 @@ def read_pool(entry: Entry) -> StoragePool:
         )
 
     return _read(entry, build)
+
+
+def write_backing(image: str, chain: tuple[str, ...]) -> bytes:
+    """What an image stands on, by real paths, the file right below it first."""
+    return _write({"image": image, "chain": list(chain)})
+
+
+def read_backing(entry: Entry) -> tuple[str, ...]:
+    return _read(entry, lambda data: tuple(str(each) for each in data["chain"]))
 
 
 def write_holders(holders: Iterable[Holder]) -> bytes:

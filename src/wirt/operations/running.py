@@ -14,7 +14,7 @@ import structlog
 from wirt.model.domain import Domain, Incarnation
 from wirt.model.errors import IllegalState, NotFound, WirtError
 from wirt.model.lifecycle import State
-from wirt.operations.backing import check_backing, remember_backing
+from wirt.operations.backing import check_backing
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Context, Step, nothing_to_undo
 from wirt.operations.volumes_domain import claim_volumes, release_volumes
@@ -77,6 +77,8 @@ async def launch(context: EnvContext) -> None:
     if "plugged" not in context.transient:
         await plug(context)  # the descriptors died with the daemon that opened them
     domid = context.job.notes["domid"]
+    plan = await environment.plan(domain, domid)
+    await check_backing(environment, plan, remember=True)
     incarnation = Incarnation(
         domain=domain.uuid,
         domid=domid,
@@ -85,10 +87,8 @@ async def launch(context: EnvContext) -> None:
         hypervisor=environment.hypervisor.name,
         started_at=environment.clock.now(),
     )
+    # From here on the descriptors are the hypervisor's to close; until here they are the undo's.
     plugged = tuple(context.transient.pop("plugged"))
-    plan = await environment.plan(domain, domid)
-    await check_backing(environment, plan)
-    await remember_backing(environment, plan)
     wanted = Launch(plan, incarnation, environment.directory(domid), plugged)
     started = await environment.hypervisor.launch(wanted)
     started = replace(started, notes={**started.notes, **card_notes(plugged)})
