@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
+from collections.abc import Sequence
 
 from wirt.model.errors import Unavailable
+from wirt.network.nft import run_nft
 from wirt.plan.networks_rules import canonical, table_name, transaction
+from wirt.ports.process import Finished
 
-_DEADLINE_S = 15.0
 _HINT = "apt-get install nftables"
 
 
@@ -21,42 +22,29 @@ async def current_rules(tag: str) -> str | None:
     """The table as canonical text; ``None`` if it is not there."""
     if not installed():
         return None
-    status, output, reason = await _nft(["-j", "list", "table", "inet", table_name(tag)], b"")
-    if status != 0:
-        if b"No such file or directory" in reason:
+    ended = await _nft(("-j", "list", "table", "inet", table_name(tag)))
+    if ended.code:
+        if b"No such file or directory" in ended.said:
             return None
-        raise Unavailable(f"nft does not list its tables: {_first_line(reason)}", hint="run wirtd as root")
-    return canonical(json.loads(output))
+        raise Unavailable(f"nft does not list its tables: {_first_line(ended.said)}", hint="run wirtd as root")
+    return canonical(json.loads(ended.out))
 
 
 async def set_rules(rules: str | None, tag: str) -> None:
     """All of it or nothing."""
-    status, _, reason = await _nft(["-j", "-f", "-"], transaction(rules, tag).encode())
-    if status != 0:
+    ended = await _nft(("-j", "-f", "-"), transaction(rules, tag))
+    if ended.code:
         raise Unavailable(
-            f"nft refuses the rules between networks: {_first_line(reason)}",
+            f"nft refuses the rules between networks: {_first_line(ended.said)}",
             hint="the kernel needs nf_tables, nft_masq and nft_ct: modprobe nf_tables",
         )
 
 
-async def _nft(words: list[str], standard_input: bytes) -> tuple[int, bytes, bytes]:
+async def _nft(words: Sequence[str], text: str = "") -> Finished:
     try:
-        process = await asyncio.create_subprocess_exec(
-            "nft",
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        return await run_nft(words, text)
     except FileNotFoundError as error:
         raise Unavailable("nft is not installed", hint=_HINT) from error
-    try:
-        output, reason = await asyncio.wait_for(process.communicate(standard_input), _DEADLINE_S)
-    except TimeoutError as error:
-        process.kill()
-        await process.wait()
-        raise Unavailable(f"nft did not answer within {_DEADLINE_S:.0f} s", hint="try again") from error
-    return process.returncode or 0, output, reason
 
 
 def _first_line(text: bytes) -> str:

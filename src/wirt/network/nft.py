@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import struct
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from wirt.model.errors import DeadlinePassed, Unavailable
 from wirt.plan.filters import Present, declaration, transaction
+from wirt.ports.process import Finished, finish
 
 PROGRAM = "nft"
 DEADLINE_S = 20.0
@@ -51,31 +50,23 @@ class Nft:
 
     async def _run(self, arguments: Sequence[str], text: str = "") -> str:
         try:
-            process = await asyncio.create_subprocess_exec(
-                PROGRAM,
-                *arguments,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
+            ended = await run_nft(arguments, text)
         except OSError as error:
             raise Unavailable(
                 f"the packet filter can't be set: {PROGRAM} does not start ({error.strerror})",
                 hint=f"install nftables; {_WITHOUT}",
             ) from error
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                out, complaints = await process.communicate(text.encode())
-        except TimeoutError as error:
-            raise DeadlinePassed(f"nft did not answer within {DEADLINE_S:.0f} s", hint="try again") from error
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if process.returncode != 0:
-            raise Unavailable(f"nft refuses: {_reason(complaints.decode(errors='replace'))}", hint=_WITHOUT)
-        return out.decode()
+        if ended.code:
+            raise Unavailable(f"nft refuses: {_reason(ended.said.decode(errors='replace'))}", hint=_WITHOUT)
+        return ended.out.decode()
+
+
+async def run_nft(arguments: Sequence[str], text: str = "") -> Finished:
+    """``DeadlinePassed``; ``OSError`` if there is no nft."""
+    try:
+        return await finish((PROGRAM, *arguments), deadline_s=DEADLINE_S, given=text.encode())
+    except TimeoutError as error:
+        raise DeadlinePassed(f"nft did not answer within {DEADLINE_S:.0f} s", hint="try again") from error
 
 
 def generation() -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from wirt.model.errors import Unavailable
 from wirt.model.units import MIB
 from wirt.plan.jail import UID_BASE, JailHost, JailPlan, Limits, Uids
+from wirt.ports.process import finish
 from wirt.ports.sandbox import Claim
 from wirt.sandbox import bubblewrap, cgroups
 from wirt.sandbox.bubblewrap import Ends, Tools
@@ -233,25 +233,15 @@ async def refusal(tools: Tools, *, root: bool) -> str | None:
     status, gate = os.open("/dev/null", os.O_WRONLY), os.open("/dev/null", os.O_RDONLY)
     try:
         words = bubblewrap.command_line(plan, [true], UID_BASE if root else None, tools, Ends(status, gate, None))
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=(status, gate),
-        )
+        ended = await finish(words, deadline_s=TRY_S, pass_fds=(status, gate))
+    except TimeoutError:
+        return f"a trial jail did not end within {TRY_S:g} s"
     finally:
         os.close(status)
         os.close(gate)
-    try:
-        _, said = await asyncio.wait_for(process.communicate(), TRY_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return f"a trial jail did not end within {TRY_S:g} s"
-    if process.returncode == 0:
+    if ended.code == 0:
         return None
-    return f"no jail can be built here: {said.decode(errors='replace').strip() or process.returncode}"
+    return f"no jail can be built here: {ended.said.decode(errors='replace').strip() or ended.code}"
 
 
 def _text(path: Path) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 
 from wirt.model.errors import Shortage, Unavailable, WirtError
+from wirt.ports.process import MOST_BYTES, finish, started
 
 DEADLINE_S = 60.0
-_MOST_BYTES = 16 * 1024 * 1024
 _PART_BYTES = 64 * 1024
 _FULL = ("No space left on device", "insufficient free space", "Disk quota exceeded", "insufficient free extents")
 
@@ -38,20 +36,21 @@ async def run(*words: str, what: str, deadline_s: float = DEADLINE_S, pass_fds: 
 
 async def attempt(*words: str, what: str, deadline_s: float = DEADLINE_S, pass_fds: Sequence[int] = ()) -> str:
     """The same for those who look at the failure themselves: ``Failed``."""
-    async with _started(words, what, pass_fds) as process:
-        try:
-            async with asyncio.timeout(deadline_s):
-                out, said = await process.communicate()
-        except TimeoutError as error:
-            raise Unavailable(f"{what}: {words[0]} took longer than {deadline_s:g} s and was ended") from error
-    return _end(process, out, said)
+    try:
+        with _starting(words, what):
+            ended = await finish(words, deadline_s=deadline_s, environment=_environment(), pass_fds=pass_fds)
+    except TimeoutError as error:
+        raise Unavailable(f"{what}: {words[0]} took longer than {deadline_s:g} s and was ended") from error
+    return _end(ended.code, ended.out, ended.said)
 
 
 async def stream(*words: str, what: str, stalled_s: float, listener: Callable[[bytes], None]) -> str:
     """One that takes long: ``listener`` is given its output as it comes. ``Failed``; ``Unavailable`` after
     ``stalled_s`` without any."""
     out = bytearray()
-    async with _started(words, what, ()) as process:
+    async with AsyncExitStack() as stack:
+        with _starting(words, what):
+            process = await stack.enter_async_context(started(words, environment=_environment()))
         assert process.stdout is not None
         assert process.stderr is not None
         errors = asyncio.create_task(_last_words(process.stderr))
@@ -62,7 +61,7 @@ async def stream(*words: str, what: str, stalled_s: float, listener: Callable[[b
                 if not part:
                     break
                 listener(part)
-                out = (out + part)[-_MOST_BYTES:]
+                out = (out + part)[-MOST_BYTES:]
             async with asyncio.timeout(stalled_s):
                 said = await errors
                 await process.wait()
@@ -70,7 +69,7 @@ async def stream(*words: str, what: str, stalled_s: float, listener: Callable[[b
             raise Unavailable(f"{what}: it got no further for {stalled_s:g} s and was ended") from error
         finally:
             errors.cancel()
-    return _end(process, bytes(out), said)
+    return _end(process.returncode or 0, bytes(out), said)
 
 
 async def _last_words(stream: asyncio.StreamReader) -> bytes:
@@ -81,40 +80,24 @@ async def _last_words(stream: asyncio.StreamReader) -> bytes:
     return said
 
 
-@asynccontextmanager
-async def _started(
-    words: Sequence[str], what: str, pass_fds: Sequence[int]
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """With all that it starts it is gone at the end."""
+def _environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C"}
+
+
+@contextmanager
+def _starting(words: Sequence[str], what: str) -> Iterator[None]:
     try:
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
-            limit=_MOST_BYTES,
-        )
+        yield
+    except TimeoutError:
+        raise
     except OSError as error:
         raise Unavailable(f"{what}: {words[0]} can't be started: {error.strerror}", hint="make setup") from error
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            # One that waits for a server that is gone does not end: it must not hold the daemon.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(5.0):
-                    await process.wait()
 
 
-def _end(process: asyncio.subprocess.Process, out: bytes, said: bytes) -> str:
+def _end(code: int, out: bytes, said: bytes) -> str:
     text = out.decode(errors="replace")
-    if process.returncode:
-        raise Failed(text, said.decode(errors="replace"), process.returncode)
+    if code:
+        raise Failed(text, said.decode(errors="replace"), code)
     return text
 
 

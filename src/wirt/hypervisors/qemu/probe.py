@@ -7,12 +7,10 @@ virtualisation it takes under 0.2 s, under nested emulation about a second; emul
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import re
-import signal
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -21,6 +19,7 @@ from pathlib import Path
 from wirt.model.domain import GuestType
 from wirt.model.errors import HypervisorSilent, Unavailable
 from wirt.plan.host import Accelerator, HypervisorFacts
+from wirt.ports.process import finish
 
 PROBE_S = 6.0
 PROBE_PASSED = 0x2A << 1 | 1
@@ -138,24 +137,11 @@ async def _version(binary: str) -> tuple[int, int, int]:
 
 
 async def _run(command: tuple[str, ...], deadline_s: float) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), deadline_s)
+        ended = await finish(command, deadline_s=deadline_s, together=True)
     except TimeoutError as error:
         raise HypervisorSilent(f"{command[0]} took longer than {deadline_s:g} s") from error
-    finally:
-        if process.returncode is None:
-            # The whole session: the command may be a script around QEMU.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    return process.returncode or 0, output.decode(errors="replace")
+    return ended.code, ended.out.decode(errors="replace")
 
 
 def _parse_version(text: str) -> tuple[int, int, int]:
