@@ -273,5 +273,23 @@ async def test_a_cards_own_script_hears_of_its_coming_and_its_going(tmp_path: Pa
     job = await destroy(host.environment, "web")
     assert (await host.engine.wait(job.id)).error is None
     called = [(script.path, str(action)) for script, action in host.network.scripts]
-    assert called[:3] == [("/opt/vif", "online"), ("/opt/other", "online"), ("/opt/other", "offline")]
-    assert called[-1] == ("/opt/vif", "offline")
+    own, other = "/opt/vif", "/opt/other"
+    assert called == [(own, "online"), (other, "online"), (other, "offline"), (own, "offline")]
+
+
+@pytest.mark.parametrize("step", ["plug", "launch"])
+async def test_a_cards_own_script_hears_of_a_start_that_failed(tmp_path: Path, step: str) -> None:
+    host = SimulatedHost(tmp_path)
+    await host.boot(Strike("create", step, "after", fail))
+    job = await host.create('vif = ["script=/opt/vif, bridge=wirtbr0"]')
+    assert job.error is not None
+    assert [str(action) for _, action in host.network.scripts] == ["online", "offline"]
+
+
+async def test_a_cards_own_script_hears_of_an_attach_that_failed(tmp_path: Path) -> None:
+    host = SimulatedHost(tmp_path)
+    await host.boot(Strike(JobKind.VIF_ATTACH, "attach", "after", fail))
+    await host.create()
+    job = await vif.attach(host.environment, "web", ["script=/opt/other", "bridge=wirtbr0"])
+    assert (await host.engine.wait(job.id)).error is not None
+    assert [str(action) for _, action in host.network.scripts] == ["online", "offline"]

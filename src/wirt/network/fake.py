@@ -120,8 +120,6 @@ class FakeNetwork:
         if plugged.kind is VifKind.USER:
             self._ports.release(card)
         if self._held.get(card) is plugged:
-            if plugged.script is not None:
-                await self.offline(plugged.script)
             self.end(plugged)
 
     async def offline(self, script: VifScript) -> None:

@@ -84,9 +84,6 @@ class HostNetwork:
         held = self._held.get(card)
         if held is None or held.plugged is not plugged:
             return
-        if plugged.script is not None:
-            with suppress(WirtError):  # the card goes, whatever the script makes of it
-                await self.offline(plugged.script)
         await self._close(held)
         try:
             async with asyncio.timeout(_DEADLINE_S), AsyncExitStack() as stack:
@@ -179,9 +176,13 @@ class HostNetwork:
         # Whatever fails below: closing the descriptor is the undo of all that was done to the tap. Rules for its
         # number do no harm, and are taken away by the next mend.
         with ExitStack() as undo:
+            script = script_of(nic, nic.tap or "")
             try:
-                async with asyncio.timeout(_DEADLINE_S):
-                    tap = await self._make_tap(nic, undo)
+                if script is not None:  # which has a deadline of its own
+                    tap = await self._make_scripted_tap(nic, script, undo)
+                else:
+                    async with asyncio.timeout(_DEADLINE_S):
+                        tap = await self._make_tap(nic, undo)
             except TimeoutError as error:
                 raise Unavailable(
                     f"the kernel did not put {nic.id} into its bridge within {_DEADLINE_S:.0f} s", hint=WITHOUT
@@ -196,8 +197,6 @@ class HostNetwork:
         return plugged
 
     async def _make_tap(self, nic: NicPlan, undo: ExitStack) -> Tap:
-        if (script := script_of(nic, nic.tap or "")) is not None:
-            return await self._make_scripted_tap(nic, script, undo)
         async with self._links() as links:
             bridge = await self._bridges.get(links, nic.bridge or self._default.name)
             tap = taps.open_tap(nic)

@@ -56,16 +56,25 @@ async def number_and_plug(context: EnvContext) -> None:
 async def plug(context: EnvContext) -> None:
     environment, domain = context.environment, domain_of(context)
     plan = await environment.plan(domain, context.job.notes["domid"])
+    await tell_noted_scripts(context)  # of a daemon that did not live to see the end of this
     plugged: list[Plugged] = []
     context.transient["plugged"] = plugged
     for nic in plan.nics:
         plugged.append(await environment.network.plug(nic))
+        if plugged[-1].script is not None:
+            await context.note(scripts=[card.script.written() for card in plugged if card.script is not None])
 
 
 async def unplug(context: EnvContext) -> None:
     """After a crash there is nothing to close: a tap is gone with the last process that held it."""
+    await tell_noted_scripts(context)
     for plugged in context.transient.pop("plugged", []):
         await context.environment.network.unplug(plugged)
+
+
+async def tell_noted_scripts(context: EnvContext) -> None:
+    for script in context.job.notes.get("scripts", []):
+        await tell_script(context.environment, script)
 
 
 async def launch(context: EnvContext) -> None:

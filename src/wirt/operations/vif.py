@@ -22,7 +22,7 @@ from wirt.model.job import Job, Recovery, StepState
 from wirt.model.lifecycle import State
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
-from wirt.operations.running import EnvContext, card_notes, domain_of, running, tell_script
+from wirt.operations.running import EnvContext, card_notes, domain_of, running, tell_noted_scripts, tell_script
 from wirt.plan.launch import plan_card
 from wirt.plan.nics import PLACES, NicPlan, generated_mac
 from wirt.ports.network import Plugged
@@ -189,15 +189,18 @@ async def _plug(context: EnvContext, domain: Domain, nic: NicPlan) -> None:
     """All that later steps need is written down at once: the card's number is settled from then on."""
     notes: dict[str, str] = {}
     if domain.incarnation is not None:
+        await tell_noted_scripts(context)
         plugged = await context.environment.network.plug(nic)
         context.transient["plugged"] = plugged
         notes = card_notes((plugged,))
+    scripts = [notes[key] for key in notes if key.startswith("script.")]
     result = {**_subject(domain), "name": domain.name, "devid": nic.index, "mac": nic.mac}
-    await context.note(devid=nic.index, card=notes, result=result)
+    await context.note(devid=nic.index, card=notes, scripts=scripts, result=result)
 
 
 async def unplug(context: EnvContext) -> None:
     """After a crash there is nothing to close: a tap is gone with the last process that held it."""
+    await tell_noted_scripts(context)
     plugged = context.transient.pop("plugged", None)
     if plugged is not None:
         await context.environment.network.unplug(plugged)
@@ -290,17 +293,16 @@ async def _plugged(environment: Environment, domain: Domain, devid: int) -> Plug
 
 async def record_detached(context: EnvContext) -> None:
     """``keep``: a guest that has thrown a card out by itself does without it until it is started again."""
-    _same_run(context)
-    keep = context.job.arguments.get("keep", False)
-    await _forget(context, context.job.arguments["devid"], keep_configured=keep)
+    domain, devid = _same_run(context), context.job.arguments["devid"]
+    if (script := _notes(domain).get(f"script.{devid}")) is not None:
+        await tell_script(context.environment, script)
+    await _forget(context, devid, keep_configured=context.job.arguments.get("keep", False))
 
 
 async def _forget(context: EnvContext, devid: int, *, keep_configured: bool = False) -> None:
     """Neither the configuration nor the run's notes have the card any more."""
     environment, domain = context.environment, domain_of(context)
     same = domain.domid == context.job.arguments["domid"]
-    if same and f"script.{devid}" in _notes(domain):
-        await tell_script(environment, _notes(domain)[f"script.{devid}"])
     notes = {key: value for key, value in _notes(domain).items() if not same or not _is_of(key, devid)}
     if (keep_configured or devid not in macs(domain)) and notes == _notes(domain):
         return

@@ -71,8 +71,8 @@ class Network(Protocol):
         ...
 
     async def offline(self, script: VifScript) -> None:
-        """Tell a card's own script that the card is gone. ``Unavailable`` with its words if it fails. A card that
-        is unplugged while its tap is there has been told of already."""
+        """Tell a card's own script that the card is gone, or will be at once: after a plug that succeeded that is
+        the caller's to do. ``Unavailable`` with its words if it fails."""
         ...
 
     async def adopt(self, nic: NicPlan, tap: str) -> Plugged:
