@@ -128,8 +128,7 @@ class SimulatedHost:
             hooks,
         )
         self.environment.wire(self.engine)
-        await self.environment.networks.load()
-        await self.environment.pools.load()
+        await self.environment.load()
         self._loop = HostLoop(self.environment)
         await self._loop.start()
 

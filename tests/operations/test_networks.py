@@ -286,3 +286,16 @@ async def test_a_card_that_names_a_network_that_is_not_there_is_refused(host: Si
     with pytest.raises(ConfigError, match="there is no network lna") as refusal:
         await host.create('vif = ["network=lna"]')
     assert refusal.value.hint == "did you mean lan?"
+
+
+async def test_cards_of_running_guests_are_known_again_also_when_no_memory_is_left(host: SimulatedHost) -> None:
+    assert (await host.create('vif = ["bridge=wirtbr0"]')).error is None
+    await host.crash()
+    host.machine.available_bytes = 0
+    await host.boot()
+    host.network.taps["vif1.0"] = "wirtbr0"  # the guest holds it
+    loop = NetworkLoop(host.environment)
+    await loop.start()
+    await host.network.mend()
+    assert host.network.rules.keys() == {"vif1.0"}
+    await loop.stop()

@@ -79,8 +79,8 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
         warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
             await security_groups.restore(environment)
+            await environment.load()
             await networks.prepare()
-            await environment.pools.load()
             await loop.start()
             await networks.start()
             yield environment

@@ -94,7 +94,7 @@ async def _unjailed(environment: Environment, domain: Domain) -> Planned:
     """The jail that a run without one would have."""
     assert domain.incarnation is not None
     domid = domain.incarnation.domid
-    launch = await environment.plan(domain, domid)
+    launch = await environment.plan(domain, domid, running=True)
     directory = environment.directory(domid)
     program = str(Path(environment.hypervisor.describe(launch, directory)[0]).resolve())
     chains = {disk.id: (Layer(disk.path, disk.format),) for disk in launch.disks if disk.path is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,15 +104,23 @@ class Environment:
             leaving=tuple(network.config for network in self.networks if network.leaving),
         )
 
-    async def plan(self, domain: Domain, domid: int) -> LaunchPlan:
+    async def load(self) -> None:
+        """Read what is recorded. ``CorruptState`` names the first record that can't be understood."""
+        for registry in (self.networks, self.pools, self.domains):
+            await registry.load()
+
+    async def plan(self, domain: Domain, domid: int, *, running: bool = False) -> LaunchPlan:
+        """``running``: of a run that is there, which has its memory already."""
         volumes = await self.pools.resolve(domain.config.disks)
         devices = frozenset(
             disk.target
             for disk in domain.config.disks
             if disk.target is not None and disk.volume is None and self.machine.is_block_device(disk.target)
         )
-        facts = await self.hypervisor.facts()
-        return plan_launch(domain.config, domain.uuid, domid, self.host_facts(), facts, devices, volumes)
+        facts, host = await self.hypervisor.facts(), self.host_facts()
+        if running:
+            host = replace(host, memory_available_bytes=host.memory_bytes)
+        return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes)
 
     def rename_in_text(self, text: str, name: str, uuid: UUID | None = None) -> str:
         """A domain's stored xl.cfg under another name (and UUID)."""

@@ -275,6 +275,13 @@ async def release(context: EnvContext) -> None:
     await environment.hypervisor.detach_vif(domain.uuid, devid)
 
 
+async def adopt_cards(environment: Environment, domain: Domain) -> None:
+    """Have the network know what an earlier daemon plugged in for the run of ``domain``, with its filters."""
+    for key in _notes(domain):
+        if key.startswith("tap."):
+            await _plugged(environment, domain, int(key.removeprefix("tap.")))
+
+
 async def _plugged(environment: Environment, domain: Domain, devid: int) -> Plugged | None:
     """What the card of a run is plugged into; ``None`` if that is gone, or never was."""
     notes = _notes(domain)

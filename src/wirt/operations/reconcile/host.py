@@ -42,7 +42,6 @@ class HostLoop:
     async def start(self) -> None:
         """Adopt first, so that jobs which are taken up can act on what runs; conclude last."""
         environment = self._environment
-        await environment.domains.load()
         # At once: each may take seconds to find out that its guest does not answer.
         adopted = await asyncio.gather(*(self._adopt(domain) for domain in environment.domains))
         missed = [change for change in adopted if change is not None]

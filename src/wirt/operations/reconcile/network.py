@@ -15,6 +15,7 @@ from wirt.model.errors import WirtError
 from wirt.operations.environment import Environment
 from wirt.operations.networks import Mended
 from wirt.operations.networks_upkeep import planned
+from wirt.operations.vif import adopt_cards
 from wirt.plan.networks import Problem
 from wirt.plan.networks_actions import Action, ReloadServer
 
@@ -34,9 +35,6 @@ class NetworkLoop:
 
     async def prepare(self) -> None:
         """Before domains are taken over or started: after a boot of the host their bridges are to be there."""
-        environment = self._environment
-        await environment.networks.load()
-        await environment.domains.load()
         await self.look()
 
     async def start(self) -> None:
@@ -120,15 +118,8 @@ class NetworkLoop:
         self._told = frozenset(present)
 
     async def _adopt_cards(self, domain: Domain) -> None:
-        """What an earlier daemon plugged in is known again, with its filters."""
-        environment = self._environment
-        assert domain.incarnation is not None
         try:
-            plan = await environment.plan(domain, domain.incarnation.domid)
-            for nic in plan.nics:
-                tap = domain.incarnation.notes.get(f"tap.{nic.index}")
-                if tap is not None:
-                    await environment.network.adopt(nic, tap)
+            await adopt_cards(self._environment, domain)
         except WirtError as error:
             log.warning("cards not adopted", domain=domain.name, error=str(error))
         except Exception:
