@@ -66,7 +66,7 @@ def test_shutdown_wait_is_content_with_a_domain_that_is_kept_for_looking_at(wirt
         "GET /v1/domains/a/wait": (200, samples.domain("a", 1, "---s--", state="shutdown")),
     }
     assert wirt("shutdown", "-w", "a").code == 0
-    assert "until=off%2Cshutdown%2Ccrashed" in wirtd.requests[1].target
+    assert "until=ended" in wirtd.requests[1].target
 
 
 def test_shutdown_wait_gives_up_at_its_timeout(wirtd: Canned, wirt: Run) -> None:

@@ -13,6 +13,7 @@ from wirt.hypervisors.fake import Refuse, Verb
 from wirt.model.errors import IllegalState, NotFound
 from wirt.model.lifecycle import EndReason, State
 from wirt.operations import power
+from wirt.operations.conclude import wait_ended
 from wirt.operations.create import Source, create, define
 from wirt.operations.destroy import destroy, undefine
 from wirt.operations.reconcile.host import MOST_RESTARTS, RESTARTS_WITHIN_S
@@ -50,6 +51,26 @@ async def test_restart_is_a_new_run_of_the_same_domain(host: SimulatedHost, how:
     uuid = await end(host, how, "restart")
     domain = host.environment.domains.find("web")
     assert (domain.uuid, domain.domid, domain.state) == (uuid, 2, State.RUNNING)
+    await host.assert_consistent()
+
+
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("action", ["destroy", "restart", "rename-restart", "coredump-destroy", "preserve"])
+async def test_who_waits_for_an_end_is_answered_when_all_that_follows_is_done(
+    host: SimulatedHost, how: str, action: str
+) -> None:
+    await host.create(f'{KEYS[how]} = "{action}"')
+    domain = host.environment.domains.find("web")
+    waiting = asyncio.ensure_future(wait_ended(host.environment, "web", 60))
+    await asyncio.sleep(0)
+    getattr(host.world.guest(domain.uuid), how)()
+    answer = await waiting
+    assert host.environment.domains.get(domain.uuid) in (None, answer)
+    if action == "preserve":
+        assert answer.state in (State.SHUTDOWN, State.CRASHED)
+    else:
+        assert answer.domid != domain.domid
+    await host.settle()
     await host.assert_consistent()
 
 

@@ -22,7 +22,8 @@ ROUTES = {
     "POST /v1/domains": "Start a domain from an xl.cfg, or only define it.",
     "GET /v1/domains/{ref}": "One domain, with its configuration.",
     "DELETE /v1/domains/{ref}": "Forget a domain that is off.",
-    "GET /v1/domains/{ref}/wait": "Answers once the domain is in one of the states `until` (commas between them).",
+    "GET /v1/domains/{ref}/wait": "Answers once the domain is in one of the states `until` (commas between them);"
+    " `ended`: once the run that it has now is over, with all that its `on_poweroff` and the like demand.",
     "GET /v1/vcpus": "The virtual CPUs of one domain, or of all.",
     "POST /v1/plan": "What creating would do, and nothing done.",
     "POST /v1/domains/{ref}/start": "Start a domain that is defined and off.",

@@ -12,6 +12,7 @@ from wirt.api.reply import NO_CONTENT, reply
 from wirt.model.errors import BadInput
 from wirt.model.job import Job
 from wirt.model.lifecycle import State
+from wirt.operations import conclude as concluding
 from wirt.operations import create as creating
 from wirt.operations import destroy as ending
 from wirt.operations import power
@@ -20,6 +21,8 @@ from wirt.operations.environment import Environment
 from wirt.wire import v1
 
 DOMAIN_ZERO = ("0", "Domain-0")
+ENDED = "ended"
+"""No state: waits for the end of the run that a domain has now, and for what follows from it."""
 WaitSeconds = Annotated[float, Query(ge=0, le=3600)]
 
 
@@ -78,10 +81,12 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
 
     @routes.get("/domains/{ref}/wait", response_model=v1.Domain)
     async def wait(ref: str, until: str, timeout_s: WaitSeconds = 60) -> Response:
+        if until == ENDED:
+            return reply(convert.domain(environment, await concluding.wait_ended(environment, ref, timeout_s)))
         try:
             states = frozenset(State(word) for word in until.split(","))
         except ValueError as error:
-            known = ", ".join(State)
+            known = ", ".join((*State, ENDED))
             raise BadInput(f"{until} is no state", hint=f"states are: {known}") from error
         return reply(convert.domain(environment, await power.wait_for(environment, ref, states, timeout_s)))
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 POLL_S = 30.0
 _TICK_S = 0.1
-ENDED = "off,shutdown,crashed"
+ENDED = "ended"
+"""The run is over, and what ``on_poweroff`` and its like demand has been done."""
 
 
 def deadline_of(timeout_s: float | None) -> float | None:
@@ -31,7 +32,7 @@ def until(api: Api, ref: str, states: str, deadline: float | None, otherwise: st
 
 
 def until_ended(api: Api, ref: str, deadline: float | None) -> None:
-    """Returns when the run of ``ref`` is over: the domain is off or gone, or what is left of it was kept
+    """Returns when the run of ``ref`` is over: the domain is off or gone, runs anew, or what is left of it was kept
     (``on_poweroff = "preserve"``), as ``xl shutdown -w`` understands it."""
     try:
         until(api, ref, ENDED, deadline, "is still running")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from uuid import UUID
@@ -10,13 +11,13 @@ from uuid import UUID
 from wirt.config.xlcfg import with_value
 from wirt.config.xlcfg.meaning import LONGEST_NAME
 from wirt.model.domain import Domain, DomainConfig
-from wirt.model.errors import NameInUse, WirtError
+from wirt.model.errors import DeadlinePassed, NameInUse, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import Action, EndReason, State
 from wirt.operations.checks import DISKS_RELEASED
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
-from wirt.operations.power import REBOOT_NOTE
+from wirt.operations.power import REBOOT_NOTE, poweroff_means
 from wirt.operations.running import END_STEPS, START_STEPS, EnvContext, domain_of, end_run
 from wirt.operations.volumes_domain import release_volumes
 from wirt.ports.hypervisor import ResetKind
@@ -160,6 +161,25 @@ CONCLUSIONS = {
     Action.SOFT_RESET: _conclusion(JobKind.SOFT_RESET, Step("reset", soft_reset, nothing_to_undo)),
 }
 """``preserve`` is not here: it means that nothing is done."""
+
+
+async def wait_ended(environment: Environment, ref: str, timeout_s: float) -> Domain:
+    """The domain, once the run that it has now is over and all that follows has been done: it is off or gone, runs
+    anew, or what is left was kept (``preserve``). ``DeadlinePassed`` when ``timeout_s`` passes."""
+    domain = environment.domains.find(ref)
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                changed = environment.changed
+                now = environment.domains.get(domain.uuid)
+                if now is None or now.incarnation is None or now.domid != domain.domid:
+                    return now or replace(domain, incarnation=None)
+                end = now.incarnation.end
+                if end is not None and action_for(now, poweroff_means(now, end)) is Action.PRESERVE:
+                    return now
+                await changed.wait()
+    except TimeoutError as error:
+        raise DeadlinePassed(f"domain {domain.name} had not ended within {timeout_s:g} s") from error
 
 
 async def conclude(environment: Environment, domain: Domain, end: EndReason, action: Action, message: str) -> None:
