@@ -32,8 +32,8 @@ def until(api: Api, ref: str, states: str, deadline: float | None, otherwise: st
 
 
 def until_ended(api: Api, ref: str, deadline: float | None) -> None:
-    """Returns when the run of ``ref`` is over: the domain is off or gone, runs anew, or what is left of it was kept
-    (``on_poweroff = "preserve"``), as ``xl shutdown -w`` understands it."""
+    """Returns when the run of ``ref`` is over: the domain is off or gone, runs anew, or what is left of it was
+    kept (``on_poweroff = "preserve"``), as ``xl shutdown -w`` understands it."""
     try:
         until(api, ref, ENDED, deadline, "is still running")
     except ApiProblem as problem:
