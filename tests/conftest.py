@@ -19,9 +19,11 @@ CACHE = Path(os.environ.get("WIRT_TEST_CACHE", Path(__file__).resolve().parents[
 
 
 def pytest_configure() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would every command that a test starts and
-    interrupts."""
+    """What a shell starts in the background ignores Ctrl-C, and what nohup(1) starts a hang-up, and so would every
+    command that a test starts and sends one. A handler is not inherited."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

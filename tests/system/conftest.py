@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +42,22 @@ def give_facts(home: Path, facts: Path) -> Path:
     (home / "cache").mkdir(parents=True)
     shutil.copy(facts, home / "cache" / "qemu.json")
     return home
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """The name of a network namespace (ip-netns(8)) with nothing in it but a loopback."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a network namespace: sudo make test")
+    name = f"wirt-test-{uuid.uuid4().hex[:8]}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=30, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"needs CAP_SYS_ADMIN to make a network namespace ({made.stderr.strip()})")
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], timeout=30, check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], timeout=30, check=True)
 
 
 @pytest.fixture

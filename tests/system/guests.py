@@ -108,6 +108,13 @@ class Watch:
             time.sleep(0.03)
         return self.output
 
+    def does(self, *commands: str) -> None:
+        """Type them at the guest's shell; returns once it has done them. The word that says so is put together by
+        the guest: what is typed is echoed."""
+        number = len(self.output)
+        self.type("; ".join(commands) + f"; echo did-$(({number}+1))-it\n")
+        self.until(b"did-%d-it" % (number + 1))
+
     def end(self, within_s: float = BOOT_S) -> int:
         """Its exit code, once it has ended by itself."""
         code = self.process.wait(timeout=within_s)

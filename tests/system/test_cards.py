@@ -19,9 +19,7 @@ from wirt.images.tiny import TinyImage
 from .conftest import give_facts
 from .guests import READY, Watch, pvh, watch
 from .host import Host, a_host, wait_until
-from .test_networking import devices, namespace
-
-__all__ = ["namespace"]
+from .test_networking import devices
 
 pytestmark = [pytest.mark.real, pytest.mark.root]
 

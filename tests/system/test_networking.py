@@ -5,14 +5,13 @@ What needs network devices happens in a network namespace of the test's own, dae
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,22 +25,6 @@ from .host import Host, a_host
 
 pytestmark = pytest.mark.real
 BRIDGED = "10.219.0.5"
-
-
-@pytest.fixture
-def namespace() -> Iterator[str]:
-    """The name of a network namespace (ip-netns(8)) with nothing in it but a loopback."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to make a network namespace: sudo make test")
-    name = f"wirt-test-{uuid.uuid4().hex[:8]}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=30, check=False)
-    if made.returncode != 0:
-        pytest.skip(f"needs CAP_SYS_ADMIN to make a network namespace ({made.stderr.strip()})")
-    try:
-        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], timeout=30, check=True)
-        yield name
-    finally:
-        subprocess.run(["ip", "netns", "del", name], timeout=30, check=True)
 
 
 @pytest.fixture
@@ -126,6 +109,39 @@ def test_a_forwarded_port_leads_into_the_guest_through_either_and_what_is_weaker
         own = any("host's network namespace" in note for note in notes)
         assert own == bool(weaker) and len(notes) == 1
         assert own or passt == "passt"
+
+
+@pytest.mark.parametrize("passt", ["passt", "none"])
+def test_a_user_mode_card_comes_to_a_running_guest_with_a_forward_of_datagrams_and_goes_again(
+    passt: str, tmp_path: Path, qemu_facts: Path, tiny: TinyImage
+) -> None:
+    if passt == "passt" and shutil.which("passt") is None:
+        pytest.skip("needs passt: make setup (Debian: apt-get install passt)")
+    home = give_facts(tmp_path / "home", qemu_facts)
+    with a_host(home, tmp_path, environment={"WIRT_PASST": passt}) as host:
+        host.ok("create", host.write("web.cfg", pvh(tiny, "web", vif="net=user")))
+        with watch(host, "web") as console:
+            console.until(READY)
+            host.ok("network-attach", "web", "net=user", "ip=10.7.0.15/24", "forward=udp:7")
+            console.does("ip link set eth1 up", "ip addr add 10.7.0.15/24 dev eth1")
+            [_, card] = host.domain("web")["vifs"]
+            [forward] = card["forwards"]
+            assert says_by_datagram(forward["host_port"], "hello") == "hello"
+            host.ok("network-detach", "web", card["mac"])
+            assert len(host.domain("web")["vifs"]) == 1
+            console.does("true")
+        assert says_by_datagram(forward["host_port"], "hello", tries=1) == "no answer"
+
+
+def says_by_datagram(port: int, line: str, tries: int = 10) -> str:
+    """What the guest's echo service answers; datagrams may be lost."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(3)
+        for _ in range(tries):
+            asking.sendto(line.encode() + b"\n", ("127.0.0.1", port))
+            with contextlib.suppress(OSError):
+                return asking.recv(1500).decode().strip()
+    return "no answer"
 
 
 def test_a_chosen_port_is_the_one_that_is_forwarded(real_host: Host, tiny: TinyImage) -> None:

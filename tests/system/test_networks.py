@@ -16,7 +16,7 @@ from wirt.images.tiny import TinyImage
 from .conftest import give_facts
 from .guests import READY, pvh, watch
 from .host import Host, a_host, wait_until
-from .test_networking import devices, namespace
+from .test_networking import devices
 
 pytestmark = [pytest.mark.real, pytest.mark.root]
 
@@ -27,8 +27,6 @@ ASK = (
     "connection.sendall(b'hello\\n')\n"
     "print(connection.makefile().readline().strip())\n"
 )
-
-__all__ = ["namespace"]
 
 
 @pytest.fixture

@@ -172,7 +172,6 @@ class HostNetwork:
         earlier = self._held.get(card_of(nic))
         if earlier is not None:
             await self._close(earlier)
-        await self._forget_gone()
         # Whatever fails below: closing the descriptor is the undo of all that was done to the tap. Rules for its
         # number do no harm, and are taken away by the next mend.
         with ExitStack() as undo:
@@ -204,7 +203,7 @@ class HostNetwork:
             taps.silence(tap.name)
             # A port narrower than its bridge narrows the bridge, and with it the host's way to all others.
             mtu = nic.mtu or max(bridge.mtu, _ETHERNET_MTU)
-            await self._permit(links, tap, nic.policy)
+            await self._permit(links, tap, nic.policy, fresh=True)
             try:
                 if nic.vlan is not None:
                     await vlans.attach(links, tap.index, bridge, mtu, nic.vlan)
@@ -224,7 +223,7 @@ class HostNetwork:
             undo.callback(os.close, tap.descriptor)
             taps.silence(tap.name)
             script = replace(script, tap=tap.name)
-            await self._permit(links, tap, policy)
+            await self._permit(links, tap, policy, fresh=True)
             await links.set_up(tap.index, nic.mtu)
             try:
                 await scripts.run(script, Action.ONLINE)
@@ -252,9 +251,11 @@ class HostNetwork:
             with suppress(OSError):
                 await asyncio.to_thread(os.close, descriptor)
 
-    async def _permit(self, links: Links, tap: Tap, policy: PortPolicy) -> None:
-        """Put limits and filter of ``tap`` in force, or none of the filter."""
-        shaper = await self._rates.limit(links, tap.index, policy.rate_in, policy.rate_out)
+    async def _permit(self, links: Links, tap: Tap, policy: PortPolicy, *, fresh: bool = False) -> None:
+        """Put limits and filter of ``tap`` in force, or none of the filter. ``fresh``: it had none before."""
+        shaper = None
+        if not fresh or policy.rate_in is not None or policy.rate_out is not None:
+            shaper = await self._rates.limit(links, tap.index, policy.rate_in, policy.rate_out)
         try:
             await self._filter.add(Port(tap.index, tap.name, policy, shaper))
         except Unavailable:

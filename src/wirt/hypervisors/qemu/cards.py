@@ -113,7 +113,7 @@ class Cards:
         elif plugged.descriptor is not None:
             handle = f"network-{nic.id}"
             await monitor.hand_over(handle, plugged.descriptor)
-            network = devices.stream if plugged.kind is VifKind.USER else devices.tap
+            network = devices.socket if plugged.kind is VifKind.USER else devices.tap
             try:
                 await monitor.execute("netdev_add", network(nic, handle))
             except BaseException:

@@ -48,8 +48,14 @@ def tap(nic: NicPlan, descriptor: str) -> dict[str, object]:
 
 
 def stream(nic: NicPlan, descriptor: str) -> dict[str, object]:
-    """``netdev_add``'s arguments for a card that another process serves at the other end of a socket."""
+    """A card that another process serves at the other end of a socket, whose number QEMU inherited."""
     return {"type": "stream", "id": nic.id, "server": False, "addr": {"type": "fd", "str": descriptor}}
+
+
+def socket(nic: NicPlan, handle: str) -> dict[str, object]:
+    """The same over the monitor, by the name that getfd gave. ``stream`` says yes to a name and is never
+    connected: it connects in a thread of its own (io/channel-socket.c), where QEMU knows no monitor's names."""
+    return {"type": "socket", "id": nic.id, "fd": handle}
 
 
 def user_network(nic: NicPlan, forwards: Sequence[PortForward]) -> dict[str, object]:
