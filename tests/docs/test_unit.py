@@ -28,6 +28,23 @@ BREAKS_GUESTS = (
     "RootDirectory",
     "MemoryMax",
 )
+# Each comes with a mount namespace (systemd.exec(5)): the next wirtd would not see what this one mounted.
+HIDES_MOUNTS = (
+    "ProtectSystem",
+    "ProtectHostname",
+    "ProtectKernelModules",
+    "ProtectKernelLogs",
+    "PrivateTmp",
+    "PrivateMounts",
+    "ReadWritePaths",
+    "ReadOnlyPaths",
+    "InaccessiblePaths",
+    "BindPaths",
+    "TemporaryFileSystem",
+    "ProtectProc",
+    "DynamicUser",
+    "MountFlags",
+)
 
 
 def settings() -> dict[str, str]:
@@ -46,13 +63,9 @@ def test_guests_outlive_the_daemon_and_it_comes_back() -> None:
     assert {name: settings().get(name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("name", BREAKS_GUESTS)
+@pytest.mark.parametrize("name", [*BREAKS_GUESTS, *HIDES_MOUNTS])
 def test_no_hardening_that_breaks_guests(name: str) -> None:
     assert name not in settings()
-
-
-def test_only_usr_boot_and_etc_are_read_only() -> None:
-    assert settings()["ProtectSystem"] == "full"
 
 
 def test_its_directories_are_those_that_wirtd_uses() -> None:

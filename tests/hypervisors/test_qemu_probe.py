@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +30,7 @@ VERSION = 'case "$*" in *--version*) echo "QEMU emulator version 9.1.2 (Debian)"
 async def test_the_real_probe_answers_in_time_with_a_reason(qemu_settings: QemuSettings) -> None:
     start = time.monotonic()
     facts = await QemuHypervisor(qemu_settings, NoSandbox("nothing is started")).facts()
-    assert time.monotonic() - start <= 8
+    assert time.monotonic() - start <= probe.BUSY_TIMES * probe.PROBE_S + 10
     assert facts.version >= (7, 2, 0)
     assert facts.guest_types == frozenset(GuestType)
     if facts.accelerator is Accelerator.TCG:
@@ -74,6 +76,20 @@ async def test_a_probe_that_hangs_means_tcg_and_leaves_no_process(tmp_path: Path
     assert "did not run a test program within 0.5 s" in reason
     for pid in (tmp_path / "pid").read_text().split():
         assert not alive(int(pid))
+
+
+async def test_a_probe_that_waits_for_a_cpu_of_a_busy_host_is_waited_for(tmp_path: Path) -> None:
+    pinned = f"exec taskset -c 0 {sys.executable} -c"
+    work = f"{pinned} 'import os, time\nwhile time.process_time() < 0.5: pass\nos._exit(85)'\n"
+    busy = ["taskset", "-c", "0", sys.executable, "-c", "while True: pass"]
+    others = [await asyncio.create_subprocess_exec(*busy) for _ in range(4)]
+    try:
+        accelerator, reason = await find(script(tmp_path / "qemu", work), tmp_path, deadline_s=1.2)
+    finally:
+        for other in others:
+            other.kill()
+            await other.wait()
+    assert accelerator is Accelerator.KVM, reason
 
 
 def alive(pid: int) -> bool:

@@ -92,26 +92,32 @@ static void power_off(void)
 }
 
 /* ACPI's power button is an input device; there may be one of its fixed and one of its device form. */
-static void *watch_power_button(void *unused)
-{
-    struct pollfd inputs[8];
-    struct input_event event;
-    int n = 0;
+static struct pollfd buttons[8];
+static nfds_t n_buttons;
 
-    (void)unused;
-    for (int i = 0; i < 32 && n < 8; i++) {
+/* Before `ready` is said: what is pressed after that must be heard. */
+static void open_power_buttons(void)
+{
+    for (int i = 0; i < 32 && n_buttons < 8; i++) {
         char path[64], name[64];
 
         snprintf(path, sizeof path, "/sys/class/input/event%d/device/name", i);
         if (read_file(path, name, sizeof name) <= 0 || strstr(name, "Power Button") == NULL)
             continue;
         snprintf(path, sizeof path, "/dev/input/event%d", i);
-        if ((inputs[n].fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0)
-            inputs[n++].events = POLLIN;
+        if ((buttons[n_buttons].fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0)
+            buttons[n_buttons++].events = POLLIN;
     }
-    while (n > 0 && poll(inputs, (nfds_t)n, -1) > 0)
-        for (int i = 0; i < n; i++)
-            if (inputs[i].revents != 0 && read(inputs[i].fd, &event, sizeof event) == sizeof event &&
+}
+
+static void *watch_power_buttons(void *unused)
+{
+    struct input_event event;
+
+    (void)unused;
+    while (n_buttons > 0 && poll(buttons, n_buttons, -1) > 0)
+        for (nfds_t i = 0; i < n_buttons; i++)
+            if (buttons[i].revents != 0 && read(buttons[i].fd, &event, sizeof event) == sizeof event &&
                 event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
                 power_off();
     return NULL;
@@ -194,7 +200,8 @@ _Noreturn void run_agent(const struct params *p, int ready_fd)
         say("wirt-tiny can't serve port %d: %s", ECHO_PORT, strerror(errno));
         exit(1);
     }
-    start_thread(watch_power_button);
+    open_power_buttons();
+    start_thread(watch_power_buttons);
     start_thread(watch_cpus);
     start_load("dirty", p->dirty);
     start_load("spin", p->spin);
