@@ -90,7 +90,7 @@ class SimulatedHost:
         self.images = FakeImages()
         self.fabric = FakeFabric()
         self.storage = FakeStorage()
-        self.image_tool = FakeImageTool()
+        self.image_tool = FakeImageTool(media=self.storage.media)
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.random = random.Random(seed)
         self._directory = directory

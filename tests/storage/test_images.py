@@ -186,3 +186,35 @@ async def test_an_image_is_resized_where_it_has_a_size_of_its_own(source: Volume
     assert (await tool.inspect(source.path, QCOW2)).size == 16 * MIB
     await tool.resize(volume(Path(source.path), QCOW2, 16 * MIB), 8 * MIB)
     assert (await tool.inspect(source.path, QCOW2)).size == 8 * MIB
+
+
+async def test_what_an_image_holds_goes_into_the_one_below_and_can_be_repeated(
+    source: Volume, tmp_path: Path
+) -> None:
+    whole, told = tmp_path / "whole.raw", list[float]()
+    run("qemu-img", "convert", "-O", "raw", source.path, whole, cwd=tmp_path)
+    for _ in range(2):
+        await QemuImageTool().commit(source, told.append)
+        same(volume(tmp_path / "base.qcow2", QCOW2), whole, "raw")
+        same(source, whole, "raw")
+    assert await QemuImageTool().check(str(tmp_path / "base.qcow2"), QCOW2) == ()
+    with pytest.raises(BadInput, match="stands on nothing"):
+        await QemuImageTool().commit(volume(tmp_path / "base.qcow2", QCOW2), told.append)
+
+
+async def test_what_was_grown_grows_what_it_goes_into(tmp_path: Path) -> None:
+    run("qemu-img", "create", "-q", "-f", "raw", "base.raw", "8M", cwd=tmp_path)
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "top.qcow2", "80M", cwd=tmp_path)
+    run("qemu-io", "-f", "qcow2", "-c", "write -P 9 79M 1M", "top.qcow2", cwd=tmp_path)
+    await QemuImageTool().commit(volume(tmp_path / "top.qcow2", QCOW2, 80 * MIB), lambda share: None)
+    assert (tmp_path / "base.raw").stat().st_size == 80 * MIB
+    run("qemu-io", "-f", "raw", "-c", "read -P 9 79M 1M", "base.raw", cwd=tmp_path)
+
+
+async def test_an_image_stands_on_another_file_when_it_is_pointed_there(source: Volume, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.raw"
+    run("qemu-img", "convert", "-O", "raw", source.path, whole, cwd=tmp_path)
+    (tmp_path / "base.qcow2").rename(tmp_path / "moved.qcow2")
+    await QemuImageTool().point(source, volume(tmp_path / "moved.qcow2", QCOW2))
+    same(source, whole, "raw")
+    assert await QemuImageTool().chain(source) == (str(tmp_path / "moved.qcow2"),)

@@ -32,6 +32,10 @@ class World(Protocol):
 
     def read(self, volume: Volume, length: int) -> bytes: ...
 
+    def seen(self, volume: Volume, length: int) -> bytes:
+        """The first bytes as a guest would read them, whatever the volume stands on."""
+        ...
+
 
 class DirectoryWorld:
     size = 1 << 20
@@ -51,6 +55,12 @@ class DirectoryWorld:
     def read(self, volume: Volume, length: int) -> bytes:
         with Path(volume.path).open("rb") as file:
             return file.read(length)
+
+    def seen(self, volume: Volume, length: int) -> bytes:
+        source = ["-f", str(volume.format), "-O", "raw", "bs=512", "count=1", f"if={volume.path}"]
+        out = self.directory.parent / "seen"
+        subprocess.run(["qemu-img", "dd", *source, f"of={out}"], check=True, timeout=100)
+        return out.read_bytes()[:length]
 
 
 class FakeWorld:
@@ -72,6 +82,11 @@ class FakeWorld:
 
     def read(self, volume: Volume, length: int) -> bytes:
         return self.data.get(volume.path, b"")[:length].ljust(length, b"\0")
+
+    def seen(self, volume: Volume, length: int) -> bytes:
+        while volume.path not in self.data and volume.backing is not None:
+            volume = self.medium.volumes[volume.backing]
+        return self.read(volume, length)
 
 
 class LvmWorld:
@@ -102,6 +117,9 @@ class LvmWorld:
     def read(self, volume: Volume, length: int) -> bytes:
         with Path(volume.path).open("rb") as device:
             return device.read(length)
+
+    def seen(self, volume: Volume, length: int) -> bytes:
+        return self.read(volume, length)
 
 
 class NfsWorld(DirectoryWorld):

@@ -30,7 +30,8 @@ class PoolType(StrEnum):
 
 class Capability(StrEnum):
     """What a pool can do. ``grow``: make a volume larger, while it is in use. ``snapshot``: keep a volume as it is
-    at an instant. ``clone``: a volume that shares what it has not changed with another. ``thin``: a volume takes
+    at an instant, as a volume of its own. ``layers``: have a new image take a volume's place that stands on it.
+    ``clone``: a volume that shares what it has not changed with another. ``thin``: a volume takes
     only the room that was written. ``shared``: other hosts see the same volumes, so that a guest moves without
     its disks. ``create``: new volumes can be made at all. ``preallocate``: a new one can have all of its room from
     the beginning."""
@@ -38,6 +39,7 @@ class Capability(StrEnum):
     CREATE = "create"
     GROW = "grow"
     SNAPSHOT = "snapshot"
+    LAYERS = "layers"
     CLONE = "clone"
     THIN = "thin"
     SHARED = "shared"

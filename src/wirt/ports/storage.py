@@ -78,6 +78,31 @@ class Pool(Protocol):
         """A writable volume that begins as ``name`` is now and shares what neither has written since."""
         ...
 
+    async def snapshot(self, name: str, kept: str) -> Volume:
+        """A volume ``kept`` that holds what ``name`` does now, and depends on it in nothing. Whoever has ``name``
+        open for writing has written all out and waits. Capability ``snapshot``."""
+        ...
+
+    async def stage(self, name: str, kept: str) -> Volume:
+        """A new, empty image that is to take the place of ``name``, ready to be opened under the path told; no
+        volume yet. It stands on the volume ``kept``; if there is none, on what ``name`` is now and
+        :meth:`settle` calls ``kept``. Made anew if there is one. Capability ``layers``."""
+        ...
+
+    async def settle(self, name: str, kept: str) -> Volume:
+        """What was staged becomes ``name``. What ``name`` was is ``kept`` from now on; if that is there already,
+        it is gone. Finishes what a crash left half done; nothing if nothing is staged."""
+        ...
+
+    async def unstage(self, name: str) -> None:
+        """What was staged for ``name`` is gone. Nothing if nothing is."""
+        ...
+
+    async def replace(self, name: str, new: str) -> Volume:
+        """The volume ``new`` is called ``name`` from now on, and what ``name`` was is gone. Finishes what a crash
+        left half done: without a ``new``, ``name`` is it already."""
+        ...
+
     async def remove(self, name: str) -> None:
         """``ResourceBusy`` while another volume stands on it. One that is not there is no error."""
         ...
@@ -191,6 +216,16 @@ class ImageTool(Protocol):
 
     async def resize(self, volume: Volume, size: int) -> None:
         """Give the image itself another size, when it has one of its own (qcow2). Only while nobody uses it."""
+        ...
+
+    async def commit(self, volume: Volume, progress: Progress) -> None:
+        """Write all that ``volume`` has of its own into the one right below it, which holds what a guest would
+        read of ``volume`` afterwards; whoever else stands on that one reads nonsense. Repeating it is no harm.
+        Only while nobody uses either."""
+        ...
+
+    async def point(self, volume: Volume, below: Volume) -> None:
+        """Have ``volume`` name ``below`` as what it stands on. Nothing is copied: it holds the same already."""
         ...
 
     async def check(self, path: str, format_: DiskFormat) -> tuple[str, ...]:

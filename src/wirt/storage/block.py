@@ -61,6 +61,25 @@ class BlockPool:
         await self.find(name)
         raise self._fixed("has no clones")
 
+    async def snapshot(self, name: str, kept: str) -> Volume:
+        await self.find(name)
+        raise self._fixed("has no snapshots")
+
+    async def stage(self, name: str, kept: str) -> Volume:
+        await self.find(name)
+        raise self._fixed("puts nothing in a device's place")
+
+    async def settle(self, name: str, kept: str) -> Volume:
+        """Nothing is ever staged."""
+        return await self.find(name)
+
+    async def unstage(self, name: str) -> None:
+        """Nothing is ever staged."""
+
+    async def replace(self, name: str, new: str) -> Volume:
+        await self.find(new)
+        raise self._fixed("puts nothing in a device's place")
+
     async def remove(self, name: str) -> None:
         if name in self._devices:
             raise self._fixed("removes none")

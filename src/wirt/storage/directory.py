@@ -17,7 +17,6 @@ import stat
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -35,26 +34,27 @@ from wirt.model.units import MIB
 from wirt.plan import qcow2
 from wirt.ports.storage import NewVolume
 from wirt.storage.programs import run
+from wirt.storage.successors import SUFFIXES, NamedFile, Successors
 from wirt.storage.waiting import Patient
 
 PART = ".part-"
 SECTOR = 512
-_OWN_SUFFIXES = {".raw": DiskFormat.RAW, ".qcow2": DiskFormat.QCOW2}
+_OWN_SUFFIXES = {suffix: format_ for format_, suffix in SUFFIXES.items()}
 _FICLONE = 0x40049409  # linux/fs.h
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    name: str
-    path: Path
-    format: DiskFormat
-
-
 class DirectoryPool:
     capabilities = frozenset(
-        (Capability.CREATE, Capability.GROW, Capability.CLONE, Capability.THIN, Capability.PREALLOCATE)
+        (
+            Capability.CREATE,
+            Capability.GROW,
+            Capability.CLONE,
+            Capability.LAYERS,
+            Capability.THIN,
+            Capability.PREALLOCATE,
+        )
     )
     formats = (DiskFormat.QCOW2, DiskFormat.RAW)
 
@@ -70,6 +70,7 @@ class DirectoryPool:
         self._patient = patient
         self.capabilities = self.capabilities | extra
         self._directory = directory
+        self._successors = Successors(directory, config.name, self._call, self._files, self._reasons)
 
     async def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Every touch of the file system."""
@@ -140,6 +141,27 @@ class DirectoryPool:
             await run(*words, what=what)
         return await self.find(new)
 
+    async def snapshot(self, name: str, kept: str) -> Volume:
+        raise BadInput(f"{self.config.name} keeps what {name} is now only under a new image: stage one")
+
+    async def stage(self, name: str, kept: str) -> Volume:
+        check_volume_name(kept)
+        below = await self.find(kept if kept in await self._call(self._files) else name)
+        await self._successors.stage(name, kept, below.size)
+        path = str(self._successors.path(name))
+        return Volume(self.config.name, name, DiskFormat.QCOW2, below.size, 0, path, kept)
+
+    async def settle(self, name: str, kept: str) -> Volume:
+        await self._call(self._successors.settle, name, kept)
+        return await self.find(name)
+
+    async def unstage(self, name: str) -> None:
+        await self._call(self._successors.unstage, name)
+
+    async def replace(self, name: str, new: str) -> Volume:
+        await self._call(self._successors.replace, name, new)
+        return await self.find(name)
+
     async def remove(self, name: str) -> None:
         try:
             file = await self._call(self._file, name)
@@ -187,17 +209,17 @@ class DirectoryPool:
         with self._reasons(f"the pool {self.config.name} can't be looked at"):
             return [Path(entry) for entry in os.scandir(self._directory) if entry.is_file(follow_symlinks=False)]
 
-    def _files(self) -> Mapping[str, _File]:
+    def _files(self) -> Mapping[str, NamedFile]:
         paths = [path for path in self._listed() if not path.name.startswith(".")]
         stems = [path.stem for path in paths if path.suffix in _OWN_SUFFIXES]
         found = {}
         for path in paths:
             own = path.suffix in _OWN_SUFFIXES and stems.count(path.stem) == 1
             name = path.stem if own else path.name
-            found[name] = _File(name, path, _OWN_SUFFIXES.get(path.suffix, DiskFormat.RAW))
+            found[name] = NamedFile(name, path, _OWN_SUFFIXES.get(path.suffix, DiskFormat.RAW))
         return found
 
-    def _file(self, name: str) -> _File:
+    def _file(self, name: str) -> NamedFile:
         try:
             return self._files()[name]
         except KeyError:
@@ -205,7 +227,7 @@ class DirectoryPool:
                 f"there is no volume {name} in {self.config.name}", hint=f"wirt volume list {self.config.name}"
             ) from None
 
-    def _volume(self, file: _File) -> Volume:
+    def _volume(self, file: NamedFile) -> Volume:
         with self._reasons(f"{file.path} can't be read"), file.path.open("rb") as opened:
             facts = os.fstat(opened.fileno())
             header = opened.read(qcow2.HEADER_BYTES) if file.format is DiskFormat.QCOW2 else b""
@@ -258,11 +280,7 @@ class DirectoryPool:
             finally:
                 os.close(descriptor)
             os.link(part, path)
-            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            self._successors.sync()
 
     def _write_raw(self, part: Path, wanted: NewVolume) -> None:
         with self._reasons(f"{self.config.name}/{wanted.name} can't be made", wanted.size):
@@ -280,11 +298,11 @@ class DirectoryPool:
         words = ("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, str(part), str(wanted.size))
         await run(*words, what=what)
 
-    def _cut(self, file: _File, size: int) -> None:
+    def _cut(self, file: NamedFile, size: int) -> None:
         with self._reasons(f"{self.config.name}/{file.name} can't be made smaller"):
             os.truncate(file.path, size)
 
-    def _lengthen(self, file: _File, size: int) -> None:
+    def _lengthen(self, file: NamedFile, size: int) -> None:
         with (
             self._reasons(f"{self.config.name}/{file.name} can't be made larger", size),
             file.path.open("r+b") as f,

@@ -33,6 +33,10 @@ class FakeMedium:
     failures: list[WirtError] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     """What interrupted calls left."""
+    staged: dict[str, Volume] = field(default_factory=dict)
+    """By the volume whose place they are to take."""
+    images: int = 0
+    """How many were staged: each has a path of its own, which a file keeps under whatever name."""
 
 
 class FakePool:
@@ -103,6 +107,43 @@ class FakePool:
             replace(base, name=new, format=DiskFormat.QCOW2, allocated=0, path=path, backing=base.name)
         )
 
+    async def snapshot(self, name: str, kept: str) -> Volume:
+        check_volume_name(kept)
+        volume = await self.find(name)
+        await self._need(kept, 0)
+        return self._put(replace(volume, name=kept, path=self._new_path(kept)))
+
+    async def stage(self, name: str, kept: str) -> Volume:
+        check_volume_name(kept)
+        below = self._medium.volumes.get(kept) or await self.find(name)
+        self._fail()
+        path = self._new_path(name)
+        staged = replace(below, name=name, format=DiskFormat.QCOW2, allocated=0, path=path, backing=kept)
+        self._medium.staged[name] = staged
+        return staged
+
+    async def settle(self, name: str, kept: str) -> Volume:
+        self._fail()
+        staged = self._medium.staged.pop(name, None)
+        if staged is not None:
+            before = self._medium.volumes.pop(name, None)
+            if before is not None and kept not in self._medium.volumes:
+                self._put(replace(before, name=kept))
+            self._put(staged)
+        return await self.find(name)
+
+    async def unstage(self, name: str) -> None:
+        self._medium.staged.pop(name, None)
+
+    async def replace(self, name: str, new: str) -> Volume:
+        if new in self._medium.volumes or name not in self._medium.volumes:
+            self._fail()
+            volume = await self.find(new)
+            self._medium.volumes.pop(name, None)
+            del self._medium.volumes[new]
+            self._put(replace(volume, name=name))
+        return await self.find(name)
+
     async def remove(self, name: str) -> None:
         above = [volume.name for volume in self._medium.volumes.values() if volume.backing == name]
         if above:
@@ -134,6 +175,10 @@ class FakePool:
                 f"it needs {room // MIB} MiB and {self.config.name} has {available // MIB} MiB left",
                 hint="wirt pool list shows which pool has room",
             )
+
+    def _new_path(self, name: str) -> str:
+        self._medium.images += 1
+        return f"/fake/{self.config.target}/{name}.{self._medium.images}"
 
     def _put(self, volume: Volume) -> Volume:
         self._medium.volumes[volume.name] = volume
@@ -172,7 +217,7 @@ class FakeStorage:
     async def open(self, config: PoolConfig) -> FakePool:
         if config.target not in self.media:
             raise NotFound(f"there is nothing at {config.target}", hint="wirt pool create makes it")
-        able = {Capability.CREATE, Capability.GROW, Capability.CLONE, Capability.THIN, Capability.PREALLOCATE}
+        able = set(Capability) - {Capability.SHARED, Capability.SNAPSHOT}
         shared = {Capability.SHARED} if config.source is not None else set()
         return FakePool(config, self.media[config.target], frozenset(able | shared))
 
@@ -185,6 +230,10 @@ class FakeImageTool:
     images: dict[str, ImageFacts] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     failures: list[WirtError] = field(default_factory=list)
+    committed: list[str] = field(default_factory=list)
+    """The paths of the images that were put into what they stand on."""
+    media: Mapping[str, FakeMedium] = field(default_factory=dict)
+    """The pools' own, for what changes a volume's header."""
 
     async def inspect(self, path: str, format_: ImageFormat | DiskFormat | None = None) -> ImageFacts:
         if path not in self.images:
@@ -226,6 +275,23 @@ class FakeImageTool:
     async def resize(self, volume: Volume, size: int) -> None:
         if self.failures:
             raise self.failures.pop(0)
+
+    async def commit(self, volume: Volume, progress: Progress) -> None:
+        if volume.backing is None:
+            raise BadInput(f"{volume.reference} stands on nothing")
+        progress(0.5)
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.committed.append(volume.path)
+
+    async def point(self, volume: Volume, below: Volume) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        for medium in self.media.values():
+            for name, each in medium.volumes.items():
+                if each.path == volume.path:
+                    medium.volumes[name] = replace(each, backing=below.name)
 
     async def check(self, path: str, format_: DiskFormat) -> tuple[str, ...]:
         return ()

@@ -132,6 +132,29 @@ class QemuImageTool:
         except Failed as error:
             raise _reason(what, error) from error
 
+    async def commit(self, volume: Volume, progress: Progress) -> None:
+        what = f"{volume.reference} can't be put into what it stands on"
+        top, *chain = await asyncio.to_thread(_chain, volume)
+        if not chain:
+            raise BadInput(f"{what}: it stands on nothing")
+        below, *rest = chain
+        # -d: top is not emptied, since it is to go. Its data must fit, and so must what it was grown by.
+        words = ["commit", "-q", "-p", "-d", _json([top, below, *rest])]
+        try:
+            await self._run(rest, [top, below], words, what, progress=progress, file_bytes=volume.size)
+        except Failed as error:
+            raise _reason(what, error) from error
+
+    async def point(self, volume: Volume, below: Volume) -> None:
+        what = f"{volume.reference} can't be made to stand on {below.reference}"
+        top = await asyncio.to_thread(_layer, volume.path, str(volume.format), "/in/0")
+        name = Path(below.path).name
+        words = ["rebase", "-q", "-u", "-b", name, "-F", str(below.format), _json([top])]
+        try:
+            await self._run([], [top], words, what, deadline_s=INSPECT_S)
+        except Failed as error:
+            raise _reason(what, error) from error
+
     async def check(self, path: str, format_: DiskFormat) -> tuple[str, ...]:
         if format_ not in (DiskFormat.QCOW2, DiskFormat.QED):
             return ()

@@ -135,6 +135,28 @@ class LvmPool:
         await self._make(new, what, ["-s", self._full(name)], zero=False)
         return await self.find(new)
 
+    async def snapshot(self, name: str, kept: str) -> Volume:
+        """A thin volume shares blocks with another and depends on it in nothing (lvmthin(7))."""
+        return await self.clone(name, kept)
+
+    async def stage(self, name: str, kept: str) -> Volume:
+        raise BadInput(f"{self.config.name} is a {self.config.type} pool, whose volumes stand on nothing")
+
+    async def settle(self, name: str, kept: str) -> Volume:
+        """Nothing is ever staged."""
+        return await self.find(name)
+
+    async def unstage(self, name: str) -> None:
+        """Nothing ever is staged."""
+
+    async def replace(self, name: str, new: str) -> Volume:
+        what, logicals = f"{self.config.name}/{new} can't take the place of {name}", await self._logicals()
+        if new in logicals or name not in logicals:
+            await self._own(new, "renamed")
+            await self.remove(name)
+            await self._lvm("lvrename", self._full(new), self._full(name), what=what)
+        return await self.find(name)
+
     async def remove(self, name: str) -> None:
         try:
             logical = await self._own(name, "removed")
