@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-READY = re.compile(r"^wirt-tiny ready (.*)$", re.MULTILINE)
+READY = re.compile(r"^wirt-tiny ready (.*)\n", re.MULTILINE)
 TICK = re.compile(r"^tick (\d+) mono=(\d+\.\d+)$", re.MULTILINE)
 _ANSWER_S = 30.0
 
