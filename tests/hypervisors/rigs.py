@@ -305,6 +305,8 @@ class QemuRig:
                 os.kill(started.incarnation.pid, signal.SIGKILL)
                 await eventually(lambda started=started: not is_alive(started.incarnation))  # type: ignore[misc]
             await self.sandbox.clear(started.directory)
+        for left in (self._tmp_path / "runs").glob("*"):  # of starts that failed, which an operation would undo
+            await self.sandbox.clear(left)
 
 
 def jail_here() -> Sandbox:

@@ -83,7 +83,7 @@ def volume_key(volume: VolumeRef) -> str:
 
 
 def write_domain(domain: Domain) -> bytes:
-    return _write(
+    return write_record(
         {
             "uuid": str(domain.uuid),
             "text": domain.text,
@@ -110,12 +110,12 @@ def read_domain(entry: Entry) -> Domain:
             revision=entry.modified,
         )
 
-    return _read(entry, build)
+    return read_record(entry, build)
 
 
 def write_incarnation(incarnation: Incarnation) -> bytes:
     """The state is not written: it is observed."""
-    return _write(
+    return write_record(
         {
             "domain": str(incarnation.domain),
             "domid": incarnation.domid,
@@ -144,7 +144,7 @@ def read_incarnation(entry: Entry) -> Incarnation:
             notes={str(key): str(value) for key, value in data["notes"].items()},
         )
 
-    return _read(entry, build)
+    return read_record(entry, build)
 
 
 def write_job(job: Job) -> bytes:
@@ -163,13 +163,13 @@ def read_job(entry: Entry) -> Job:
             error=JobError(**error) if error is not None else None,
         )
 
-    return _read(entry, build)
+    return read_record(entry, build)
 
 
 def write_security_group(group: SecurityGroup) -> bytes:
     """Its rules as people write them, a form that their syntax versions."""
     rules = [write_rule(rule) for rule in group.rules]
-    return _write({"name": group.name, "rules": rules, "description": group.description})
+    return write_record({"name": group.name, "rules": rules, "description": group.description})
 
 
 def read_security_group(entry: Entry) -> SecurityGroup:
@@ -177,7 +177,7 @@ def read_security_group(entry: Entry) -> SecurityGroup:
         rules = tuple(parse_rule(rule) for rule in data["rules"])
         return SecurityGroup(str(data["name"]), rules, str(data["description"]))
 
-    return _read(entry, build)
+    return read_record(entry, build)
 
 
 def network_values(config: NetworkConfig) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def network_of_values(data: dict[str, Any]) -> NetworkConfig:
 
 
 def write_network(network: Network) -> bytes:
-    return _write(
+    return write_record(
         {
             "config": network_values(network.config),
             "created_at": network.created_at,
@@ -247,7 +247,7 @@ def read_network(entry: Entry) -> Network:
             revision=entry.modified,
         )
 
-    return _read(entry, build)
+    return read_record(entry, build)
 
 
 def pool_values(config: PoolConfig) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def pool_of_values(data: dict[str, Any]) -> PoolConfig:
 
 
 def write_pool(pool: StoragePool) -> bytes:
-    return _write(
+    return write_record(
         {
             "config": pool_values(pool.config),
             "created_at": pool.created_at,
@@ -287,35 +287,35 @@ def read_pool(entry: Entry) -> StoragePool:
             revision=entry.modified,
         )
 
-    return _read(entry, build)
+    return read_record(entry, build)
 
 
 def write_backing(image: str, chain: tuple[str, ...]) -> bytes:
     """What an image stands on, by real paths, the file right below it first."""
-    return _write({"image": image, "chain": list(chain)})
+    return write_record({"image": image, "chain": list(chain)})
 
 
 def read_backing(entry: Entry) -> tuple[str, ...]:
-    return _read(entry, lambda data: tuple(str(each) for each in data["chain"]))
+    return read_record(entry, lambda data: tuple(str(each) for each in data["chain"]))
 
 
 def write_holders(holders: Iterable[Holder]) -> bytes:
-    return _write({"holders": [asdict(holder) for holder in holders]})
+    return write_record({"holders": [asdict(holder) for holder in holders]})
 
 
 def read_holders(entry: Entry) -> tuple[Holder, ...]:
-    return _read(entry, lambda data: tuple(Holder(**holder) for holder in data["holders"]))
+    return read_record(entry, lambda data: tuple(Holder(**holder) for holder in data["holders"]))
 
 
 def write_number(number: int) -> bytes:
     return str(number).encode()
 
 
-def _write(data: dict[str, Any]) -> bytes:
+def write_record(data: dict[str, Any]) -> bytes:
     return json.dumps({"v": VERSION, **data}).encode()
 
 
-def _read(entry: Entry, build: Callable[[dict[str, Any]], T]) -> T:
+def read_record(entry: Entry, build: Callable[[dict[str, Any]], T]) -> T:
     """``CorruptState``, naming the key, for whatever can't be understood; a newer version is told apart."""
     try:
         data = json.loads(entry.value)

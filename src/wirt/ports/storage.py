@@ -83,24 +83,14 @@ class Pool(Protocol):
         open for writing has written all out and waits. Capability ``snapshot``."""
         ...
 
-    async def stage(self, name: str, kept: str) -> Volume:
-        """A new, empty image that is to take the place of ``name``, ready to be opened under the path told; no
-        volume yet. It stands on the volume ``kept``; if there is none, on what ``name`` is now and
-        :meth:`settle` calls ``kept``. Made anew if there is one. Capability ``layers``."""
+    async def layer(self, new: str, on: str, *, now: str | None = None) -> Volume:
+        """A new image, empty, that stands on the volume ``on``; if there is none of that name yet, on the one that
+        is called ``now`` until :meth:`rename`. Capability ``layers``."""
         ...
 
-    async def settle(self, name: str, kept: str) -> Volume:
-        """What was staged becomes ``name``. What ``name`` was is ``kept`` from now on; if that is there already,
-        it is gone. Finishes what a crash left half done; nothing if nothing is staged."""
-        ...
-
-    async def unstage(self, name: str) -> None:
-        """What was staged for ``name`` is gone. Nothing if nothing is."""
-        ...
-
-    async def replace(self, name: str, new: str) -> Volume:
-        """The volume ``new`` is called ``name`` from now on, and what ``name`` was is gone. Finishes what a crash
-        left half done: without a ``new``, ``name`` is it already."""
+    async def rename(self, name: str, new: str) -> Volume:
+        """``name`` is called ``new`` from now on, also while somebody has it open; what stands on it names it as
+        before. Repeating it is no error; a ``new`` that is there beside ``name`` is."""
         ...
 
     async def remove(self, name: str) -> None:

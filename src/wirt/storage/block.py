@@ -65,20 +65,13 @@ class BlockPool:
         await self.find(name)
         raise self._fixed("has no snapshots")
 
-    async def stage(self, name: str, kept: str) -> Volume:
+    async def layer(self, new: str, on: str, *, now: str | None = None) -> Volume:
+        await self.find(on if now is None else now)
+        raise self._fixed("puts nothing on a device")
+
+    async def rename(self, name: str, new: str) -> Volume:
         await self.find(name)
-        raise self._fixed("puts nothing in a device's place")
-
-    async def settle(self, name: str, kept: str) -> Volume:
-        """Nothing is ever staged."""
-        return await self.find(name)
-
-    async def unstage(self, name: str) -> None:
-        """Nothing is ever staged."""
-
-    async def replace(self, name: str, new: str) -> Volume:
-        await self.find(new)
-        raise self._fixed("puts nothing in a device's place")
+        raise self._fixed("has names that stay")
 
     async def remove(self, name: str) -> None:
         if name in self._devices:

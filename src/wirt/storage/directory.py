@@ -17,6 +17,7 @@ import stat
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -34,15 +35,22 @@ from wirt.model.units import MIB
 from wirt.plan import qcow2
 from wirt.ports.storage import NewVolume
 from wirt.storage.programs import run
-from wirt.storage.successors import SUFFIXES, NamedFile, Successors
 from wirt.storage.waiting import Patient
 
 PART = ".part-"
 SECTOR = 512
-_OWN_SUFFIXES = {suffix: format_ for format_, suffix in SUFFIXES.items()}
+_OWN_SUFFIXES = {".raw": DiskFormat.RAW, ".qcow2": DiskFormat.QCOW2}
+_SUFFIXES = {format_: suffix for suffix, format_ in _OWN_SUFFIXES.items()}
 _FICLONE = 0x40049409  # linux/fs.h
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    name: str
+    path: Path
+    format: DiskFormat
 
 
 class DirectoryPool:
@@ -70,7 +78,6 @@ class DirectoryPool:
         self._patient = patient
         self.capabilities = self.capabilities | extra
         self._directory = directory
-        self._successors = Successors(directory, config.name, self._call, self._files, self._reasons)
 
     async def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Every touch of the file system."""
@@ -133,34 +140,31 @@ class DirectoryPool:
                     await self._call(part.unlink)
             if shared:
                 return await self.find(new)
+        return await self._put_on(new, file.path.name, base)
+
+    async def snapshot(self, name: str, kept: str) -> Volume:
+        raise BadInput(f"{self.config.name} keeps what a volume is now only under a new image")
+
+    async def layer(self, new: str, on: str, *, now: str | None = None) -> Volume:
+        check_volume_name(new)
+        known = await self._call(self._files)
+        below = await self.find(on if on in known or now is None else now)
+        file_name = known[on].path.name if on in known else f"{on}{_SUFFIXES[below.format]}"
+        return await self._put_on(new, file_name, below)
+
+    async def _put_on(self, new: str, file_name: str, below: Volume) -> Volume:
         async with self._new(new, DiskFormat.QCOW2) as part:
-            options = f"backing_file={file.path.name.replace(',', ',,')},backing_fmt={base.format}"
-            what = f"{base.reference} can't be cloned"
+            options = f"backing_file={file_name.replace(',', ',,')},backing_fmt={below.format}"
+            what = f"no image can be put on {below.reference}"
             # -u: what a guest may have written is not looked at; its size is known.
-            words = ("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-o", options, str(part), str(base.size))
+            words = ("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-o", options, str(part), str(below.size))
             await run(*words, what=what)
         return await self.find(new)
 
-    async def snapshot(self, name: str, kept: str) -> Volume:
-        raise BadInput(f"{self.config.name} keeps what {name} is now only under a new image: stage one")
-
-    async def stage(self, name: str, kept: str) -> Volume:
-        check_volume_name(kept)
-        below = await self.find(kept if kept in await self._call(self._files) else name)
-        await self._successors.stage(name, kept, below.size)
-        path = str(self._successors.path(name))
-        return Volume(self.config.name, name, DiskFormat.QCOW2, below.size, 0, path, kept)
-
-    async def settle(self, name: str, kept: str) -> Volume:
-        await self._call(self._successors.settle, name, kept)
-        return await self.find(name)
-
-    async def unstage(self, name: str) -> None:
-        await self._call(self._successors.unstage, name)
-
-    async def replace(self, name: str, new: str) -> Volume:
-        await self._call(self._successors.replace, name, new)
-        return await self.find(name)
+    async def rename(self, name: str, new: str) -> Volume:
+        check_volume_name(new)
+        await self._call(self._rename, name, new)
+        return await self.find(new)
 
     async def remove(self, name: str) -> None:
         try:
@@ -209,17 +213,17 @@ class DirectoryPool:
         with self._reasons(f"the pool {self.config.name} can't be looked at"):
             return [Path(entry) for entry in os.scandir(self._directory) if entry.is_file(follow_symlinks=False)]
 
-    def _files(self) -> Mapping[str, NamedFile]:
+    def _files(self) -> Mapping[str, _File]:
         paths = [path for path in self._listed() if not path.name.startswith(".")]
         stems = [path.stem for path in paths if path.suffix in _OWN_SUFFIXES]
         found = {}
         for path in paths:
             own = path.suffix in _OWN_SUFFIXES and stems.count(path.stem) == 1
             name = path.stem if own else path.name
-            found[name] = NamedFile(name, path, _OWN_SUFFIXES.get(path.suffix, DiskFormat.RAW))
+            found[name] = _File(name, path, _OWN_SUFFIXES.get(path.suffix, DiskFormat.RAW))
         return found
 
-    def _file(self, name: str) -> NamedFile:
+    def _file(self, name: str) -> _File:
         try:
             return self._files()[name]
         except KeyError:
@@ -227,7 +231,7 @@ class DirectoryPool:
                 f"there is no volume {name} in {self.config.name}", hint=f"wirt volume list {self.config.name}"
             ) from None
 
-    def _volume(self, file: NamedFile) -> Volume:
+    def _volume(self, file: _File) -> Volume:
         with self._reasons(f"{file.path} can't be read"), file.path.open("rb") as opened:
             facts = os.fstat(opened.fileno())
             header = opened.read(qcow2.HEADER_BYTES) if file.format is DiskFormat.QCOW2 else b""
@@ -249,13 +253,12 @@ class DirectoryPool:
     @asynccontextmanager
     async def _new(self, name: str, format_: DiskFormat) -> AsyncIterator[Path]:
         """A hidden file that becomes the volume ``name`` unless something fails: then it is gone."""
-        suffix = next(each for each, of in _OWN_SUFFIXES.items() if of is format_)
         part = self._directory / f".{name[:80]}{PART}{uuid.uuid4().hex}"
         what = f"{self.config.name}/{name} can't be made"
         try:
             await self._call(self._begin, name, part, what)
             yield part
-            await self._call(self._publish, part, self._directory / f"{name}{suffix}", what)
+            await self._call(self._publish, part, self._directory / f"{name}{_SUFFIXES[format_]}", what)
         finally:
             await self._call(part.unlink, missing_ok=True)
 
@@ -280,7 +283,25 @@ class DirectoryPool:
             finally:
                 os.close(descriptor)
             os.link(part, path)
-            self._successors.sync()
+            self._sync()
+
+    def _sync(self) -> None:
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _rename(self, name: str, new: str) -> None:
+        """Who has the file open has the file, not its name."""
+        files = self._files()
+        if name not in files and new in files:
+            return
+        file = self._file(name)
+        self._refuse_taken(new)
+        with self._reasons(f"{self.config.name}/{name} can't be renamed"):
+            file.path.rename(self._directory / f"{new}{_SUFFIXES[file.format]}")
+            self._sync()
 
     def _write_raw(self, part: Path, wanted: NewVolume) -> None:
         with self._reasons(f"{self.config.name}/{wanted.name} can't be made", wanted.size):
@@ -298,11 +319,11 @@ class DirectoryPool:
         words = ("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, str(part), str(wanted.size))
         await run(*words, what=what)
 
-    def _cut(self, file: NamedFile, size: int) -> None:
+    def _cut(self, file: _File, size: int) -> None:
         with self._reasons(f"{self.config.name}/{file.name} can't be made smaller"):
             os.truncate(file.path, size)
 
-    def _lengthen(self, file: NamedFile, size: int) -> None:
+    def _lengthen(self, file: _File, size: int) -> None:
         with (
             self._reasons(f"{self.config.name}/{file.name} can't be made larger", size),
             file.path.open("r+b") as f,

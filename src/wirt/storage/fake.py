@@ -33,10 +33,8 @@ class FakeMedium:
     failures: list[WirtError] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     """What interrupted calls left."""
-    staged: dict[str, Volume] = field(default_factory=dict)
-    """By the volume whose place they are to take."""
     images: int = 0
-    """How many were staged: each has a path of its own, which a file keeps under whatever name."""
+    """How many were made: each has a path of its own, which it keeps under whatever name."""
 
 
 class FakePool:
@@ -113,36 +111,21 @@ class FakePool:
         await self._need(kept, 0)
         return self._put(replace(volume, name=kept, path=self._new_path(kept)))
 
-    async def stage(self, name: str, kept: str) -> Volume:
-        check_volume_name(kept)
-        below = self._medium.volumes.get(kept) or await self.find(name)
-        self._fail()
-        path = self._new_path(name)
-        staged = replace(below, name=name, format=DiskFormat.QCOW2, allocated=0, path=path, backing=kept)
-        self._medium.staged[name] = staged
-        return staged
+    async def layer(self, new: str, on: str, *, now: str | None = None) -> Volume:
+        check_volume_name(new)
+        below = await self.find(on if on in self._medium.volumes or now is None else now)
+        await self._need(new, 0)
+        path = self._new_path(new)
+        return self._put(replace(below, name=new, format=DiskFormat.QCOW2, allocated=0, path=path, backing=on))
 
-    async def settle(self, name: str, kept: str) -> Volume:
-        self._fail()
-        staged = self._medium.staged.pop(name, None)
-        if staged is not None:
-            before = self._medium.volumes.pop(name, None)
-            if before is not None and kept not in self._medium.volumes:
-                self._put(replace(before, name=kept))
-            self._put(staged)
-        return await self.find(name)
-
-    async def unstage(self, name: str) -> None:
-        self._medium.staged.pop(name, None)
-
-    async def replace(self, name: str, new: str) -> Volume:
-        if new in self._medium.volumes or name not in self._medium.volumes:
-            self._fail()
-            volume = await self.find(new)
-            self._medium.volumes.pop(name, None)
-            del self._medium.volumes[new]
-            self._put(replace(volume, name=name))
-        return await self.find(name)
+    async def rename(self, name: str, new: str) -> Volume:
+        check_volume_name(new)
+        if name in self._medium.volumes or new not in self._medium.volumes:
+            volume = await self.find(name)
+            await self._need(new, 0)
+            del self._medium.volumes[name]
+            self._put(replace(volume, name=new))
+        return await self.find(new)
 
     async def remove(self, name: str) -> None:
         above = [volume.name for volume in self._medium.volumes.values() if volume.backing == name]

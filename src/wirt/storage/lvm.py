@@ -139,23 +139,19 @@ class LvmPool:
         """A thin volume shares blocks with another and depends on it in nothing (lvmthin(7))."""
         return await self.clone(name, kept)
 
-    async def stage(self, name: str, kept: str) -> Volume:
+    async def layer(self, new: str, on: str, *, now: str | None = None) -> Volume:
         raise BadInput(f"{self.config.name} is a {self.config.type} pool, whose volumes stand on nothing")
 
-    async def settle(self, name: str, kept: str) -> Volume:
-        """Nothing is ever staged."""
-        return await self.find(name)
-
-    async def unstage(self, name: str) -> None:
-        """Nothing ever is staged."""
-
-    async def replace(self, name: str, new: str) -> Volume:
-        what, logicals = f"{self.config.name}/{new} can't take the place of {name}", await self._logicals()
-        if new in logicals or name not in logicals:
-            await self._own(new, "renamed")
-            await self.remove(name)
-            await self._lvm("lvrename", self._full(new), self._full(name), what=what)
-        return await self.find(name)
+    async def rename(self, name: str, new: str) -> Volume:
+        check_volume_name(new)
+        logicals = await self._logicals()
+        if name in logicals or new not in logicals:
+            await self._own(name, "renamed")
+            if new in logicals:
+                raise self._taken(new)
+            what = f"{self.config.name}/{name} can't be renamed"
+            await self._lvm("lvrename", self._full(name), self._full(new), what=what)
+        return await self.find(new)
 
     async def remove(self, name: str) -> None:
         try:

@@ -1,0 +1,107 @@
+"""A domain as it was at an instant, and the tree that such instants make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from wirt.model.errors import BadInput
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDisk:
+    """What a disk held: ``kept`` is the volume that holds it still, ``volume`` the one whose content it was, both
+    as ``POOL/VOLUME``. ``layered``: the disk goes on in an image that stands on ``kept``; else ``kept`` depends on
+    nothing."""
+
+    vdev: str
+    volume: str
+    kept: str
+    layered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """``parent`` is the snapshot that the domain's disks stood on when it was taken. ``text`` is the configuration
+    of then. ``memory`` is the file with the guest's memory, if that was kept; ``paused``: the guest stood still.
+    ``leaving``: its removal has begun, and there is no way back to it."""
+
+    name: str
+    created_at: float
+    parent: str | None
+    disks: tuple[KeptDisk, ...]
+    text: str
+    description: str = ""
+    memory: str | None = None
+    paused: bool = False
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTree:
+    """All snapshots of a domain. ``head`` is the one that its disks stand on now. ``left``: volumes of removed
+    snapshots on which more than one other stands, so that they can't go yet."""
+
+    domain: UUID
+    snapshots: tuple[Snapshot, ...] = ()
+    head: str | None = None
+    left: tuple[str, ...] = ()
+    revision: int = 0
+
+    def get(self, name: str) -> Snapshot | None:
+        return next((each for each in self.snapshots if each.name == name), None)
+
+    def children(self, name: str | None) -> tuple[Snapshot, ...]:
+        """Oldest first."""
+        return tuple(each for each in self.snapshots if each.parent == name)
+
+    def volumes(self) -> Iterator[str]:
+        """All that only this tree has a use for."""
+        for each in self.snapshots:
+            yield from (disk.kept for disk in each.disks)
+        yield from self.left
+
+    def with_new(self, snapshot: Snapshot) -> SnapshotTree:
+        return replace(self, snapshots=(*self.snapshots, snapshot), head=snapshot.name)
+
+    def changed(self, snapshot: Snapshot) -> SnapshotTree:
+        """With ``snapshot`` in the place of the one of its name."""
+        return replace(
+            self, snapshots=tuple(snapshot if each.name == snapshot.name else each for each in self.snapshots)
+        )
+
+    def without(self, name: str) -> SnapshotTree:
+        """What grew from it grows from its parent."""
+        gone = self.get(name)
+        if gone is None:
+            return self
+        rest = tuple(
+            replace(each, parent=gone.parent) if each.parent == name else each
+            for each in self.snapshots
+            if each.name != name
+        )
+        return replace(self, snapshots=rest, head=gone.parent if self.head == name else self.head)
+
+    def renamed_volume(self, old: str, new: str) -> SnapshotTree:
+        """What the volume ``old`` held is in ``new`` now."""
+        snapshots = tuple(
+            replace(
+                each,
+                disks=tuple(replace(disk, kept=new) if disk.kept == old else disk for disk in each.disks),
+            )
+            for each in self.snapshots
+        )
+        left = tuple(new if each == old else each for each in self.left)
+        return replace(self, snapshots=snapshots, left=left)
+
+
+def check_snapshot_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"{name!r} can't be the name of a snapshot",
+            hint="1 to 40 letters, digits and _ . -, the first a letter or a digit",
+        )
