@@ -10,22 +10,25 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from wirt.hypervisors.fake import FakeHypervisor, FakeWorld
+from wirt.hypervisors.fake import FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
 from wirt.images.tiny import TinyImage
-from wirt.model.devices import DiskSpec, PortForward, VifKind, VifSpec
+from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind, VifSpec
 from wirt.model.domain import DomainConfig, GuestType, Incarnation
 from wirt.model.errors import Unavailable
 from wirt.model.lifecycle import EndReason, State
+from wirt.model.storage import Volume
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
 from wirt.ports.hypervisor import Hypervisor, Launch, RunChanged
+from wirt.ports.live_disks import LiveDisks
 from wirt.ports.network import Plugged
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.virtual_clock import VirtualClock
@@ -101,6 +104,7 @@ class Changes:
 
 class Rig(Protocol):
     hypervisor: Hypervisor
+    live_disks: LiveDisks
     changes: Changes
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig: ...
@@ -123,6 +127,15 @@ class Rig(Protocol):
     async def watchdog(self, started: Started) -> None: ...
     async def vanish(self, started: Started) -> None: ...
     def exists(self, started: Started) -> bool: ...
+
+    def image(self, name: str, size: int, format_: DiskFormat, backing: Volume | None = None) -> Volume:
+        """A new disk image; an overlay if it stands on another."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Give an image another name, as one may while it is in use."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -163,7 +176,9 @@ class FakeRig:
         self._connect()
 
     def _connect(self) -> None:
-        self.hypervisor: Hypervisor = FakeHypervisor(self.world)
+        fake = FakeHypervisor(self.world)
+        self.hypervisor: Hypervisor = fake
+        self.live_disks: LiveDisks = FakeLiveDisks(fake)
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:
@@ -208,12 +223,26 @@ class FakeRig:
     def exists(self, started: Started) -> bool:
         return any(guest.domain == started.domain for guest in self.world.guests())
 
+    def image(self, name: str, size: int, format_: DiskFormat, backing: Volume | None = None) -> Volume:
+        path = self._tmp_path / name
+        with path.open("wb") as file:
+            file.truncate(size)
+        if backing is not None:
+            self.world.backing[str(path)] = (backing.path, *self.world.backing.get(backing.path, ()))
+        return Volume("tests", name, format_, size, 0, str(path))
+
+    def rename(self, old: str, new: str) -> None:
+        Path(old).rename(new)
+        self.world.renamed(old, new)
+
     async def close(self) -> None:
         await self.changes.close()
 
 
 class QemuRig:
     """Real guests, which obey commands sent to their echo port (and so without any driver)."""
+
+    live_disks: LiveDisks
 
     def __init__(
         self, tmp_path: Path, tiny: TinyImage, settings: QemuSettings, sandbox: Sandbox | None = None
@@ -227,7 +256,8 @@ class QemuRig:
         self._connect()
 
     def _connect(self) -> None:
-        self.hypervisor: Hypervisor = QemuHypervisor(self.settings, self.sandbox)
+        qemu = QemuHypervisor(self.settings, self.sandbox)
+        self.hypervisor: Hypervisor = qemu
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:
@@ -286,6 +316,16 @@ class QemuRig:
 
     def exists(self, started: Started) -> bool:
         return is_alive(started.incarnation)
+
+    def image(self, name: str, size: int, format_: DiskFormat, backing: Volume | None = None) -> Volume:
+        path = self._tmp_path / name
+        below = () if backing is None else ("-b", backing.path, "-F", str(backing.format))
+        command = ("qemu-img", "create", "-q", "-f", str(format_), *below, str(path), str(size))
+        subprocess.run(command, check=True, capture_output=True)
+        return Volume("tests", name, format_, size, 0, str(path))
+
+    def rename(self, old: str, new: str) -> None:
+        Path(old).rename(new)
 
     async def command(self, started: Started, command: str) -> None:
         port = started.config.vifs[0].forwards[0].host_port

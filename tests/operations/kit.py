@@ -11,7 +11,7 @@ from uuid import UUID
 
 from tests.operations.bootstrap_kit import FakeBootstrapper
 
-from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeWorld
+from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.model.devices import devids
 from wirt.model.domain import Domain
 from wirt.model.errors import HypervisorError
@@ -101,13 +101,14 @@ class SimulatedHost:
     async def boot(self, hooks: Hooks | None = None) -> None:
         """Start a daemon on what is there."""
         self.network = FakeNetwork(DefaultBridge(), self.clock)
+        hypervisor = FakeHypervisor(self.world)
         settings = Settings(self._directory / "runs", self._directory / "dumps", "wirtbr0", "/home")
         self.environment = Environment(
             settings=settings,
             clock=self.clock,
             store=self.store,
             machine=self.machine,
-            hypervisor=FakeHypervisor(self.world),
+            hypervisor=hypervisor,
             network=self.network,
             images=self.images,
             new_uuid=self.new_uuid,
@@ -116,6 +117,7 @@ class SimulatedHost:
             fabric=self.fabric,
             storage=self.storage,
             image_tool=self.image_tool,
+            live_disks=FakeLiveDisks(hypervisor),
             bootstrapper=self.bootstrapper,
         )
         self.engine = Engine(

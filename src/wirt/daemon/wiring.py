@@ -28,6 +28,7 @@ from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock, SystemClock
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
+from wirt.ports.live_disks import LiveDisks
 from wirt.ports.network import Network
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.storage import ImageTool, Storage
@@ -38,6 +39,9 @@ from wirt.wire.home import Home
 
 STOP_GRACE_S = 10.0
 
+Hypervisors = tuple[Hypervisor, LiveDisks | None]
+"""Two faces of one driver."""
+
 
 @asynccontextmanager
 async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[Environment]:
@@ -47,7 +51,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
     try:
         machine = LinuxMachine(settings.host or None)
         sandbox = await _sandbox(settings)
-        hypervisor = _hypervisor(home, settings, clock, sandbox)
+        hypervisor, live_disks = _hypervisor(home, settings, clock, sandbox)
         environment = Environment(
             settings=Settings(
                 runs=Path(home.domains),
@@ -70,6 +74,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             fabric=_fabric(home, settings),
             storage=_storage(home, settings),
             image_tool=_image_tool(settings),
+            live_disks=live_disks,
             bootstrapper=_bootstrapper(home, settings),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
@@ -110,15 +115,16 @@ async def _sandbox(settings: DaemonSettings) -> Sandbox:
     return await best_sandbox(wanted=settings.jail)
 
 
-def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock, sandbox: Sandbox) -> Hypervisor:
+def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock, sandbox: Sandbox) -> Hypervisors:
     if settings.hypervisor == "fake":
-        from wirt.hypervisors.fake import FakeHypervisor, FakeWorld
+        from wirt.hypervisors.fake import FakeHypervisor, FakeLiveDisks, FakeWorld
 
-        return FakeHypervisor(FakeWorld(clock))
+        fake = FakeHypervisor(FakeWorld(clock))
+        return fake, FakeLiveDisks(fake)
     from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
 
     qemu = QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json"), passt=settings.passt)
-    return QemuHypervisor(qemu, sandbox)
+    return QemuHypervisor(qemu, sandbox), None
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:

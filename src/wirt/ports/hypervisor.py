@@ -93,12 +93,14 @@ class Console(Protocol):
 @dataclass(frozen=True, slots=True)
 class Launch:
     """All that belongs to one start. ``directory`` is the run's own, made by the driver, removed by
-    ``forget``."""
+    ``forget``. ``memory``: a file that :meth:`~wirt.ports.live_disks.LiveDisks.save_memory` wrote, from which the
+    guest goes on where it was then; it has the same devices."""
 
     plan: LaunchPlan
     incarnation: Incarnation
     directory: Path
     plugged: tuple[Plugged, ...] = field(default=())
+    memory: Path | None = None
 
 
 class Hypervisor(Protocol):

@@ -4,6 +4,7 @@ from wirt.hypervisors.fake.driver import FakeHypervisor
 from wirt.hypervisors.fake.faults import DaemonDies, DaemonKilled, Die, Fault, Refuse, Silence, Verb
 from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.hypervisors.fake.images import ImageLocks
+from wirt.hypervisors.fake.live_disks import FakeLiveDisks
 from wirt.hypervisors.fake.world import FakeWorld
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Die",
     "FakeGuest",
     "FakeHypervisor",
+    "FakeLiveDisks",
     "FakeWorld",
     "Fault",
     "ImageLocks",

@@ -25,6 +25,8 @@ from wirt.ports.network import Plugged
 ELF_HEADER = b"\x7fELF\x02\x01\x01" + bytes(57)
 """A 64-bit ELF header without content: what a fake guest's memory looks like."""
 
+MEMORY_HEADER = b"the memory of a guest in memory\n"
+
 RUN_NOTE = "run"
 """Incarnation.notes: the run's number in its world, which tells it from an earlier run of the same domain."""
 
@@ -42,6 +44,10 @@ class FakeHypervisor:
         # As many as the verbs called: a guest changes by itself once, and then waits for the daemon.
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
         world.listen(self._changed)
+
+    @property
+    def world(self) -> FakeWorld:
+        return self._world
 
     async def facts(self) -> HypervisorFacts:
         return self._world.facts
@@ -71,7 +77,10 @@ class FakeHypervisor:
         fault = await self._begin(Verb.LAUNCH, plan.uuid, plan.name)
         if isinstance(fault, Die):
             raise LaunchFailed(f"{plan.name}: the guest ended in start-up: {fault.words}")
+        memory = None if launch.memory is None else await _read_memory(plan.name, launch.memory)
         guest = self._world.start(plan, launch.incarnation.domid, launch.directory)
+        if memory is not None:
+            guest.begin_from(memory)
         if isinstance(fault, Silence):
             # A launch that fails leaves nothing behind, answered or not.
             self._end(guest, EndReason.DESTROYED)
@@ -91,6 +100,7 @@ class FakeHypervisor:
         if guest.gone:
             return None
         guest.domid = incarnation.domid
+        guest.end_copies()
         self._runs[domain] = guest
         await self._finish(Verb.ADOPT, guest.name, fault)
         return guest.observed
@@ -103,27 +113,27 @@ class FakeHypervisor:
             del self._runs[domain]
 
     async def sweep(self, runs: Path, known: frozenset[Path]) -> None:
-        self._check_alive()
+        self.check_alive()
         self._end_all(lambda guest: guest.directory.parent == runs and guest.directory not in known)
 
     async def resume(self, domain: UUID) -> None:
-        async with self._reach(Verb.RESUME, domain) as guest:
+        async with self.reach(Verb.RESUME, domain) as guest:
             guest.resume()
 
     async def pause(self, domain: UUID) -> None:
-        async with self._reach(Verb.PAUSE, domain) as guest:
+        async with self.reach(Verb.PAUSE, domain) as guest:
             guest.pause()
 
     async def power_button(self, domain: UUID) -> None:
-        async with self._reach(Verb.POWER_BUTTON, domain) as guest:
+        async with self.reach(Verb.POWER_BUTTON, domain) as guest:
             guest.press_power_button()
 
     async def reset(self, domain: UUID, kind: ResetKind) -> None:
-        async with self._reach(Verb.RESET, domain) as guest:
+        async with self.reach(Verb.RESET, domain) as guest:
             guest.reset(self._world.on_boot)
 
     async def dump_core(self, domain: UUID, path: Path) -> None:
-        async with self._reach(Verb.DUMP_CORE, domain) as guest:
+        async with self.reach(Verb.DUMP_CORE, domain) as guest:
             try:
                 path.write_bytes(ELF_HEADER)
             except OSError as error:
@@ -132,7 +142,7 @@ class FakeHypervisor:
                 ) from error
 
     async def destroy(self, domain: UUID) -> None:
-        self._check_alive()
+        self.check_alive()
         guest = self._runs.get(domain)
         if guest is None:
             return
@@ -141,28 +151,28 @@ class FakeHypervisor:
         await self._finish(Verb.DESTROY, guest.name, fault)
 
     async def preserve(self, domain: UUID, kept: UUID, name: str) -> None:
-        async with self._reach(Verb.PRESERVE, domain) as guest:
+        async with self.reach(Verb.PRESERVE, domain) as guest:
             guest.release_disks()
             self._world.rekey(guest, kept, name)
             self._runs[kept] = self._runs.pop(domain)
 
     async def rename(self, domain: UUID, name: str) -> None:
-        async with self._reach(Verb.RENAME, domain) as guest:
+        async with self.reach(Verb.RENAME, domain) as guest:
             guest.name = name
 
     def vifs(self, domain: UUID) -> frozenset[int] | None:
-        self._check_alive()
+        self.check_alive()
         guest = self._runs.get(domain)
         return None if guest is None or guest.gone else frozenset(guest.links)
 
     async def attach_vif(self, domain: UUID, plugged: Plugged) -> None:
         if plugged.descriptor is not None:
             os.close(plugged.descriptor)
-        async with self._reach(Verb.ATTACH_VIF, domain) as guest:
+        async with self.reach(Verb.ATTACH_VIF, domain) as guest:
             guest.attach_card(plugged.nic)
 
     async def detach_vif(self, domain: UUID, devid: int) -> None:
-        async with self._reach(Verb.DETACH_VIF, domain) as guest:
+        async with self.reach(Verb.DETACH_VIF, domain) as guest:
             if devid in guest.links and guest.observed.state is not State.RUNNING:
                 raise IllegalState(
                     f"{guest.name} is {guest.observed.state}, and only a guest that runs lets go of a card"
@@ -170,13 +180,13 @@ class FakeHypervisor:
             guest.ask_for_card(devid)
 
     async def set_link(self, domain: UUID, devid: int, *, up: bool) -> None:
-        async with self._reach(Verb.SET_LINK, domain) as guest:
+        async with self.reach(Verb.SET_LINK, domain) as guest:
             if devid not in guest.links:
                 raise NotFound(f"{guest.name} has no vif {devid}")
             guest.links[devid] = up
 
     async def vcpus(self, domain: UUID) -> tuple[VcpuInfo, ...]:
-        async with self._reach(Verb.VCPUS, domain) as guest:
+        async with self.reach(Verb.VCPUS, domain) as guest:
             running, busy = guest.observed.state is State.RUNNING, guest.load > 0
             share = guest.cpu_time_s / guest.vcpus
             return tuple(
@@ -191,7 +201,7 @@ class FakeHypervisor:
             )
 
     def usage(self, domain: UUID) -> Usage | None:
-        self._check_alive()
+        self.check_alive()
         guest = self._runs.get(domain)
         if guest is None or guest.gone:
             return None
@@ -225,14 +235,14 @@ class FakeHypervisor:
             del self._runs[guest.domain]
 
     def _guest(self, domain: UUID) -> FakeGuest:
-        self._check_alive()
+        self.check_alive()
         try:
             return self._runs[domain]
         except KeyError:
             raise IllegalState(f"domain {domain} does not run here") from None
 
     @asynccontextmanager
-    async def _reach(self, verb: Verb, domain: UUID) -> AsyncIterator[FakeGuest]:
+    async def reach(self, verb: Verb, domain: UUID) -> AsyncIterator[FakeGuest]:
         """The way of every verb to its guest, with whatever was put in it."""
         guest = self._guest(domain)
         fault = await self._begin(verb, domain, guest.name)
@@ -246,12 +256,12 @@ class FakeHypervisor:
 
     async def _begin(self, verb: Verb, domain: UUID, name: str) -> Fault | None:
         """The time that the verb takes, and the faults that keep it from having its effect."""
-        self._check_alive()
+        self.check_alive()
         fault = self._world.take_fault(verb, domain)
         latency = self._world.latency_s.get(verb, 0.0)
         if latency > 0:
             await self._world.clock.sleep(latency)
-            self._check_alive()
+            self.check_alive()
         if isinstance(fault, Refuse):
             raise HypervisorError(f"{name}: the hypervisor refused {verb}: {fault.words}")
         if isinstance(fault, Silence) and not fault.done:
@@ -272,12 +282,23 @@ class FakeHypervisor:
     async def _stay_silent(self, verb: Verb, name: str, fault: Silence) -> None:
         if fault.after_s > 0:
             await self._world.clock.sleep(fault.after_s)
-            self._check_alive()
+            self.check_alive()
         raise HypervisorSilent(
             f"{name}: the hypervisor did not answer {verb} within {fault.after_s:g} s",
             hint="the guest may still run; wirt destroy ends it",
         )
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
         if not self._world.serves(self._daemon):
             raise DaemonKilled
+
+
+async def _read_memory(name: str, path: Path) -> bytes:
+    """``LaunchFailed`` if it is no guest's memory."""
+    try:
+        data = await asyncio.to_thread(path.read_bytes)
+    except OSError as error:
+        raise LaunchFailed(f"{name}: {path} can't be opened: {error.strerror}") from error
+    if not data.startswith(MEMORY_HEADER):
+        raise LaunchFailed(f"{name}: {path} holds no guest's memory")
+    return data.removeprefix(MEMORY_HEADER)

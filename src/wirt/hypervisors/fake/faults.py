@@ -24,6 +24,14 @@ class Verb(StrEnum):
     ATTACH_VIF = "attach-vif"
     DETACH_VIF = "detach-vif"
     SET_LINK = "set-link"
+    DISKS = "disks"
+    RESIZE_DISK = "resize-disk"
+    MOVE_DISK = "move-disk"
+    SNAPSHOT_DISKS = "snapshot-disks"
+    MERGE_DISK = "merge-disk"
+    SAVE_MEMORY = "save-memory"
+    FREEZE = "freeze"
+    THAW = "thaw"
 
 
 @dataclass(frozen=True, slots=True)

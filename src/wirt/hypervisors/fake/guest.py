@@ -7,7 +7,8 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.fake.console import FakeConsole
-from wirt.hypervisors.fake.images import Claim, ImageLocks, claims_of
+from wirt.hypervisors.fake.disks import FakeDisks
+from wirt.hypervisors.fake.images import Claim, ImageLocks
 from wirt.model.errors import DeadlinePassed, HypervisorError, IllegalState, ResourceBusy, Shortage
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.launch import LaunchPlan
@@ -27,6 +28,7 @@ class FakeGuest:
 
     ``obeys_power_button``, ``lets_cards_go`` and ``load`` may be set at any time. ``links``: of each card, by its
     devid, whether the cable is in. ``thrown_out``: cards that it did away with unasked.
+    ``memory``: anything that a script keeps in it.
     """
 
     __slots__ = (
@@ -39,13 +41,14 @@ class FakeGuest:
         "_on_boot",
         "_running_since",
         "_tell",
-        "claims",
         "console",
         "directory",
+        "disks",
         "domain",
         "domid",
         "lets_cards_go",
         "links",
+        "memory",
         "memory_mib",
         "name",
         "number",
@@ -64,6 +67,7 @@ class FakeGuest:
         directory: Path,
         clock: Clock,
         images: ImageLocks,
+        disks: FakeDisks,
         on_boot: Script,
         ring_bytes: int,
         tell: Tell,
@@ -78,7 +82,8 @@ class FakeGuest:
         self.name = plan.name
         self.memory_mib = plan.memory_mib
         self.vcpus = plan.vcpus
-        self.claims: tuple[Claim, ...] = claims_of(plan)
+        self.disks = disks
+        self.memory = b""
         self.console = FakeConsole(plan.name, ring_bytes)
         self.observed = Observed(State.PAUSED)
         self.obeys_power_button = True
@@ -117,6 +122,10 @@ class FakeGuest:
         self._count_cpu_time()
         self._load = load
 
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        return self.disks.claims
+
     # What the driver does with it.
 
     def resume(self) -> None:
@@ -127,6 +136,11 @@ class FakeGuest:
         boot, self._on_boot = self._on_boot, None
         if boot is not None:
             boot(self)
+
+    def begin_from(self, memory: bytes) -> None:
+        """Instead of booting, go on with what another run had in its memory."""
+        self.memory = memory
+        self._on_boot = None
 
     def pause(self) -> None:
         if self.observed.end is None:
@@ -165,6 +179,11 @@ class FakeGuest:
         if not self.lets_cards_go:
             raise DeadlinePassed(f"the guest {self.name} did not let go of vif {devid}")
         self.let_cards_go()
+
+    def end_copies(self) -> None:
+        """Of disks, which a daemon began that is gone."""
+        for vdev in tuple(self.disks.copies):
+            self.disks.end_copy(self, vdev, pivot=False)
 
     def remove(self, end: EndReason) -> None:
         """The run is over for good; a reason that the guest gave before stays."""

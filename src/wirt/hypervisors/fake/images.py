@@ -5,22 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wirt.model.errors import ResourceBusy
-from wirt.plan.launch import LaunchPlan
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One disk of one run. Any number may read an image together; whoever writes is alone."""
+    """One disk of one run. Any number may read an image together; whoever writes is alone. Disks that guests share
+    (``mode=w!``) have none, as with QEMU's ``locking=off``."""
 
     path: str
     writes: bool
-
-
-def claims_of(plan: LaunchPlan) -> tuple[Claim, ...]:
-    """``mode=w!`` (shared) disks are not locked, as with QEMU's ``locking=off``."""
-    return tuple(
-        Claim(disk.path, disk.writable) for disk in plan.disks if disk.path is not None and not disk.shared
-    )
 
 
 class ImageLocks:
@@ -48,6 +41,10 @@ class ImageLocks:
             holders.pop(owner, None)
             if not holders:
                 self._holders.pop(claim.path, None)
+
+    def renamed(self, old: str, new: str) -> None:
+        if old in self._holders:
+            self._holders[new] = self._holders.pop(old)
 
     def writers(self, path: str) -> int:
         """How many hold ``path`` for writing: never more than one, which a simulation checks."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.fake.console import RING_BYTES
+from wirt.hypervisors.fake.disks import FakeDisks, file_size
 from wirt.hypervisors.fake.faults import Fault, Verb
 from wirt.hypervisors.fake.guest import FakeGuest, Script
 from wirt.hypervisors.fake.images import ImageLocks
@@ -67,6 +68,10 @@ class FakeWorld:
         """Seconds that a verb takes before it has its effect; none where it is absent."""
         self.backing: dict[str, tuple[str, ...]] = {}
         """What qcow2 images say that they stand on; nothing where they are absent."""
+        self.size_of: Callable[[str], int] = file_size
+        """How large an image is to its guest, in bytes, by its path."""
+        self.full: set[str] = set()
+        """Images into which nothing more can be written."""
         self._ring_bytes = ring_bytes
         # More than one run of a domain is what must never be, so the world can hold it and a simulation see it.
         self._guests: dict[UUID, list[FakeGuest]] = {}
@@ -91,6 +96,12 @@ class FakeWorld:
     def fail(self, verb: Verb, fault: Fault, *, domain: UUID | None = None, times: int = 1) -> None:
         """Let ``verb`` meet ``fault`` the next ``times`` times, for ``domain`` only if one is given."""
         self._faults.setdefault(verb, deque()).append(_Injected(fault, domain, times))
+
+    def renamed(self, old: str, new: str) -> None:
+        """An image has another name now. Whoever has it open has it open still."""
+        self.images.renamed(old, new)
+        for guest in self.guests():
+            guest.disks.renamed(old, new)
 
     def kill_daemon(self) -> None:
         """As kill -9 does: the present driver reaches nothing any more, and no guest notices."""
@@ -136,6 +147,7 @@ class FakeWorld:
             directory,
             self.clock,
             self.images,
+            FakeDisks(plan, self.backing, self.size_of, self.images),
             self.on_boot,
             self._ring_bytes,
             self._tell,

@@ -1,0 +1,90 @@
+"""The port for disks of running guests, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import UUID
+
+from wirt.hypervisors.fake.driver import MEMORY_HEADER, FakeHypervisor
+from wirt.hypervisors.fake.faults import Verb
+from wirt.hypervisors.fake.guest import FakeGuest
+from wirt.model.errors import HypervisorError, IllegalState, Shortage
+from wirt.model.lifecycle import State
+from wirt.model.storage import Volume
+from wirt.ports.live_disks import LiveDisk
+from wirt.ports.storage import Progress
+
+_PARTS = 4
+
+
+class FakeLiveDisks:
+    """Of the guests of one driver, and of its daemon."""
+
+    def __init__(self, hypervisor: FakeHypervisor) -> None:
+        self._hypervisor = hypervisor
+        self._world = hypervisor.world
+
+    async def disks(self, domain: UUID) -> tuple[LiveDisk, ...]:
+        async with self._hypervisor.reach(Verb.DISKS, domain) as guest:
+            return tuple(
+                LiveDisk(vdev, disk.size, disk.writable, disk.chain) for vdev, disk in guest.disks.all().items()
+            )
+
+    async def resize(self, domain: UUID, vdev: str, size: int) -> None:
+        async with self._hypervisor.reach(Verb.RESIZE_DISK, domain) as guest:
+            guest.disks.resize(vdev, size)
+
+    async def move(
+        self, domain: UUID, vdev: str, target: Volume, progress: Progress, *, bytes_per_s: int | None = None
+    ) -> None:
+        async with self._hypervisor.reach(Verb.MOVE_DISK, domain) as guest:
+            size = guest.disks.find(vdev).size
+            guest.disks.begin_copy(guest, vdev, target.path)
+            try:
+                if target.path in self._world.full:
+                    raise Shortage(f"{guest.name}: {target.path} is full")
+                await self._copy(guest, size / bytes_per_s if bytes_per_s else 0.0, progress)
+            except (Exception, asyncio.CancelledError):
+                # Not when the daemon is killed: a copy under way goes on without it.
+                guest.disks.end_copy(guest, vdev, pivot=False)
+                raise
+            guest.disks.end_copy(guest, vdev, pivot=True)
+
+    async def _copy(self, guest: FakeGuest, seconds: float, progress: Progress) -> None:
+        for part in range(_PARTS):
+            progress(part / _PARTS)
+            await self._world.clock.sleep(seconds / _PARTS) if seconds else await asyncio.sleep(0)
+            self._hypervisor.check_alive()
+            if guest.gone:
+                raise HypervisorError(f"{guest.name} ended while its disk was copied")
+        progress(1.0)
+
+    async def snapshot(self, domain: UUID, overlays: Mapping[str, Volume]) -> None:
+        async with self._hypervisor.reach(Verb.SNAPSHOT_DISKS, domain) as guest:
+            guest.disks.snapshot(guest, {vdev: volume.path for vdev, volume in overlays.items()})
+
+    async def merge(self, domain: UUID, vdev: str, path: str, progress: Progress) -> None:
+        async with self._hypervisor.reach(Verb.MERGE_DISK, domain) as guest:
+            guest.disks.merge(guest, vdev, path)
+            progress(1.0)
+
+    async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:
+        async with self._hypervisor.reach(Verb.SAVE_MEMORY, domain) as guest:
+            if guest.observed.state is State.RUNNING:
+                raise IllegalState(f"{guest.name} runs, and its memory would be no state that it ever had")
+            try:
+                await asyncio.to_thread(path.write_bytes, MEMORY_HEADER + guest.memory)
+            except OSError as error:
+                raise HypervisorError(f"{guest.name}: {path} can't be written: {error.strerror}") from error
+            progress(1.0)
+
+    async def freeze(self, domain: UUID) -> bool:
+        """No fake guest has an agent yet."""
+        async with self._hypervisor.reach(Verb.FREEZE, domain):
+            return False
+
+    async def thaw(self, domain: UUID) -> None:
+        async with self._hypervisor.reach(Verb.THAW, domain):
+            return

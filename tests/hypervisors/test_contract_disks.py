@@ -1,0 +1,140 @@
+"""Disks of guests that run: told of, made larger, moved, snapshot, merged."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from wirt.model.devices import DiskFormat, DiskSpec
+from wirt.model.errors import HypervisorError, IllegalState, NotFound
+from wirt.model.storage import Volume
+from wirt.model.units import MIB
+from wirt.ports.live_disks import LiveDisk
+
+from .conftest import FAKE
+from .rigs import Rig, Started
+
+every_driver = pytest.mark.parametrize("rig", [FAKE], indirect=True)
+RAW, QCOW2 = DiskFormat.RAW, DiskFormat.QCOW2
+
+
+async def with_disks(rig: Rig, *volumes: Volume, writable: bool = True) -> Started:
+    specs = tuple(
+        DiskSpec(vdev=f"xvd{letter}", target=volume.path, format=volume.format, writable=writable)
+        for letter, volume in zip("abc", volumes, strict=False)
+    )
+    return await rig.start(replace(rig.config(), disks=specs))
+
+
+async def chain(rig: Rig, started: Started, vdev: str = "xvda") -> tuple[str, ...]:
+    return next(disk.chain for disk in await rig.live_disks.disks(started.domain) if disk.vdev == vdev)
+
+
+def nothing(share: float) -> None:
+    pass
+
+
+@every_driver
+async def test_disks_are_told_with_what_they_stand_on(rig: Rig) -> None:
+    base = rig.image("base.qcow2", 4 * MIB, QCOW2)
+    top, plain = rig.image("top.qcow2", 4 * MIB, QCOW2, base), rig.image("plain.img", 2 * MIB, RAW)
+    started = await with_disks(rig, top, plain)
+    assert await rig.live_disks.disks(started.domain) == (
+        LiveDisk("xvda", 4 * MIB, True, (top.path, base.path)),
+        LiveDisk("xvdb", 2 * MIB, True, (plain.path,)),
+    )
+
+
+@every_driver
+async def test_a_moved_disk_is_its_copy_and_the_old_one_is_free(rig: Rig) -> None:
+    old, new = rig.image("old.img", 4 * MIB, RAW), rig.image("new.qcow2", 4 * MIB, QCOW2)
+    started = await with_disks(rig, old)
+    told: list[float] = []
+    await rig.live_disks.move(started.domain, "xvda", new, told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert await chain(rig, started) == (new.path,)
+    other = await with_disks(rig, old)
+    assert await chain(rig, other) == (old.path,)
+
+
+@every_driver
+async def test_a_cancelled_move_leaves_the_old_disk_and_lets_go_of_the_copy(rig: Rig) -> None:
+    old, new = rig.image("old.img", 4 * MIB, RAW), rig.image("new.img", 4 * MIB, RAW)
+    started = await with_disks(rig, old)
+    begun = asyncio.Event()
+    move = asyncio.create_task(
+        rig.live_disks.move(started.domain, "xvda", new, lambda share: begun.set(), bytes_per_s=MIB // 8)
+    )
+    await asyncio.wait_for(begun.wait(), 10)
+    move.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await move
+    assert await chain(rig, started) == (old.path,)
+    other = await with_disks(rig, new)
+    assert await chain(rig, other) == (new.path,)
+
+
+@every_driver
+async def test_several_disks_go_on_in_overlays_or_none_does(rig: Rig, tmp_path: Path) -> None:
+    first, second = rig.image("first.qcow2", 4 * MIB, QCOW2), rig.image("second.img", 2 * MIB, RAW)
+    started = await with_disks(rig, first, second)
+    frozen = replace(first, name="frozen.qcow2", path=str(tmp_path / "frozen.qcow2"))
+    rig.rename(first.path, frozen.path)
+    overlays = {
+        "xvda": rig.image("first.qcow2", 4 * MIB, QCOW2, frozen),
+        "xvdb": rig.image("over.qcow2", 2 * MIB, QCOW2, second),
+    }
+    with pytest.raises(NotFound):
+        await rig.live_disks.snapshot(started.domain, {**overlays, "xvdc": overlays["xvdb"]})
+    assert await chain(rig, started) == (frozen.path,)
+    await rig.live_disks.snapshot(started.domain, overlays)
+    assert await chain(rig, started, "xvda") == (first.path, frozen.path)
+    assert await chain(rig, started, "xvdb") == (overlays["xvdb"].path, second.path)
+
+
+@every_driver
+async def test_any_layer_but_the_lowest_is_merged_into_the_one_below(rig: Rig) -> None:
+    base = rig.image("base.img", 4 * MIB, RAW)
+    started = await with_disks(rig, base)
+    paths = [base.path]
+    for name in ("one", "two", "three"):
+        below = replace(base, path=paths[0], format=RAW if len(paths) == 1 else QCOW2)
+        over = rig.image(f"{name}.qcow2", 4 * MIB, QCOW2, below)
+        await rig.live_disks.snapshot(started.domain, {"xvda": over})
+        paths.insert(0, over.path)
+    assert await chain(rig, started) == tuple(paths)
+    with pytest.raises(NotFound):
+        await rig.live_disks.merge(started.domain, "xvda", "/nowhere", nothing)
+    with pytest.raises(IllegalState):
+        await rig.live_disks.merge(started.domain, "xvda", base.path, nothing)
+    for at in (1, 0, 0):
+        await rig.live_disks.merge(started.domain, "xvda", paths.pop(at), nothing)
+        assert await chain(rig, started) == tuple(paths)
+
+
+@every_driver
+async def test_a_disk_grows_and_never_shrinks_under_its_guest(rig: Rig) -> None:
+    old = rig.image("old.qcow2", 4 * MIB, QCOW2)
+    started = await with_disks(rig, old)
+    await rig.live_disks.resize(started.domain, "xvda", 8 * MIB)
+    assert (await rig.live_disks.disks(started.domain))[0].size == 8 * MIB
+    with pytest.raises(HypervisorError):
+        await rig.live_disks.resize(started.domain, "xvda", 2 * MIB)
+
+
+@every_driver
+async def test_what_is_not_there_is_named(rig: Rig) -> None:
+    volume = rig.image("old.img", 4 * MIB, RAW)
+    started = await with_disks(rig, volume)
+    with pytest.raises(NotFound, match="xvdz"):
+        await rig.live_disks.resize(started.domain, "xvdz", 8 * MIB)
+    with pytest.raises(IllegalState):
+        await rig.live_disks.disks(uuid4())
+    await rig.hypervisor.destroy(started.domain)
+    with pytest.raises(IllegalState):
+        await rig.live_disks.move(started.domain, "xvda", volume, nothing)
