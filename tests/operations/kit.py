@@ -79,6 +79,21 @@ class FakeImages:
         return GuestImage(name, "/k", "/i", "/d", "f")
 
 
+class Below(dict[str, tuple[str, ...]]):
+    """What the images of the pools in memory stand on now, by their paths."""
+
+    def __init__(self, storage: FakeStorage) -> None:
+        self._storage = storage
+
+    def get(self, path: str, default: object = None) -> tuple[str, ...]:
+        for medium in self._storage.media.values():
+            volume = next((each for each in medium.volumes.values() if each.path == path), None)
+            if volume is not None and volume.backing in medium.volumes:
+                below = medium.volumes[volume.backing].path
+                return (below, *self.get(below))
+        return super().get(path, ())
+
+
 class SimulatedHost:
     """Hardware and store that outlive any number of daemons; ``environment`` is the present daemon's."""
 
@@ -91,6 +106,7 @@ class SimulatedHost:
         self.fabric = FakeFabric()
         self.storage = FakeStorage()
         self.image_tool = FakeImageTool(media=self.storage.media)
+        self.world.backing = Below(self.storage)
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.random = random.Random(seed)
         self._directory = directory
@@ -185,6 +201,7 @@ class SimulatedHost:
         assert all(d.persistent or d.incarnation for d in domains), "a transient domain is off and known"
         await self._assert_networks()
         await self._assert_volumes()
+        await self._assert_snapshots()
         for domain in domains:
             if domain.state in (State.RUNNING, State.PAUSED):
                 self._assert_cards(domain)
@@ -207,6 +224,20 @@ class SimulatedHost:
             await pools.volume(VolumeRef.parse(volume))
         assert not [pool for pool in pools if pool.leaving]
         assert self.bootstrapper.scratches == set()
+
+    async def _assert_snapshots(self) -> None:
+        """What snapshots keep is there; guests write the very images that their domains have."""
+        pools, snapshots = self.environment.pools, self.environment.snapshots
+        for tree in snapshots:
+            for kept in tree.disks():
+                assert tree.unfinished or await pools.volume(VolumeRef.parse(kept.kept))
+            assert tree.head is None or tree.get(tree.head) is not None
+        for domain in self.environment.domains:
+            stale = {disk.vdev for disk in snapshots.of(domain.uuid).disks() if disk.current}
+            for disk in domain.config.disks:
+                if domain.incarnation is not None and disk.volume is not None and disk.vdev not in stale:
+                    volume = await pools.volume(VolumeRef.parse(disk.volume))
+                    assert self.world.guest(domain.uuid).disks.find(disk.vdev).chain[0] == volume.path
 
     def _assert_cards(self, domain: Domain) -> None:
         """Guest, run record and configuration have the same cards, but for those that the guest did away with;

@@ -14,7 +14,7 @@ from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import ImageFormat, PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
-from wirt.operations import bootstrap, network, pools_verbs, vif, volumes, volumes_copy
+from wirt.operations import bootstrap, network, pools_verbs, snapshots_verbs, vif, volumes, volumes_copy
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
@@ -178,6 +178,52 @@ async def bootstrap_volume(host: SimulatedHost) -> None:
     await bootstrap.bootstrap(host.environment, BootstrapWish("debian", "web"), "default/web", "/images")
 
 
+WITH_DISK = 'disk = ["default/web,,xvda,rw"]'
+
+
+async def a_defined_web(host: SimulatedHost) -> None:
+    await done(lambda host: volumes.create(host.environment, volume("web"), MIB))(host)
+    await define(host.environment, Source(config("web", WITH_DISK), "web.cfg", "/cfg"))
+
+
+async def a_running_web(host: SimulatedHost) -> None:
+    await a_defined_web(host)
+    await done(lambda host: start(host.environment, "web"))(host)
+
+
+async def a_snapshot_of_it(host: SimulatedHost) -> None:
+    await a_running_web(host)
+    await done(take_snapshot)(host)
+
+
+async def a_snapshot_with_memory(host: SimulatedHost) -> None:
+    await a_running_web(host)
+    await done(lambda host: snapshots_verbs.create(host.environment, "web", "before", memory=True))(host)
+    await done(lambda host: destroy(host.environment, "web"))(host)
+
+
+async def a_snapshot_of_what_is_off(host: SimulatedHost) -> None:
+    await done(lambda host: volumes.create(host.environment, volume("db"), MIB))(host)
+    await define(host.environment, Source(config("db", 'disk = ["default/db,,xvda,rw"]'), "db.cfg", "/cfg"))
+    await done(lambda host: snapshots_verbs.create(host.environment, "db", "before"))(host)
+
+
+async def take_snapshot(host: SimulatedHost) -> Job:
+    return await snapshots_verbs.create(host.environment, "web", "before")
+
+
+async def revert_to_snapshot(host: SimulatedHost) -> Job:
+    return await snapshots_verbs.revert(host.environment, "db", "before")
+
+
+async def resume_from_snapshot(host: SimulatedHost) -> Job:
+    return await snapshots_verbs.revert(host.environment, "web", "before")
+
+
+async def delete_snapshot(host: SimulatedHost) -> Job:
+    return await snapshots_verbs.delete(host.environment, "web", "before")
+
+
 @dataclass(frozen=True)
 class Case:
     """``prepare`` sets the stage, ``act`` sets the operation going, ``ends_running`` is what success means."""
@@ -213,6 +259,10 @@ CASES = (
     Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),
     Case(JobKind.VOLUME_DESTROY, a_volume, destroy_volume, False),
+    Case(JobKind.SNAPSHOT_CREATE, a_running_web, take_snapshot, True),
+    Case(JobKind.SNAPSHOT_REVERT, a_snapshot_of_what_is_off, revert_to_snapshot, False),
+    Case(JobKind.SNAPSHOT_RESUME, a_snapshot_with_memory, resume_from_snapshot, True),
+    Case(JobKind.SNAPSHOT_DELETE, a_snapshot_of_it, delete_snapshot, True),
     Case(JobKind.BOOTSTRAP, nothing, bootstrap_volume, False),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -16,12 +16,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 class KeptDisk:
     """What a disk held: ``kept`` is the volume that holds it still, ``volume`` the one whose content it was, both
     as ``POOL/VOLUME``. ``layered``: the disk goes on in an image that stands on ``kept``; else ``kept`` depends on
-    nothing."""
+    nothing. ``into``: the removal of the snapshot has begun to put the volume of that name into ``kept``, which is
+    nothing to go back to any more. ``current``: it got so far that ``kept`` is what the disk is now, and only has
+    no right name yet."""
 
     vdev: str
     volume: str
     kept: str
     layered: bool
+    into: str | None = None
+    current: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,19 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotTree:
-    """All snapshots of a domain. ``head`` is the one that its disks stand on now. ``left``: volumes of removed
-    snapshots on which more than one other stands, so that they can't go yet."""
+    """All snapshots of a domain. ``head`` is the one that its disks stand on now. ``left``: of removed
+    snapshots, volumes on which more than one other stands, so that they can't go yet."""
 
     domain: UUID
     snapshots: tuple[Snapshot, ...] = ()
     head: str | None = None
-    left: tuple[str, ...] = ()
+    left: tuple[KeptDisk, ...] = ()
     revision: int = 0
+
+    @property
+    def unfinished(self) -> str | None:
+        """A snapshot whose removal has begun and must end before anything else is done."""
+        return next((each.name for each in self.snapshots if each.leaving), None)
 
     def get(self, name: str) -> Snapshot | None:
         return next((each for each in self.snapshots if each.name == name), None)
@@ -61,8 +70,11 @@ class SnapshotTree:
 
     def volumes(self) -> Iterator[str]:
         """All that only this tree has a use for."""
+        yield from (disk.kept for disk in self.disks())
+
+    def disks(self) -> Iterator[KeptDisk]:
         for each in self.snapshots:
-            yield from (disk.kept for disk in each.disks)
+            yield from each.disks
         yield from self.left
 
     def with_new(self, snapshot: Snapshot) -> SnapshotTree:
@@ -86,17 +98,29 @@ class SnapshotTree:
         )
         return replace(self, snapshots=rest, head=gone.parent if self.head == name else self.head)
 
-    def renamed_volume(self, old: str, new: str) -> SnapshotTree:
-        """What the volume ``old`` held is in ``new`` now."""
-        snapshots = tuple(
-            replace(
-                each,
-                disks=tuple(replace(disk, kept=new) if disk.kept == old else disk for disk in each.disks),
-            )
-            for each in self.snapshots
-        )
-        left = tuple(new if each == old else each for each in self.left)
-        return replace(self, snapshots=snapshots, left=left)
+    def at(self, name: str | None) -> SnapshotTree:
+        """With the disks standing on the snapshot ``name`` now."""
+        return replace(self, head=name)
+
+    def with_left(self, disk: KeptDisk) -> SnapshotTree:
+        """No snapshot's any more, but something stands on it."""
+        return replace(self.without_disk(disk), left=(*self.left, disk))
+
+    def without_disk(self, disk: KeptDisk) -> SnapshotTree:
+        def rest(disks: tuple[KeptDisk, ...]) -> tuple[KeptDisk, ...]:
+            return tuple(each for each in disks if each != disk)
+
+        snapshots = tuple(replace(each, disks=rest(each.disks)) for each in self.snapshots)
+        return replace(self, snapshots=snapshots, left=rest(self.left))
+
+    def each_disk(self, kept: str, change: Callable[[KeptDisk], KeptDisk]) -> SnapshotTree:
+        """With ``change`` made to whatever is about the volume ``kept``."""
+
+        def changed(disks: tuple[KeptDisk, ...]) -> tuple[KeptDisk, ...]:
+            return tuple(change(disk) if disk.kept == kept else disk for disk in disks)
+
+        snapshots = tuple(replace(each, disks=changed(each.disks)) for each in self.snapshots)
+        return replace(self, snapshots=snapshots, left=changed(self.left))
 
 
 def check_snapshot_name(name: str) -> None:

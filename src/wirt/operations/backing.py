@@ -8,7 +8,12 @@ not change unless somebody says so, or an operation of wirt's changes it.
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+from wirt.model.devices import DiskFormat
 from wirt.model.errors import ImageChanged, NotFound, StoreConflict
+from wirt.model.storage import Volume
 from wirt.operations import records
 from wirt.operations.environment import Environment
 from wirt.plan.launch import LaunchPlan
@@ -54,6 +59,16 @@ async def accept(environment: Environment, image: str) -> None:
     if await environment.store.get(key) is None:
         raise NotFound(f"{image} was not used yet", hint="name it as the error does: by its real path")
     await environment.store.commit(Delete(key))
+
+
+async def changed(environment: Environment, volume: Volume) -> None:
+    """An operation of wirt's has put ``volume`` on others than before: that is what it stands on from now on."""
+    image = str(await asyncio.to_thread(Path(volume.path).resolve))
+    if volume.format is not DiskFormat.QCOW2 or environment.image_tool is None:
+        await environment.store.commit(Delete(records.backing_key(image)))
+        return
+    chain = await environment.image_tool.chain(volume)
+    await environment.store.commit(Put(records.backing_key(image), records.write_backing(image, chain)))
 
 
 def _words(chain: Chain) -> str:

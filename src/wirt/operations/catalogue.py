@@ -13,6 +13,9 @@ from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.jobs.step import JobKind, Operation
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
+from wirt.operations.snapshots_back import REVERTS
+from wirt.operations.snapshots_remove import SNAPSHOT_DELETE
+from wirt.operations.snapshots_take import SNAPSHOT_CREATE
 from wirt.operations.vif import ATTACH, DETACH, LINK
 from wirt.operations.volumes import VOLUMES
 from wirt.operations.volumes_copy import COPIES
@@ -32,6 +35,9 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         *POOLS,
         *VOLUMES,
         *COPIES,
+        SNAPSHOT_CREATE,
+        *REVERTS,
+        SNAPSHOT_DELETE,
         *CONCLUSIONS.values(),
     )
 }

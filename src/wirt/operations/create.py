@@ -148,4 +148,5 @@ async def _want_off(context: EnvContext) -> None:
         await environment.domains.change(uuid, wanted=Wanted.OFF)
 
 
-START = Operation(JobKind.START, (Step("want-on", _want_on, _want_off), *START_STEPS), recovery=Recovery.UNDO)
+WANT_ON = Step("want-on", _want_on, _want_off)
+START = Operation(JobKind.START, (WANT_ON, *START_STEPS), recovery=Recovery.UNDO)

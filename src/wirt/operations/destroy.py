@@ -29,6 +29,12 @@ async def undefine(environment: Environment, ref: str) -> Domain:
         raise IllegalState(
             f"a job of domain {domain.name} is under way", hint="wirt jobs shows it; wait for its end"
         )
+    names = [each.name for each in environment.snapshots.of(domain.uuid).snapshots]
+    if names:
+        raise IllegalState(
+            f"domain {domain.name} has snapshots ({', '.join(names[:5])}), which would be left behind",
+            hint=f"wirt snapshot delete {domain.name} {names[-1]}",
+        )
     await environment.domains.remove(domain.uuid)
     environment.tell(domain, reason="undefined")
     return domain

@@ -17,6 +17,7 @@ from wirt.operations.groups import SecurityGroups
 from wirt.operations.networks import Networks
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
+from wirt.operations.snapshots import Snapshots
 from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
 from wirt.ports.audit import Observer
@@ -66,6 +67,7 @@ class Environment:
     networks: Networks = field(init=False)
     storage: Storage | None = None
     pools: Pools = field(init=False)
+    snapshots: Snapshots = field(init=False)
     image_tool: ImageTool | None = None
     live_disks: LiveDisks | None = None
     bootstrapper: Bootstrapper | None = None
@@ -76,6 +78,7 @@ class Environment:
     def __post_init__(self) -> None:
         self.groups = SecurityGroups(self.store)
         self.networks = Networks(self.store)
+        self.snapshots = Snapshots(self.store)
         self.pools = Pools(self.store, self.storage, self.settings.home, self.machine.name)
 
     @property
@@ -106,7 +109,7 @@ class Environment:
 
     async def load(self) -> None:
         """Read what is recorded. ``CorruptState`` names the first record that can't be understood."""
-        for registry in (self.networks, self.pools, self.domains):
+        for registry in (self.networks, self.pools, self.domains, self.snapshots):
             await registry.load()
 
     async def plan(self, domain: Domain, domid: int, *, running: bool = False) -> LaunchPlan:

@@ -23,7 +23,7 @@ def write_snapshots(tree: SnapshotTree) -> bytes:
             "domain": str(tree.domain),
             "snapshots": [asdict(each) for each in tree.snapshots],
             "head": tree.head,
-            "left": list(tree.left),
+            "left": [asdict(each) for each in tree.left],
         }
     )
 
@@ -34,7 +34,7 @@ def read_snapshots(entry: Entry) -> SnapshotTree:
             domain=UUID(data["domain"]),
             snapshots=tuple(_snapshot(each) for each in data["snapshots"]),
             head=data["head"],
-            left=tuple(str(each) for each in data["left"]),
+            left=tuple(KeptDisk(**each) for each in data["left"]),
             revision=entry.modified,
         )
 

@@ -1,12 +1,13 @@
 """The steps that start and end a run: shared by the verbs that do so.
 
-Arguments that these steps read from the job: ``uuid``, ``paused``, and ``domid`` for the run that is to end. Notes
-that they write: ``domid`` for the run that is started.
+Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` (the file that the run begins from),
+and ``domid`` for the run that is to end. Notes that they write: ``domid`` for the run that is started.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -98,7 +99,9 @@ async def launch(context: EnvContext) -> None:
     )
     # From here on the descriptors are the hypervisor's to close; until here they are the undo's.
     plugged = tuple(context.transient.pop("plugged"))
-    wanted = Launch(plan, incarnation, environment.directory(domid), plugged)
+    memory = context.job.arguments.get("memory")
+    begin_from = Path(memory) if memory is not None else None
+    wanted = Launch(plan, incarnation, environment.directory(domid), plugged, begin_from)
     started = await environment.hypervisor.launch(wanted)
     started = replace(started, notes={**started.notes, **card_notes(plugged)})
     environment.tell(await environment.domains.start_run(started))

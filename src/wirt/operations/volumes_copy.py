@@ -25,6 +25,7 @@ from wirt.operations.volumes_steps import (
     check_absent,
     check_can_create,
     check_free,
+    check_no_snapshots,
     check_size,
     image_tool,
     owners,
@@ -64,6 +65,7 @@ async def move(
     """A copy, whereupon the domains that have ``source`` among their disks have ``target`` instead, and ``source``
     is gone. They are off."""
     check_free(environment, source, writes=True)
+    check_no_snapshots(environment, source)
     for domain in owners(environment, source):
         if domain.incarnation is not None:
             raise IllegalState(

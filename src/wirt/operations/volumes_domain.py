@@ -7,7 +7,7 @@ from uuid import UUID
 
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
-from wirt.model.errors import ResourceBusy
+from wirt.model.errors import IllegalState, ResourceBusy
 from wirt.model.storage import Holder, VolumeRef
 from wirt.operations.environment import Environment
 
@@ -47,6 +47,7 @@ async def claim_volumes(environment: Environment, domain: Domain) -> None:
     wanted = volumes_of(domain.config.disks, holder_of(environment, domain))
     if not wanted:
         return
+    check_names_settled(environment, domain)
     for ref, holder in wanted.items():
         environment.pools.check_open_to_all(ref.pool)
         if holder.writes:
@@ -60,6 +61,17 @@ async def claim_volumes(environment: Environment, domain: Domain) -> None:
         new = tuple(ref for ref in wanted if ref not in before)
         await _release(environment, str(domain.uuid), new)
         raise
+
+
+def check_names_settled(environment: Environment, domain: Domain) -> None:
+    """``IllegalState`` if what a disk is now lies under the name that a snapshot's removal was to take away."""
+    tree = environment.snapshots.of(domain.uuid)
+    for disk in tree.disks():
+        if disk.current:
+            raise IllegalState(
+                f"disk {disk.vdev} of domain {domain.name} is in {disk.kept}: a snapshot's removal did not end",
+                hint=f"wirt snapshot delete {domain.name} {tree.unfinished}",
+            )
 
 
 async def release_volumes(environment: Environment, uuid: UUID) -> None:

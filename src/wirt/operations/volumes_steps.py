@@ -87,6 +87,20 @@ def check_nobodys(environment: Environment, ref: VolumeRef) -> None:
             f"volume {ref} is a disk of domain {domains[0].name}",
             hint=f"take it out of its configuration, or: wirt undefine {domains[0].name}",
         )
+    check_no_snapshots(environment, ref)
+
+
+def check_no_snapshots(environment: Environment, ref: VolumeRef) -> None:
+    """``IllegalState`` if a snapshot has it, or is of it."""
+    for tree in environment.snapshots:
+        for disk in tree.disks():
+            if str(ref) in (disk.kept, disk.volume):
+                domain = environment.domains.get(tree.domain)
+                name = domain.name if domain is not None else str(tree.domain)
+                raise IllegalState(
+                    f"volume {ref} is what snapshots of domain {name} are made of",
+                    hint=f"wirt snapshot list {name} shows them; wirt snapshot delete removes one",
+                )
 
 
 async def reserve(context: EnvContext) -> None:

@@ -7,7 +7,7 @@ disk that it had, and nothing open that it had not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,9 @@ from uuid import UUID
 
 from wirt.model.storage import Volume
 from wirt.ports.storage import Progress
+
+Settle = Callable[[], Awaitable[None]]
+"""Writes down what is true from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,12 @@ class LiveDisks(Protocol):
         """At one instant, go on in these new volumes, which stand on those of before; all or none."""
         ...
 
-    async def merge(self, domain: UUID, vdev: str, path: str, progress: Progress) -> None:
-        """Put what the layer at ``path`` of the disk's chain holds into the one below it, and let go of it."""
+    async def merge(
+        self, domain: UUID, vdev: str, path: str, progress: Progress, settle: Settle | None = None
+    ) -> None:
+        """Put what the layer at ``path`` of the disk's chain holds into the one below it, and let go of it. If it
+        is the one that the guest writes, ``settle`` is awaited once it writes the one below instead, and the guest
+        stands still meanwhile: until then both hold the same, so whoever dies here leaves no doubt."""
         ...
 
     async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:

@@ -13,7 +13,7 @@ from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.model.errors import HypervisorError, IllegalState, Shortage
 from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
-from wirt.ports.live_disks import LiveDisk
+from wirt.ports.live_disks import LiveDisk, Settle
 from wirt.ports.storage import Progress
 
 _PARTS = 4
@@ -65,9 +65,14 @@ class FakeLiveDisks:
         async with self._hypervisor.reach(Verb.SNAPSHOT_DISKS, domain) as guest:
             guest.disks.snapshot(guest, {vdev: volume.path for vdev, volume in overlays.items()})
 
-    async def merge(self, domain: UUID, vdev: str, path: str, progress: Progress) -> None:
+    async def merge(
+        self, domain: UUID, vdev: str, path: str, progress: Progress, settle: Settle | None = None
+    ) -> None:
         async with self._hypervisor.reach(Verb.MERGE_DISK, domain) as guest:
+            top = guest.disks.find(vdev).chain[0] == path
             guest.disks.merge(guest, vdev, path)
+            if top and settle is not None:
+                await settle()
             progress(1.0)
 
     async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:

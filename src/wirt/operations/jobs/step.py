@@ -42,6 +42,10 @@ class JobKind(StrEnum):
     VOLUME_EXPORT = "volume-export"
     VOLUME_DESTROY = "volume-destroy"
     BOOTSTRAP = "bootstrap"
+    SNAPSHOT_CREATE = "snapshot-create"
+    SNAPSHOT_REVERT = "snapshot-revert"
+    SNAPSHOT_RESUME = "snapshot-resume"
+    SNAPSHOT_DELETE = "snapshot-delete"
 
 
 class Context(Protocol[E_co]):

@@ -1,0 +1,207 @@
+"""``wirt snapshot delete``: what a snapshot kept is put together with what stands on it.
+
+The volume that stands on a snapshot's is put into it and gives it its name: so as much is copied as was written
+since, not the whole disk. From the moment in which that begins there is no way back to the snapshot, and its
+record says so: a removal that fails there is finished by removing it again. A volume on which more than one stand
+stays until one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from wirt.model.domain import Domain
+from wirt.model.job import Recovery
+from wirt.model.lifecycle import State
+from wirt.model.snapshots import KeptDisk, SnapshotTree
+from wirt.model.storage import Volume, VolumeRef
+from wirt.operations import backing
+from wirt.operations.environment import Environment
+from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.running import EnvContext, domain_of
+from wirt.operations.snapshots_steps import (
+    DiskWork,
+    exchange,
+    find,
+    live,
+    pool_of,
+    release,
+    remove_memory,
+    reserve,
+    run_of,
+)
+from wirt.operations.volumes_steps import image_tool
+from wirt.plan.snapshots import plan_removal
+from wirt.ports.live_disks import Settle
+from wirt.ports.storage import Pool, Progress
+
+
+def _tree(context: EnvContext) -> SnapshotTree:
+    return context.environment.snapshots.of(domain_of(context).uuid)
+
+
+async def _mark(context: EnvContext) -> None:
+    snapshots, domain = context.environment.snapshots, domain_of(context)
+    leaving = replace(snapshots.find(domain, context.job.arguments["name"]), leaving=True)
+    await snapshots.change(domain.uuid, lambda tree: tree.changed(leaving))
+
+
+async def _unmark(context: EnvContext) -> None:
+    """Unless something has begun that can't be undone."""
+    snapshot = _tree(context).get(context.job.arguments["name"])
+    if snapshot is None or len(snapshot.disks) < len(context.job.arguments["disks"]):
+        return
+    if not any(disk.into for disk in snapshot.disks):
+        kept = replace(snapshot, leaving=False)
+        await context.environment.snapshots.change(domain_of(context).uuid, lambda tree: tree.changed(kept))
+
+
+async def _merge(context: EnvContext) -> None:
+    """Disk by disk: each is out of the record once nothing is left of it. Then those that earlier removals had to
+    leave."""
+    snapshot = _tree(context).get(context.job.arguments["name"])
+    own = snapshot.disks if snapshot is not None else ()
+    for disk in (*own, *_tree(context).left):
+        gone = await _remove(context, disk)
+        if gone or disk in own:
+            await _settle_record(context, disk, gone=gone)
+
+
+async def _settle_record(context: EnvContext, disk: KeptDisk, *, gone: bool) -> None:
+    def change(tree: SnapshotTree) -> SnapshotTree:
+        now = next((each for each in _of(tree, context) if each.kept == disk.kept), disk)
+        return tree.without_disk(now) if gone else tree.with_left(now)
+
+    await context.environment.snapshots.change(domain_of(context).uuid, change)
+
+
+def _of(tree: SnapshotTree, context: EnvContext) -> Iterator[KeptDisk]:
+    snapshot = tree.get(context.job.arguments["name"])
+    yield from snapshot.disks if snapshot is not None else ()
+    yield from tree.left
+
+
+async def _remove(context: EnvContext, disk: KeptDisk) -> bool:
+    """Whether nothing is left of it. Repeating it is no harm."""
+    work = DiskWork.of(disk)
+    pool = await pool_of(context.environment, work)
+    kept, into = await find(pool, work.kept.volume), disk.into
+    if into is None and kept is not None:
+        removal = plan_removal(kept.name, await pool.volumes()) if disk.layered else None
+        if removal is not None and removal.shared:
+            return False
+        into = removal.into if removal is not None else None
+        if into is None:
+            await pool.remove(kept.name)
+            return True
+        await _begin(context, disk, into)
+    if into == work.volume.volume:
+        await _give_place_to(context, pool, work, kept)
+    elif into is not None and kept is not None:
+        await _take_place_of(context, pool, work, kept, into)
+    return True
+
+
+async def _begin(context: EnvContext, disk: KeptDisk, into: str) -> None:
+    await context.environment.snapshots.change(
+        domain_of(context).uuid, lambda tree: tree.each_disk(disk.kept, lambda said: replace(said, into=into))
+    )
+
+
+async def _give_place_to(context: EnvContext, pool: Pool, work: DiskWork, kept: Volume | None) -> None:
+    """What the guest writes now goes into ``kept``, which is the disk from then on."""
+    environment, uuid = context.environment, domain_of(context).uuid
+    tree = environment.snapshots.of(uuid)
+    current = any(said.current for said in tree.disks() if said.kept == str(work.kept))
+
+    async def settle() -> None:
+        await environment.snapshots.change(
+            uuid, lambda tree: tree.each_disk(str(work.kept), lambda said: replace(said, current=True))
+        )
+
+    if kept is not None and not current:
+        now = await pool.find(work.volume.volume)
+        if run_of(context) is not None:
+            await _pivot(context, work, now, kept, settle)
+        else:
+            await image_tool(environment).commit(now, _teller(context))
+            await settle()
+    await exchange(pool, work.volume.volume, work.kept.volume, work.old)
+    await backing.changed(environment, await environment.pools.volume(work.volume))
+    if context.job.arguments["domid"] is not None:
+        await environment.pools.activate(work.volume)
+    await pool.remove(work.old)
+
+
+async def _pivot(context: EnvContext, work: DiskWork, now: Volume, kept: Volume, settle: Settle) -> None:
+    environment, domain = context.environment, domain_of(context)
+    if (await _chain(environment, domain, work))[:1] == (kept.path,):
+        # A daemon died at that very moment, and the guest has stood still since.
+        await settle()
+    else:
+        await context.note(was=str(domain.state))
+        await live(environment).merge(domain.uuid, work.vdev, now.path, _teller(context), settle)
+    here = environment.domains.get(domain.uuid)
+    if here is not None and here.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
+        await environment.hypervisor.resume(domain.uuid)
+
+
+async def _take_place_of(context: EnvContext, pool: Pool, work: DiskWork, kept: Volume, above: str) -> None:
+    """The volume ``above``, of another snapshot, goes into ``kept``, which is that snapshot's from then on."""
+    environment, domain = context.environment, domain_of(context)
+    volume = await find(pool, above)
+    if volume is not None:
+        running = run_of(context) is not None
+        if running and volume.path in await _chain(environment, domain, work):
+            await live(environment).merge(domain.uuid, work.vdev, volume.path, _teller(context))
+        else:
+            await image_tool(environment).commit(volume, _teller(context))
+        for each in await pool.volumes():
+            if each.backing == above:
+                await image_tool(environment).point(each, kept)
+        await pool.remove(above)
+    was, mine = str(VolumeRef(work.kept.pool, above)), str(work.kept)
+
+    def give(tree: SnapshotTree) -> SnapshotTree:
+        own = next((each for each in _of(tree, context) if each.kept == mine), None)
+        rest = tree if own is None else tree.without_disk(own)
+        return rest.each_disk(was, lambda said: replace(said, kept=mine))
+
+    await environment.snapshots.change(domain.uuid, give)
+    await backing.changed(environment, await environment.pools.volume(work.volume))
+
+
+async def _chain(environment: Environment, domain: Domain, work: DiskWork) -> tuple[str, ...]:
+    disks = await live(environment).disks(domain.uuid)
+    return next((each.chain for each in disks if each.vdev == work.vdev), ())
+
+
+def _teller(context: EnvContext) -> Progress:
+    def tell(share: float) -> None:
+        context.progress(f"merging: {share:.0%}", 0.2 + share * 0.7)
+
+    return tell
+
+
+async def _record(context: EnvContext) -> None:
+    environment, domain = context.environment, domain_of(context)
+    name = context.job.arguments["name"]
+    snapshot = environment.snapshots.of(domain.uuid).get(name)
+    await remove_memory(snapshot.memory if snapshot is not None else None)
+    tree = await environment.snapshots.change(domain.uuid, lambda tree: tree.without(name))
+    await release(context)
+    await context.note(result={"snapshot": name, "left": [disk.kept for disk in tree.left]})
+    environment.tell(domain, snapshot=name)
+
+
+SNAPSHOT_DELETE = Operation(
+    JobKind.SNAPSHOT_DELETE,
+    (
+        Step("reserve", reserve, release),
+        Step("mark", _mark, _unmark),
+        Step("merge", _merge, nothing_to_undo, interruptible=True),
+        Step("record", _record, nothing_to_undo, final=True),
+    ),
+    recovery=Recovery.FINISH,
+)
