@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -107,6 +107,7 @@ class SimulatedHost:
         self.storage = FakeStorage()
         self.image_tool = FakeImageTool(media=self.storage.media)
         self.world.backing = Below(self.storage)
+        self.world.on_merge = self._merged
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.random = random.Random(seed)
         self._directory = directory
@@ -171,8 +172,9 @@ class SimulatedHost:
     async def settle(self) -> None:
         """Until nothing moves by itself any more."""
         quiet = 0
-        for _ in range(SETTLE_TURNS * 10):
-            await asyncio.sleep(0)
+        for turn in range(SETTLE_TURNS * 10):
+            # Now and then some real time: what touches files does so on a thread.
+            await asyncio.sleep(0.001 if turn % 50 == 49 else 0)
             busy = any(not job.state.finished for job in self.engine.all())
             quiet = 0 if busy else quiet + 1
             if quiet > SETTLE_TURNS:
@@ -182,6 +184,16 @@ class SimulatedHost:
         source = Source(config(name, text), "web.cfg", "/cfg")
         job = await create(self.environment, source, paused=paused, **more)
         return await self.engine.wait(job.id)
+
+    def _merged(self, path: str, below: str) -> None:
+        for medium in self.storage.media.values():
+            paths = {volume.path: volume for volume in medium.volumes.values()}
+            if path in paths:
+                medium.merge(path, below)
+                # QEMU writes into the image above what it stands on now.
+                for each in list(paths.values()):
+                    if each.backing == paths[path].name:
+                        medium.volumes[each.name] = replace(each, backing=paths[below].name)
 
     def live_guests(self) -> list[UUID]:
         return sorted((guest.domain for guest in self.world.guests() if not guest.gone), key=str)
@@ -235,7 +247,7 @@ class SimulatedHost:
         for domain in self.environment.domains:
             stale = {disk.vdev for disk in snapshots.of(domain.uuid).disks() if disk.current}
             for disk in domain.config.disks:
-                if domain.incarnation is not None and disk.volume is not None and disk.vdev not in stale:
+                if domain.uuid in self.live_guests() and disk.volume is not None and disk.vdev not in stale:
                     volume = await pools.volume(VolumeRef.parse(disk.volume))
                     assert self.world.guest(domain.uuid).disks.find(disk.vdev).chain[0] == volume.path
 

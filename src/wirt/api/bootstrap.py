@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from fastapi import APIRouter, Response
 
-from wirt.api import convert
+from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
 from wirt.operations import bootstrap
 from wirt.operations.environment import Environment
@@ -23,9 +23,7 @@ def router(environment: Environment) -> APIRouter:
         job = await bootstrap.bootstrap(
             environment, _wish(request), request.into, request.cwd, force=request.force
         )
-        if wait:
-            job = await environment.jobs.wait(job.id)
-        return reply(convert.job(job), 200 if job.state.finished else 202)
+        return await job_reply(environment, job, wait)
 
     @routes.post("/bootstrap-plan", response_model=v1.BootstrapPlan)
     async def plan(request: v1.BootstrapRequest) -> Response:

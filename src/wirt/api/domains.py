@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from wirt.api import convert
+from wirt.api.jobs import job_reply
 from wirt.api.reply import NO_CONTENT, reply
 from wirt.model.errors import BadInput
-from wirt.model.job import Job
 from wirt.model.lifecycle import State
 from wirt.operations import conclude as concluding
 from wirt.operations import create as creating
@@ -158,9 +158,3 @@ def _defined(environment: Environment, name: str, uuid: str, notices: list[v1.No
     now = environment.clock.now()
     result = {"uuid": uuid, "name": name, "domid": None}
     return v1.Job("", "define", name, "done", 1.0, "", [], now, now, None, result, notices)
-
-
-async def job_reply(environment: Environment, job: Job, wait: bool) -> Response:
-    if wait:
-        job = await environment.jobs.wait(job.id)
-    return reply(convert.job(job), 200 if job.state.finished else 202)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Response
 
 import wirt
 from wirt.api import convert
+from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
 from wirt.config.xlcfg import KEYS
 from wirt.model.errors import NotFound
@@ -113,9 +114,7 @@ def _images(routes: APIRouter, environment: Environment) -> None:
     @routes.post("/images/{name}", response_model=v1.Job, tags=["images"])
     async def build(name: str, wait: bool = False) -> Response:
         job = await image.build_image(environment, name)
-        if wait:
-            job = await environment.jobs.wait(job.id)
-        return reply(convert.job(job), 200 if job.state.finished else 202)
+        return await job_reply(environment, job, wait)
 
     @routes.post("/backing/accept", response_model=Accepted, tags=["images"])
     async def accept(request: Accepted) -> Response:

@@ -8,9 +8,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from wirt.api import convert
+from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
-from wirt.model.job import Job
 from wirt.model.network import DEFAULT_NETWORK, NetworkConfig
 from wirt.operations import network as networking
 from wirt.operations.environment import Environment
@@ -53,7 +52,7 @@ def _making(routes: APIRouter, environment: Environment) -> None:
     @routes.post("/networks", response_model=v1.Job)
     async def create(request: v1.NetworkRequest, wait: bool = False) -> Response:
         """Make a network."""
-        return await _job_reply(environment, await networking.create(environment, _wish(request)), wait)
+        return await job_reply(environment, await networking.create(environment, _wish(request)), wait)
 
     @routes.post("/network-plan", response_model=v1.NetworkPlan)
     async def preview(request: v1.NetworkRequest) -> Response:
@@ -64,13 +63,7 @@ def _making(routes: APIRouter, environment: Environment) -> None:
     @routes.post("/networks/{name}/destroy", response_model=v1.Job)
     async def destroy(name: str, wait: bool = False) -> Response:
         """Remove a network that no running domain uses."""
-        return await _job_reply(environment, await networking.destroy(environment, name), wait)
-
-
-async def _job_reply(environment: Environment, job: Job, wait: bool) -> Response:
-    if wait:
-        job = await environment.jobs.wait(job.id)
-    return reply(convert.job(job), 200 if job.state.finished else 202)
+        return await job_reply(environment, await networking.destroy(environment, name), wait)
 
 
 def _wish(request: v1.NetworkRequest) -> Wish:

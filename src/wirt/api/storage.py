@@ -9,10 +9,10 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Query, Response
 
 from wirt.api import convert
+from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
 from wirt.model.devices import DiskFormat
 from wirt.model.errors import BadInput, WirtError
-from wirt.model.job import Job
 from wirt.model.storage import (
     ImageFormat,
     PoolConfig,
@@ -59,7 +59,7 @@ def _pools(routes: APIRouter, environment: Environment) -> None:
         """Make a pool known, of what is there; a directory is made."""
         kind = _word(PoolType, request.type, "type of pools")
         config = PoolConfig(request.name, kind, request.target, request.source, request.options)
-        return await _job_reply(environment, await pools_verbs.create(environment, config), wait)
+        return await job_reply(environment, await pools_verbs.create(environment, config), wait)
 
     @routes.get("/pools/{name}", response_model=v1.PoolDetail)
     async def show(name: str) -> Response:
@@ -81,7 +81,7 @@ def _pools(routes: APIRouter, environment: Environment) -> None:
     ) -> Response:
         """Forget a pool. What is in it stays, unless it is to be deleted."""
         job = await pools_verbs.destroy(environment, name, delete_volumes=delete_volumes)
-        return await _job_reply(environment, job, wait)
+        return await job_reply(environment, job, wait)
 
 
 def _reading(routes: APIRouter, environment: Environment) -> None:
@@ -113,25 +113,25 @@ def _making(routes: APIRouter, environment: Environment) -> None:
             format_=_format(request.format),
             preallocation=_word(Preallocation, request.preallocation, "preallocation"),
         )
-        return await _job_reply(environment, job, wait)
+        return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/resize", response_model=v1.Job)
     async def resize(pool: str, name: str, request: v1.VolumeResize, wait: bool = False) -> Response:
         """A guest that runs sees the new size at once. Smaller only when forced and not in use."""
         size = parse_size(request.size)
         job = await volumes.resize(environment, _ref(pool, name), size, force=request.force)
-        return await _job_reply(environment, job, wait)
+        return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/clone", response_model=v1.Job)
     async def clone(pool: str, name: str, request: v1.VolumeTarget, wait: bool = False) -> Response:
         """A volume of the same pool that shares what neither has written since."""
         new = request.target.removeprefix(f"{pool}/")
-        return await _job_reply(environment, await volumes.clone(environment, _ref(pool, name), new), wait)
+        return await job_reply(environment, await volumes.clone(environment, _ref(pool, name), new), wait)
 
     @routes.post("/volumes/{pool}/{name}/destroy", response_model=v1.Job)
     async def destroy(pool: str, name: str, wait: bool = False) -> Response:
         """Remove a volume that no domain has."""
-        return await _job_reply(environment, await volumes.destroy(environment, _ref(pool, name)), wait)
+        return await job_reply(environment, await volumes.destroy(environment, _ref(pool, name)), wait)
 
 
 def _copying(routes: APIRouter, environment: Environment) -> None:
@@ -146,7 +146,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             preallocation=_word(Preallocation, request.preallocation, "preallocation"),
             bytes_per_s=_rate(request),
         )
-        return await _job_reply(environment, job, wait)
+        return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/move", response_model=v1.Job)
     async def move(pool: str, name: str, request: v1.VolumeTarget, wait: bool = False) -> Response:
@@ -158,7 +158,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             format_=_format(request.format),
             bytes_per_s=_rate(request),
         )
-        return await _job_reply(environment, job, wait)
+        return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/import", response_model=v1.Job)
     async def import_file(pool: str, name: str, request: v1.VolumeFile, wait: bool = False) -> Response:
@@ -170,7 +170,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             source_format=_image_format(request.file_format),
             format_=_format(request.format),
         )
-        return await _job_reply(environment, job, wait)
+        return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/export", response_model=v1.Job)
     async def export_file(pool: str, name: str, request: v1.VolumeFile, wait: bool = False) -> Response:
@@ -178,13 +178,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
         format_ = _image_format(request.file_format) or ImageFormat.RAW
         path = _absolute(request.file)
         job = await volumes_copy.export_file(environment, _ref(pool, name), path, format_)
-        return await _job_reply(environment, job, wait)
-
-
-async def _job_reply(environment: Environment, job: Job, wait: bool) -> Response:
-    if wait:
-        job = await environment.jobs.wait(job.id)
-    return reply(convert.job(job), 200 if job.state.finished else 202)
+        return await job_reply(environment, job, wait)
 
 
 async def _pool(environment: Environment, record: StoragePool) -> v1.Pool:

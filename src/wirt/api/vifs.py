@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from wirt.api import convert
-from wirt.api.domains import guest, job_reply
+from wirt.api.domains import guest
+from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
 from wirt.operations import vif
 from wirt.operations.environment import Environment

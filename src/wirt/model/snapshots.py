@@ -102,15 +102,20 @@ class SnapshotTree:
         """With the disks standing on the snapshot ``name`` now."""
         return replace(self, head=name)
 
-    def with_left(self, disk: KeptDisk) -> SnapshotTree:
-        """No snapshot's any more, but something stands on it."""
-        return replace(self.without_disk(disk), left=(*self.left, disk))
+    def with_left(self, name: str, disk: KeptDisk) -> SnapshotTree:
+        """The disk of snapshot ``name`` is no snapshot's any more, but something stands on it."""
+        tree = self.without_disk(name, disk.kept)
+        return replace(tree, left=(*tree.left, disk))
 
-    def without_disk(self, disk: KeptDisk) -> SnapshotTree:
+    def without_disk(self, name: str, kept: str) -> SnapshotTree:
+        """``kept`` is neither of the snapshot ``name`` any more, nor left."""
+
         def rest(disks: tuple[KeptDisk, ...]) -> tuple[KeptDisk, ...]:
-            return tuple(each for each in disks if each != disk)
+            return tuple(each for each in disks if each.kept != kept)
 
-        snapshots = tuple(replace(each, disks=rest(each.disks)) for each in self.snapshots)
+        snapshots = tuple(
+            replace(each, disks=rest(each.disks)) if each.name == name else each for each in self.snapshots
+        )
         return replace(self, snapshots=snapshots, left=rest(self.left))
 
     def each_disk(self, kept: str, change: Callable[[KeptDisk], KeptDisk]) -> SnapshotTree:

@@ -8,7 +8,7 @@ stays until one does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from wirt.model.domain import Domain
@@ -43,16 +43,20 @@ def _tree(context: EnvContext) -> SnapshotTree:
 
 async def _mark(context: EnvContext) -> None:
     snapshots, domain = context.environment.snapshots, domain_of(context)
-    leaving = replace(snapshots.find(domain, context.job.arguments["name"]), leaving=True)
-    await snapshots.change(domain.uuid, lambda tree: tree.changed(leaving))
+    snapshot = snapshots.find(domain, context.job.arguments["name"])
+    if not snapshot.leaving:
+        await context.note(marked=True)
+        leaving = replace(snapshot, leaving=True)
+        await snapshots.change(domain.uuid, lambda tree: tree.changed(leaving))
 
 
 async def _unmark(context: EnvContext) -> None:
     """Unless something has begun that can't be undone."""
     snapshot = _tree(context).get(context.job.arguments["name"])
-    if snapshot is None or len(snapshot.disks) < len(context.job.arguments["disks"]):
+    if snapshot is None or not context.job.notes.get("marked"):
         return
-    if not any(disk.into for disk in snapshot.disks):
+    whole = len(snapshot.disks) == len(context.job.arguments["disks"])
+    if whole and not any(disk.into for disk in snapshot.disks):
         kept = replace(snapshot, leaving=False)
         await context.environment.snapshots.change(domain_of(context).uuid, lambda tree: tree.changed(kept))
 
@@ -63,27 +67,17 @@ async def _merge(context: EnvContext) -> None:
     snapshot = _tree(context).get(context.job.arguments["name"])
     own = snapshot.disks if snapshot is not None else ()
     for disk in (*own, *_tree(context).left):
-        gone = await _remove(context, disk)
-        if gone or disk in own:
-            await _settle_record(context, disk, gone=gone)
+        if not await _remove(context, disk) and disk in own:
+            await _change(context, lambda tree, name, disk=disk: tree.with_left(name, disk))  # type: ignore[misc]
 
 
-async def _settle_record(context: EnvContext, disk: KeptDisk, *, gone: bool) -> None:
-    def change(tree: SnapshotTree) -> SnapshotTree:
-        now = next((each for each in _of(tree, context) if each.kept == disk.kept), disk)
-        return tree.without_disk(now) if gone else tree.with_left(now)
-
-    await context.environment.snapshots.change(domain_of(context).uuid, change)
-
-
-def _of(tree: SnapshotTree, context: EnvContext) -> Iterator[KeptDisk]:
-    snapshot = tree.get(context.job.arguments["name"])
-    yield from snapshot.disks if snapshot is not None else ()
-    yield from tree.left
+async def _change(context: EnvContext, change: Callable[[SnapshotTree, str], SnapshotTree]) -> None:
+    name = context.job.arguments["name"]
+    await context.environment.snapshots.change(domain_of(context).uuid, lambda tree: change(tree, name))
 
 
 async def _remove(context: EnvContext, disk: KeptDisk) -> bool:
-    """Whether nothing is left of it. Repeating it is no harm."""
+    """Whether nothing is left of it, and the record says so. Repeating it is no harm."""
     work = DiskWork.of(disk)
     pool = await pool_of(context.environment, work)
     kept, into = await find(pool, work.kept.volume), disk.into
@@ -94,19 +88,18 @@ async def _remove(context: EnvContext, disk: KeptDisk) -> bool:
         into = removal.into if removal is not None else None
         if into is None:
             await pool.remove(kept.name)
-            return True
-        await _begin(context, disk, into)
-    if into == work.volume.volume:
-        await _give_place_to(context, pool, work, kept)
-    elif into is not None and kept is not None:
+        else:
+            begun = into
+            await _change(
+                context, lambda tree, name: tree.each_disk(disk.kept, lambda said: replace(said, into=begun))
+            )
+    if into is not None and into != work.volume.volume and kept is not None:
         await _take_place_of(context, pool, work, kept, into)
+        return True
+    if into is not None:
+        await _give_place_to(context, pool, work, kept)
+    await _change(context, lambda tree, name: tree.without_disk(name, disk.kept))
     return True
-
-
-async def _begin(context: EnvContext, disk: KeptDisk, into: str) -> None:
-    await context.environment.snapshots.change(
-        domain_of(context).uuid, lambda tree: tree.each_disk(disk.kept, lambda said: replace(said, into=into))
-    )
 
 
 async def _give_place_to(context: EnvContext, pool: Pool, work: DiskWork, kept: Volume | None) -> None:
@@ -127,6 +120,7 @@ async def _give_place_to(context: EnvContext, pool: Pool, work: DiskWork, kept: 
         else:
             await image_tool(environment).commit(now, _teller(context))
             await settle()
+    await pool.remove(work.old)  # of one that could not clear up
     await exchange(pool, work.volume.volume, work.kept.volume, work.old)
     await backing.changed(environment, await environment.pools.volume(work.volume))
     if context.job.arguments["domid"] is not None:
@@ -163,12 +157,10 @@ async def _take_place_of(context: EnvContext, pool: Pool, work: DiskWork, kept: 
         await pool.remove(above)
     was, mine = str(VolumeRef(work.kept.pool, above)), str(work.kept)
 
-    def give(tree: SnapshotTree) -> SnapshotTree:
-        own = next((each for each in _of(tree, context) if each.kept == mine), None)
-        rest = tree if own is None else tree.without_disk(own)
-        return rest.each_disk(was, lambda said: replace(said, kept=mine))
-
-    await environment.snapshots.change(domain.uuid, give)
+    await _change(
+        context,
+        lambda tree, name: tree.without_disk(name, mine).each_disk(was, lambda said: replace(said, kept=mine)),
+    )
     await backing.changed(environment, await environment.pools.volume(work.volume))
 
 

@@ -33,8 +33,19 @@ class FakeMedium:
     failures: list[WirtError] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     """What interrupted calls left."""
+    data: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What was written into each image, by its path; what stands on others has its own only."""
     images: int = 0
     """How many were made: each has a path of its own, which it keeps under whatever name."""
+
+    def seen(self, volume: Volume) -> dict[str, int]:
+        """What a guest reads of it."""
+        below = self.volumes.get(volume.backing or "")
+        return {**(self.seen(below) if below is not None else {}), **self.data.get(volume.path, {})}
+
+    def merge(self, top: str, below: str) -> None:
+        """By their paths: what ``top`` has of its own into ``below``."""
+        self.data[below] = {**self.data.get(below, {}), **self.data.get(top, {})}
 
 
 class FakePool:
@@ -109,7 +120,9 @@ class FakePool:
         check_volume_name(kept)
         volume = await self.find(name)
         await self._need(kept, 0)
-        return self._put(replace(volume, name=kept, path=self._new_path(kept)))
+        made = self._put(replace(volume, name=kept, path=self._new_path(kept)))
+        self._medium.data[made.path] = self._medium.seen(volume)
+        return made
 
     async def layer(self, new: str, on: str, *, now: str | None = None) -> Volume:
         check_volume_name(new)
@@ -133,7 +146,7 @@ class FakePool:
             raise ResourceBusy(f"{self.config.name}/{name} is what {', '.join(above)} stand on")
         if name in self._medium.volumes:
             self._fail()
-            del self._medium.volumes[name]
+            self._medium.data.pop(self._medium.volumes.pop(name).path, None)
 
     async def activate(self, name: str) -> Volume:
         return await self.find(name)
@@ -173,9 +186,11 @@ class FakePool:
 
 
 class FakeStorage:
-    """``media`` by target: two hosts that are given the same ones share their pools."""
+    """``media`` by target: two hosts that are given the same ones share their pools. ``lacking``: what none of
+    the pools can do."""
 
     def __init__(self, media: dict[str, FakeMedium] | None = None) -> None:
+        self.lacking = {Capability.SNAPSHOT}
         self.media: dict[str, FakeMedium] = {} if media is None else media
 
     def types(self) -> tuple[PoolType, ...]:
@@ -200,7 +215,7 @@ class FakeStorage:
     async def open(self, config: PoolConfig) -> FakePool:
         if config.target not in self.media:
             raise NotFound(f"there is nothing at {config.target}", hint="wirt pool create makes it")
-        able = set(Capability) - {Capability.SHARED, Capability.SNAPSHOT}
+        able = set(Capability) - {Capability.SHARED} - self.lacking
         shared = {Capability.SHARED} if config.source is not None else set()
         return FakePool(config, self.media[config.target], frozenset(able | shared))
 
@@ -213,8 +228,6 @@ class FakeImageTool:
     images: dict[str, ImageFacts] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     failures: list[WirtError] = field(default_factory=list)
-    committed: list[str] = field(default_factory=list)
-    """The paths of the images that were put into what they stand on."""
     media: Mapping[str, FakeMedium] = field(default_factory=dict)
     """The pools' own, for what changes a volume's header."""
 
@@ -266,7 +279,9 @@ class FakeImageTool:
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop(0)
-        self.committed.append(volume.path)
+        for medium in self.media.values():
+            if medium.volumes.get(volume.name) == volume:
+                medium.merge(volume.path, medium.volumes[volume.backing].path)
 
     async def point(self, volume: Volume, below: Volume) -> None:
         if self.failures:

@@ -69,8 +69,10 @@ class FakeLiveDisks:
         self, domain: UUID, vdev: str, path: str, progress: Progress, settle: Settle | None = None
     ) -> None:
         async with self._hypervisor.reach(Verb.MERGE_DISK, domain) as guest:
-            top = guest.disks.find(vdev).chain[0] == path
+            chain = guest.disks.find(vdev).chain
+            top = chain[0] == path
             guest.disks.merge(guest, vdev, path)
+            self._world.on_merge(path, chain[chain.index(path) + 1])
             if top and settle is not None:
                 await settle()
             progress(1.0)

@@ -67,6 +67,8 @@ class FakeWorld:
         self.latency_s: dict[Verb, float] = {}
         """Seconds that a verb takes before it has its effect; none where it is absent."""
         self.backing: dict[str, tuple[str, ...]] = {}
+        self.on_merge: Callable[[str, str], None] = lambda path, below: None
+        """Told of each image that a guest's disk had put into the one below it."""
         """What qcow2 images say that they stand on; nothing where they are absent."""
         self.size_of: Callable[[str], int] = file_size
         """How large an image is to its guest, in bytes, by its path."""
