@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 
 from wirt.hypervisors.fake import FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
+from wirt.hypervisors.qemu.live_disks import QemuLiveDisks
 from wirt.images.tiny import TinyImage
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind, VifSpec
 from wirt.model.domain import DomainConfig, GuestType, Incarnation
@@ -242,8 +243,6 @@ class FakeRig:
 class QemuRig:
     """Real guests, which obey commands sent to their echo port (and so without any driver)."""
 
-    live_disks: LiveDisks
-
     def __init__(
         self, tmp_path: Path, tiny: TinyImage, settings: QemuSettings, sandbox: Sandbox | None = None
     ) -> None:
@@ -258,6 +257,7 @@ class QemuRig:
     def _connect(self) -> None:
         qemu = QemuHypervisor(self.settings, self.sandbox)
         self.hypervisor: Hypervisor = qemu
+        self.live_disks: LiveDisks = QemuLiveDisks(qemu)
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:

@@ -15,10 +15,10 @@ from wirt.model.storage import Volume
 from wirt.model.units import MIB
 from wirt.ports.live_disks import LiveDisk
 
-from .conftest import FAKE
+from .conftest import FAKE, OLD, QEMU
 from .rigs import Rig, Started
 
-every_driver = pytest.mark.parametrize("rig", [FAKE], indirect=True)
+every_driver = pytest.mark.parametrize("rig", [FAKE, QEMU, OLD], indirect=True)
 RAW, QCOW2 = DiskFormat.RAW, DiskFormat.QCOW2
 
 
@@ -101,6 +101,7 @@ async def test_several_disks_go_on_in_overlays_or_none_does(rig: Rig, tmp_path: 
 async def test_any_layer_but_the_lowest_is_merged_into_the_one_below(rig: Rig) -> None:
     base = rig.image("base.img", 4 * MIB, RAW)
     started = await with_disks(rig, base)
+    await rig.hypervisor.resume(started.domain)
     paths = [base.path]
     for name in ("one", "two", "three"):
         below = replace(base, path=paths[0], format=RAW if len(paths) == 1 else QCOW2)
