@@ -54,6 +54,8 @@ class QemuLiveDisks:
         with at_work(run, self._sandbox, (vdev,)) as (disk,):
             chain = await disk.chain()
             check_alone(run, vdev, chain)
+            await disk.tidy()
+            await disk.check_sets_empty()
             async with disk.new_layer(target, chain[0].traits, overlay=False) as name:
                 await disk.empty_sets()
                 arguments = {
