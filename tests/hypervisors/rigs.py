@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
+import pytest
+
 from wirt.hypervisors.fake import FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
+from wirt.hypervisors.qemu.live_disks import QemuLiveDisks
 from wirt.images.tiny import TinyImage
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind, VifSpec
 from wirt.model.domain import DomainConfig, GuestType, Incarnation
@@ -132,6 +135,8 @@ class Rig(Protocol):
         """A new disk image; an overlay if it stands on another."""
         ...
 
+    def full_image(self, name: str, size: int, content: int) -> Volume: ...
+
     def rename(self, old: str, new: str) -> None:
         """Give an image another name, as one may while it is in use."""
         ...
@@ -231,6 +236,11 @@ class FakeRig:
             self.world.backing[str(path)] = (backing.path, *self.world.backing.get(backing.path, ()))
         return Volume("tests", name, format_, size, 0, str(path))
 
+    def full_image(self, name: str, size: int, content: int) -> Volume:
+        volume = self.image(name, size, DiskFormat.RAW)
+        self.world.full.add(volume.path)
+        return volume
+
     def rename(self, old: str, new: str) -> None:
         Path(old).rename(new)
         self.world.renamed(old, new)
@@ -242,8 +252,6 @@ class FakeRig:
 class QemuRig:
     """Real guests, which obey commands sent to their echo port (and so without any driver)."""
 
-    live_disks: LiveDisks
-
     def __init__(
         self, tmp_path: Path, tiny: TinyImage, settings: QemuSettings, sandbox: Sandbox | None = None
     ) -> None:
@@ -253,11 +261,13 @@ class QemuRig:
         self.settings = settings
         self._tmp_path = tmp_path
         self._started: list[Started] = []
+        self._mounts: list[Path] = []
         self._connect()
 
     def _connect(self) -> None:
         qemu = QemuHypervisor(self.settings, self.sandbox)
         self.hypervisor: Hypervisor = qemu
+        self.live_disks: LiveDisks = QemuLiveDisks(qemu)
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:
@@ -327,14 +337,28 @@ class QemuRig:
     def rename(self, old: str, new: str) -> None:
         Path(old).rename(new)
 
-    async def command(self, started: Started, command: str) -> None:
+    def full_image(self, name: str, size: int, content: int) -> Volume:
+        """On a file system of its own, which has no room for more than ``content`` bytes."""
+        place = self._tmp_path / f"full-{name}"
+        place.mkdir()
+        options = ("-t", "tmpfs", "-o", f"size={content},mode=0700", "none", str(place))
+        if subprocess.run(("mount", *options), check=False, capture_output=True).returncode != 0:
+            pytest.skip("needs to mount a small file system: run as root")
+        self._mounts.append(place)
+        with (place / name).open("wb") as file:
+            file.truncate(size)
+        return Volume("tests", name, DiskFormat.RAW, size, 0, str(place / name))
+
+    async def command(self, started: Started, command: str, within_s: float = 5) -> str:
         port = started.config.vifs[0].forwards[0].host_port
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"wirt {command}\n".encode())
         await writer.drain()
+        answer = b""
         with contextlib.suppress(TimeoutError, ConnectionError):
-            await asyncio.wait_for(reader.readline(), 5)
+            answer = await asyncio.wait_for(reader.readline(), within_s)
         writer.close()
+        return answer.decode(errors="replace").strip()
 
     async def close(self) -> None:
         await self.changes.close()
@@ -347,6 +371,8 @@ class QemuRig:
             await self.sandbox.clear(started.directory)
         for left in (self._tmp_path / "runs").glob("*"):  # of starts that failed, which an operation would undo
             await self.sandbox.clear(left)
+        for place in self._mounts:
+            await asyncio.to_thread(subprocess.run, ("umount", str(place)), check=True)
 
 
 def jail_here() -> Sandbox:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -10,15 +11,15 @@ from uuid import uuid4
 import pytest
 
 from wirt.model.devices import DiskFormat, DiskSpec
-from wirt.model.errors import HypervisorError, IllegalState, NotFound
+from wirt.model.errors import HypervisorError, IllegalState, NotFound, Shortage
 from wirt.model.storage import Volume
 from wirt.model.units import MIB
 from wirt.ports.live_disks import LiveDisk
 
-from .conftest import FAKE
+from .conftest import FAKE, OLD, QEMU
 from .rigs import Rig, Started
 
-every_driver = pytest.mark.parametrize("rig", [FAKE], indirect=True)
+every_driver = pytest.mark.parametrize("rig", [FAKE, QEMU, OLD], indirect=True)
 RAW, QCOW2 = DiskFormat.RAW, DiskFormat.QCOW2
 
 
@@ -27,7 +28,9 @@ async def with_disks(rig: Rig, *volumes: Volume, writable: bool = True) -> Start
         DiskSpec(vdev=f"xvd{letter}", target=volume.path, format=volume.format, writable=writable)
         for letter, volume in zip("abc", volumes, strict=False)
     )
-    return await rig.start(replace(rig.config(), disks=specs))
+    started = await rig.start(replace(rig.config(), disks=specs))
+    await rig.hypervisor.resume(started.domain)
+    return started
 
 
 async def chain(rig: Rig, started: Started, vdev: str = "xvda") -> tuple[str, ...]:
@@ -36,6 +39,21 @@ async def chain(rig: Rig, started: Started, vdev: str = "xvda") -> tuple[str, ..
 
 def nothing(share: float) -> None:
     pass
+
+
+def filled(volume: Volume, seed: int = 1) -> Volume:
+    """With bytes that can't be left out of a copy, as zeros are."""
+    Path(volume.path).write_bytes(random.Random(seed).randbytes(volume.size))
+    return volume
+
+
+async def begin_move(rig: Rig, started: Started, target: Volume) -> asyncio.Task[None]:
+    """One that takes half a minute, in its middle."""
+    begun = asyncio.Event()
+    move = rig.live_disks.move(started.domain, "xvda", target, lambda share: begun.set(), bytes_per_s=MIB // 8)
+    task = asyncio.create_task(move)
+    await asyncio.wait_for(begun.wait(), 10)
+    return task
 
 
 @every_driver
@@ -64,19 +82,43 @@ async def test_a_moved_disk_is_its_copy_and_the_old_one_is_free(rig: Rig) -> Non
 
 @every_driver
 async def test_a_cancelled_move_leaves_the_old_disk_and_lets_go_of_the_copy(rig: Rig) -> None:
-    old, new = rig.image("old.img", 4 * MIB, RAW), rig.image("new.img", 4 * MIB, RAW)
+    old, new = filled(rig.image("old.img", 4 * MIB, RAW)), rig.image("new.img", 4 * MIB, RAW)
     started = await with_disks(rig, old)
-    begun = asyncio.Event()
-    move = asyncio.create_task(
-        rig.live_disks.move(started.domain, "xvda", new, lambda share: begun.set(), bytes_per_s=MIB // 8)
-    )
-    await asyncio.wait_for(begun.wait(), 10)
+    move = await begin_move(rig, started, new)
+    with pytest.raises(IllegalState, match="being moved"):
+        await rig.live_disks.move(started.domain, "xvda", rig.image("third.img", 4 * MIB, RAW), nothing)
     move.cancel()
     with pytest.raises(asyncio.CancelledError):
         await move
     assert await chain(rig, started) == (old.path,)
     other = await with_disks(rig, new)
     assert await chain(rig, other) == (new.path,)
+
+
+@every_driver
+async def test_a_copy_under_way_ends_with_its_daemon_and_the_guest_keeps_its_disk(rig: Rig) -> None:
+    old, new = filled(rig.image("old.img", 4 * MIB, RAW)), rig.image("new.img", 4 * MIB, RAW)
+    started = await with_disks(rig, old)
+    move = await begin_move(rig, started, new)
+    await rig.lose_daemon()
+    move.cancel()
+    await asyncio.gather(move, return_exceptions=True)
+    await rig.hypervisor.adopt(started.incarnation, started.directory)
+    assert await chain(rig, started) == (old.path,)
+    other = await with_disks(rig, new)
+    assert await chain(rig, other) == (new.path,)
+    await rig.live_disks.move(started.domain, "xvda", rig.image("third.img", 4 * MIB, RAW), nothing)
+
+
+@every_driver
+async def test_a_target_without_room_is_told_and_let_go_of(rig: Rig) -> None:
+    old, full = filled(rig.image("old.img", 4 * MIB, RAW)), rig.full_image("full.img", 4 * MIB, MIB)
+    started = await with_disks(rig, old)
+    with pytest.raises(Shortage, match="full"):
+        await rig.live_disks.move(started.domain, "xvda", full, nothing)
+    assert await chain(rig, started) == (old.path,)
+    other = await with_disks(rig, full)
+    assert await chain(rig, other) == (full.path,)
 
 
 @every_driver

@@ -124,7 +124,7 @@ async def guest(
             kvm = jailed.handed_for("kvm")
             names = (("kvm", kvm.name),) if kvm is not None else ()
             handles = cmdline.Handles(control, events, console, taps, names=names)
-            argv = [*_words(plan, jailed, handles), *handover.words(jailed.handed, files)]
+            argv = [*_words(plan, jailed, handles, files), *handover.words(jailed.handed, files)]
             inherited = [control, events, console, *(tap for _, tap in taps), *files.values()]
             command = jail.command(argv, inherited)
             output = stack.enter_context((directory / "qemu.log").open("wb"))
@@ -158,7 +158,7 @@ async def guest(
         await sandbox.clear(directory)
 
 
-def _words(plan: LaunchPlan, jail: JailPlan, handles: cmdline.Handles) -> list[str]:
+def _words(plan: LaunchPlan, jail: JailPlan, handles: cmdline.Handles, files: Mapping[int, int]) -> list[str]:
     """The driver's command line, with descriptors in the place of names."""
     words = list(cmdline.command_line(plan, jail.program, jail.directory, handles))
     for log in ("events", "console"):
@@ -169,5 +169,5 @@ def _words(plan: LaunchPlan, jail: JailPlan, handles: cmdline.Handles) -> list[s
     for disk in plan.disks:
         for place, word in enumerate(words):
             if words[place - 1] == "-blockdev" and json.loads(word).get("node-name") == disk.id:
-                words[place] = json.dumps(handover.node(disk, jail))
+                words[place] = json.dumps(handover.node(disk, jail, files))
     return words

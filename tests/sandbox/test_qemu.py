@@ -121,6 +121,8 @@ async def test_every_kind_of_disk_is_opened_by_descriptor_with_no_right_on_the_f
 
     assert {name: node["ro"] for name, node in nodes.items() if name.startswith("disk-")} == {
         "disk-xvda": False,
+        "disk-xvda.1": True,
+        "disk-xvda.2": True,
         "disk-xvdb": False,
         "disk-xvdc": False,
         "disk-xvdd": True,

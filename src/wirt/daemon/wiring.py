@@ -39,7 +39,7 @@ from wirt.wire.home import Home
 
 STOP_GRACE_S = 10.0
 
-Hypervisors = tuple[Hypervisor, LiveDisks | None]
+Hypervisors = tuple[Hypervisor, LiveDisks]
 """Two faces of one driver."""
 
 
@@ -122,9 +122,11 @@ def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock, sandbox: San
         fake = FakeHypervisor(FakeWorld(clock))
         return fake, FakeLiveDisks(fake)
     from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
+    from wirt.hypervisors.qemu.live_disks import QemuLiveDisks
 
     qemu = QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json"), passt=settings.passt)
-    return QemuHypervisor(qemu, sandbox), None
+    hypervisor = QemuHypervisor(qemu, sandbox)
+    return hypervisor, QemuLiveDisks(hypervisor)
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from wirt.plan.findings import Finding, few, judged, unseen
 from wirt.plan.jail import Access
-from wirt.plan.observed import FileKind, Mount, Observed, OpenFile, OpenSocket, Planned
+from wirt.plan.observed import FileKind, Mount, Observed, OpenFile, OpenSocket, Planned, PlannedFile
 
 RUN_SOCKETS = ("control.sock", "events.sock", "console.sock")
 LOG = "qemu.log"
@@ -97,7 +97,14 @@ def _planned(planned: Planned, file: OpenFile) -> bool:
         return True
     if file.kind is FileKind.REGULAR and file.access == "read" and _within(file.target, planned.visible):
         return True
-    return any(each.path in names and file.access in _ACCESSES[each.access] for each in planned.handed)
+    return any(_is(each, file, names) and file.access in _ACCESSES[each.access] for each in planned.handed)
+
+
+def _is(each: PlannedFile, file: OpenFile, names: set[str]) -> bool:
+    """A disk's layer gets other names in its life, and its name may become another's."""
+    if each.identity and file.identity:
+        return each.identity == file.identity
+    return each.path in names
 
 
 def _taps(files: tuple[OpenFile, ...], taps: frozenset[str]) -> Finding:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from wirt.plan.jail import Access, JailPlan
 
@@ -33,7 +35,7 @@ class FileKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class OpenFile:
     """``access``: read, write, append, read-write or path. ``same_as`` are the planned paths that are this very
-    file; ``tap`` is the network device of a tun descriptor."""
+    file; ``tap`` is the network device of a tun descriptor; ``identity`` is :func:`file_identity`."""
 
     number: int
     target: str
@@ -42,6 +44,13 @@ class OpenFile:
     inode: int = 0
     same_as: tuple[str, ...] = ()
     tap: str | None = None
+    identity: str = ""
+
+
+def file_identity(mode: int, device: int, inode: int, special: int) -> str:
+    """Who a file is, whatever it is called, from its ``st_mode``, ``st_dev``, ``st_ino`` and ``st_rdev``
+    (inode(7))."""
+    return f"b{special:x}-0" if stat.S_ISBLK(mode) else f"f{device:x}-{inode:x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +135,13 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
+    """``disk``: a layer of a disk, which comes and goes while the run is there. ``identity`` tells it from others
+    that get its name; where it is empty the name does."""
+
     path: str
     access: Access
+    disk: bool = False
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +184,10 @@ def planned_jail(
     jailed: bool = True,
     filtered: bool = True,
     tools: tuple[str, ...] = (),
+    identities: Mapping[str, str] = MappingProxyType({}),
 ) -> Planned:
-    """``filtered``: the jail has a filter of its own beside QEMU's. ``tools`` are programs shown beside QEMU."""
+    """``filtered``: the jail has a filter of its own beside QEMU's. ``tools`` are programs shown beside QEMU.
+    ``identities`` of the files that are handed over, by their paths."""
     limits = plan.limits
     return Planned(
         jailed=jailed,
@@ -180,7 +196,10 @@ def planned_jail(
         groups=plan.groups,
         visible=(*plan.shown, *plan.copied, plan.program, *tools),
         devices=plan.devices,
-        handed=tuple(PlannedFile(file.path, file.access) for file in plan.handed),
+        handed=tuple(
+            PlannedFile(file.path, file.access, file.layer is not None, identities.get(file.path, ""))
+            for file in plan.handed
+        ),
         directory=plan.directory,
         private_network=plan.private_network,
         memory_bytes=limits.memory_bytes,

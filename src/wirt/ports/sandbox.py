@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from wirt.plan.jail import JailHost, JailPlan
+from wirt.plan.observed import PlannedFile
 
 T = TypeVar("T")
 
@@ -90,4 +91,12 @@ class Sandbox(Protocol):
     def allow_file_bytes(self, pid: int, size_bytes: int) -> None:
         """Move the file limit of a process that runs: its disk is about to be made larger. ``Unavailable`` where
         that can't be done; a process that is gone is no error."""
+        ...
+
+    def note(
+        self, directory: Path, pid: int, added: Sequence[PlannedFile] = (), file_bytes: int | None = None
+    ) -> None:
+        """Write down, for whoever audits the run in ``directory``, which disks' files its process ``pid`` is given
+        while it runs, and how long files may become; those that it has closed are left out. ``Shortage`` if there
+        is no room to write it."""
         ...

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from wirt.model.errors import HypervisorSilent, LaunchFailed, Shortage, Unavailable
 from wirt.plan.jail import JailHost, JailPlan, Limits, Uids
-from wirt.plan.observed import planned_jail
+from wirt.plan.observed import PlannedFile, planned_jail
 from wirt.ports.sandbox import Claim, JailedCommand
 from wirt.sandbox import bubblewrap, cgroups, facts, places, seccomp
 from wirt.sandbox import record as audit_record
@@ -109,7 +109,13 @@ class HostSandbox:
         tools = (self._tools.setpriv,) if uid is not None else ()
         filtered = self._filter is not None
         planned = planned_jail(
-            plan, uid, places, device_rules=cgroups.ALLOWED_DEVICES, filtered=filtered, tools=tools
+            plan,
+            uid,
+            places,
+            device_rules=cgroups.ALLOWED_DEVICES,
+            filtered=filtered,
+            tools=tools,
+            identities=audit_record.identities(file.path for file in plan.handed if file.layer is not None),
         )
         audit_record.write(Path(plan.directory), planned)
 
@@ -147,6 +153,18 @@ class HostSandbox:
             raise Unavailable(
                 "the limit on the length of a running guest's disks can't be moved here",
                 hint="root without CAP_SYS_RESOURCE may not; shut the guest down, make the disk larger, start it",
+            ) from error
+
+    def note(
+        self, directory: Path, pid: int, added: Sequence[PlannedFile] = (), file_bytes: int | None = None
+    ) -> None:
+        try:
+            audit_record.change(directory, pid, added, file_bytes)
+        except (FileNotFoundError, ProcessLookupError):
+            return  # the process is gone, and its record with it
+        except OSError as error:
+            raise Shortage(
+                f"it can't be written down what a run is given: {error.strerror}", hint="make room in WIRT_HOME"
             ) from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wirt.plan.jail import JailHost, JailPlan, Limits
+from wirt.plan.observed import PlannedFile
 from wirt.ports.sandbox import Claim, JailedCommand
 
 T = TypeVar("T")
@@ -46,6 +47,11 @@ class NoSandbox:
 
     def allow_file_bytes(self, pid: int, size_bytes: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def note(
+        self, directory: Path, pid: int, added: Sequence[PlannedFile] = (), file_bytes: int | None = None
+    ) -> None:
+        """Nothing was written down of its jail."""
 
 
 class OpenDoor:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from wirt.plan.observed import FileKind, Mount, OpenFile, OpenSocket
+from wirt.plan.observed import FileKind, Mount, OpenFile, OpenSocket, file_identity
 from wirt.sandbox.observe_rights import link, names, read
 
 MOST_FILES = 20_000
@@ -78,6 +78,7 @@ def _file(pid: int, number: int, identities: Mapping[tuple[int, int], tuple[str,
         inode=about.st_ino,
         same_as=identities.get((about.st_dev, about.st_ino), ()),
         tap=info.get("iff"),
+        identity=file_identity(about.st_mode, about.st_dev, about.st_ino, about.st_rdev),
     )
 
 

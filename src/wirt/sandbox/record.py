@@ -3,15 +3,18 @@ compares with."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from wirt.model.errors import CorruptState
 from wirt.plan.jail import Access
-from wirt.plan.observed import Planned, PlannedFile
+from wirt.plan.observed import Planned, PlannedFile, file_identity
+from wirt.sandbox import observe_files
 
 FILE = "jail-plan.json"
 VERSION = 1
@@ -19,11 +22,41 @@ MOST_BYTES = 1 << 20
 
 
 def write(directory: Path, planned: Planned) -> None:
-    """Raises ``OSError``."""
+    """Raises ``OSError``; then what was there before is there still."""
     text = json.dumps({"v": VERSION, **asdict(planned)})
-    descriptor = os.open(directory / FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    new = directory / f"{FILE}.new"
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+    new.rename(directory / FILE)
+
+
+def change(directory: Path, pid: int, added: Sequence[PlannedFile], file_bytes: int | None) -> None:
+    """Write down what a run was given since its start. Layers of disks that process ``pid`` has closed are left
+    out. Raises ``OSError``."""
+    planned = read(directory)
+    if planned is None:
+        return
+    opened = {file.identity for file in observe_files.files(pid)}
+    new = {file.identity for file in added}
+    kept = [
+        file
+        for file in planned.handed
+        if not (file.disk and file.identity) or (file.identity in opened and file.identity not in new)
+    ]
+    changed = replace(planned, handed=(*kept, *added), file_bytes=file_bytes or planned.file_bytes)
+    if changed != planned:
+        write(directory, changed)
+
+
+def identities(paths: Iterable[str]) -> dict[str, str]:
+    """Of files that are about to be handed over; one that is not there is left out."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            about = Path(path).stat()
+            found[path] = file_identity(about.st_mode, about.st_dev, about.st_ino, about.st_rdev)
+    return found
 
 
 def read(directory: Path) -> Planned | None:
@@ -43,7 +76,12 @@ def _planned(data: dict[str, Any]) -> Planned:
     """Fields of a newer wirt are left out."""
     known = {spec.name for spec in fields(Planned)}
     values = {name: _tuple(value) for name, value in data.items() if name in known}
-    handed = tuple(PlannedFile(str(file["path"]), Access(file["access"])) for file in data["handed"])
+    handed = tuple(
+        PlannedFile(
+            str(file["path"]), Access(file["access"]), bool(file.get("disk")), str(file.get("identity", ""))
+        )
+        for file in data["handed"]
+    )
     return Planned(**{**values, "handed": handed})
 
 

@@ -46,6 +46,11 @@ class FakeHypervisor:
         world.listen(self._changed)
 
     @property
+    def alive(self) -> bool:
+        """Whether its daemon is."""
+        return self._world.serves(self._daemon)
+
+    @property
     def world(self) -> FakeWorld:
         return self._world
 
@@ -215,7 +220,7 @@ class FakeHypervisor:
             yield await self._changes.get()
 
     async def detach(self) -> None:
-        if self._world.serves(self._daemon):
+        if self.alive:
             self._world.listen(None)
         self._runs.clear()
 
@@ -289,7 +294,7 @@ class FakeHypervisor:
         )
 
     def check_alive(self) -> None:
-        if not self._world.serves(self._daemon):
+        if not self.alive:
             raise DaemonKilled
 
 

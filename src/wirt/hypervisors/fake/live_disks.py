@@ -46,9 +46,10 @@ class FakeLiveDisks:
                 if target.path in self._world.full:
                     raise Shortage(f"{guest.name}: {target.path} is full")
                 await self._copy(guest, size / bytes_per_s if bytes_per_s else 0.0, progress)
-            except (Exception, asyncio.CancelledError):
-                # Not when the daemon is killed: a copy under way goes on without it.
-                guest.disks.end_copy(guest, vdev, pivot=False)
+            except BaseException:
+                # A copy under way goes on without the daemon that began it.
+                if self._hypervisor.alive:
+                    guest.disks.end_copy(guest, vdev, pivot=False)
                 raise
             guest.disks.end_copy(guest, vdev, pivot=True)
 

@@ -10,12 +10,17 @@ from wirt.hypervisors.qemu.untrusted import Malformed
 T = TypeVar("T")
 
 MOST_NUMBER = (1 << 31) - 1
+MOST_SIZE = (1 << 63) - 1
 
 _SHAPES: dict[str, type] = {
     "query-status": dict,
     "query-cpus-fast": list,
     "query-named-block-nodes": list,
+    "query-blockstats": list,
+    "query-fdsets": list,
+    "query-jobs": list,
     "query-pci": list,
+    "add-fd": dict,
     "qom-list": list,
 }
 
@@ -37,9 +42,81 @@ def vcpus(answer: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     return [(_number(entry, "cpu-index"), _number(entry, "thread-id")) for entry in answer]
 
 
-def _number(entry: Mapping[str, Any], name: str) -> int:
+MOST_LAYERS = 256
+
+
+def block_layers(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """From the top down, the nodes of a device's layers: of the format, and of the protocol below it. One of what
+    ``query-blockstats`` answers; a device without a disk has none."""
+    found: list[tuple[str, str]] = []
+    here: object = entry if entry.get("node-name") is not None else None
+    while here is not None:
+        below = here.get("parent") if isinstance(here, dict) else None
+        if not isinstance(here, dict) or not isinstance(below, dict) or len(found) == MOST_LAYERS:
+            raise Malformed("layers that could not be")
+        found.append((_text(here, "node-name"), _text(below, "node-name")))
+        here = here.get("backing")
+    return found
+
+
+def block_nodes(answer: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """``file``, ``ro`` and ``size`` of each node, from ``query-named-block-nodes``."""
+    return {
+        _text(node, "node-name"): {
+            "file": _text(node, "file"),
+            "ro": node.get("ro") is not False,
+            "size": _number(_part(node, "image"), "virtual-size", MOST_SIZE),
+        }
+        for node in answer
+    }
+
+
+def file_sets(answer: Sequence[Mapping[str, Any]]) -> list[tuple[int, list[str]]]:
+    """Each set, and what its descriptors are called, from ``query-fdsets``."""
+    found = []
+    for entry in answer:
+        files = entry.get("fds")
+        if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
+            raise Malformed("a set of no descriptors")
+        found.append((_number(entry, "fdset-id"), [str(file.get("opaque", "")) for file in files]))
+    return found
+
+
+def added_to(answer: Mapping[str, Any]) -> int:
+    """The set that a descriptor was put into, from ``add-fd``."""
+    return _number(answer, "fdset-id")
+
+
+def jobs(answer: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, int, int, str | None]]:
+    """Status, progress, its whole and the error of each job, from ``query-jobs``."""
+    return {
+        _text(job, "id"): (
+            _text(job, "status"),
+            _number(job, "current-progress", MOST_SIZE),
+            _number(job, "total-progress", MOST_SIZE),
+            _text(job, "error") if job.get("error") is not None else None,
+        )
+        for job in answer
+    }
+
+
+def _part(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = entry.get(name)
+    if not isinstance(value, dict):
+        raise Malformed(f"no {name} that could be one")
+    return value
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str):
+        raise Malformed(f"no {name} that could be one")
+    return value
+
+
+def _number(entry: Mapping[str, Any], name: str, most: int = MOST_NUMBER) -> int:
     value = entry.get(name)
     # bool is an int to Python, and none to QEMU.
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_NUMBER:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise Malformed(f"no {name} that could be one")
     return value

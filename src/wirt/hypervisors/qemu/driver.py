@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, events, handover, launching, layers, probe, process
+from wirt.hypervisors.qemu import cmdline, disks, events, handover, launching, layers, probe, process
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt, Served
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId, last_words
@@ -57,7 +57,7 @@ class QemuHypervisor:
     name = "qemu"
 
     def __init__(self, settings: QemuSettings, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+        self.sandbox = sandbox
         self._passt = Passt(settings.passt, settings.cache.parent)
         self._binary = shutil.which(settings.binary) or settings.binary
         self._cache = settings.cache
@@ -133,6 +133,7 @@ class QemuHypervisor:
             await run.connect()
             await tell_reboots(run.monitor)
             await run.cards.look(run.monitor)
+            await disks.recover(run, self.sandbox)
             status = await run.monitor.execute("query-status")
         except WirtError:
             if await found.wait_until(ENDED_BY_ITSELF_S):
@@ -167,23 +168,23 @@ class QemuHypervisor:
         await self._remove_directory(directory)
 
     async def _remove_directory(self, directory: Path) -> None:
-        await self._sandbox.clear(directory)
+        await self.sandbox.clear(directory)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def resume(self, domain: UUID) -> None:
-        await self._run(domain).resume()
+        await self.run(domain).resume()
 
     async def pause(self, domain: UUID) -> None:
-        await self._run(domain).pause()
+        await self.run(domain).pause()
 
     async def power_button(self, domain: UUID) -> None:
-        await self._run(domain).power_button()
+        await self.run(domain).power_button()
 
     async def reset(self, domain: UUID, kind: ResetKind) -> None:
-        await self._run(domain).reset(kind)
+        await self.run(domain).reset(kind)
 
     async def dump_core(self, domain: UUID, path: Path) -> None:
-        await self._run(domain).dump_core(path)
+        await self.run(domain).dump_core(path)
 
     async def destroy(self, domain: UUID) -> None:
         run = self._runs.get(domain)
@@ -193,13 +194,13 @@ class QemuHypervisor:
             await self._remove_directory(run.files.directory)
 
     async def preserve(self, domain: UUID, kept: UUID, name: str) -> None:
-        run = self._run(domain)
+        run = self.run(domain)
         await run.release_disks()
         self._runs[kept] = self._runs.pop(domain)
         run.domain, run.name = kept, name
 
     async def rename(self, domain: UUID, name: str) -> None:
-        self._run(domain).name = name
+        self.run(domain).name = name
 
     def vifs(self, domain: UUID) -> frozenset[int] | None:
         run = self._runs.get(domain)
@@ -209,7 +210,7 @@ class QemuHypervisor:
         with contextlib.ExitStack() as closing:
             if plugged.descriptor is not None:
                 closing.callback(os.close, plugged.descriptor)
-            run = self._run(domain)
+            run = self.run(domain)
             if plugged.kind is VifKind.USER:
                 plugged = await self._through_passt(run, plugged, closing)
             await run.cards.attach(run.monitor, plugged)
@@ -230,7 +231,7 @@ class QemuHypervisor:
         return plugged
 
     def _serve(self, plugged: Plugged, directory: Path) -> Served:
-        spawn = functools.partial(self._sandbox.beside, directory)
+        spawn = functools.partial(self.sandbox.beside, directory)
         return self._passt.serve(plugged.nic, plugged.forwards, directory, spawn)
 
     @contextlib.asynccontextmanager
@@ -252,19 +253,19 @@ class QemuHypervisor:
                 raise failure
 
     async def detach_vif(self, domain: UUID, devid: int) -> None:
-        run = self._run(domain)
+        run = self.run(domain)
         if devid in run.cards.present and run.observed.state is not State.RUNNING:
             raise IllegalState(f"{run.name} is {run.observed.state}, and only a guest that runs lets go of a card")
         await run.cards.detach(run.monitor, devid, self._patience.unplug_s)
 
     async def set_link(self, domain: UUID, devid: int, *, up: bool) -> None:
-        run = self._run(domain)
+        run = self.run(domain)
         if devid not in run.cards.present:
             raise NotFound(f"{run.name} has no vif {devid}")
         await run.cards.set_link(run.monitor, devid, up=up)
 
     async def vcpus(self, domain: UUID) -> tuple[VcpuInfo, ...]:
-        return await self._run(domain).vcpus(TICKS_PER_S)
+        return await self.run(domain).vcpus(TICKS_PER_S)
 
     def usage(self, domain: UUID) -> Usage | None:
         run = self._runs.get(domain)
@@ -273,7 +274,7 @@ class QemuHypervisor:
         return Usage(run.process.cpu_time_s(), run.process.sleeping(), run.memory_mib)
 
     def console(self, domain: UUID) -> Console:
-        return self._run(domain).console
+        return self.run(domain).console
 
     async def changes(self) -> AsyncIterator[RunChanged]:
         while True:
@@ -284,7 +285,7 @@ class QemuHypervisor:
             await run.detach()
         self._runs.clear()
 
-    def _run(self, domain: UUID) -> Run:
+    def run(self, domain: UUID) -> Run:
         try:
             return self._runs[domain]
         except KeyError:
@@ -320,7 +321,7 @@ class QemuHypervisor:
             files.directory.mkdir(parents=True, mode=0o700)
             jailed = await self._jail(launch)
             # Before anything is in the directory: it may get a file system of its own.
-            jail = await self._sandbox.prepare(jailed)
+            jail = await self.sandbox.prepare(jailed)
             try:
                 await self._copy_variables(launch.plan, files.directory)
             except BaseException:
@@ -336,7 +337,7 @@ class QemuHypervisor:
     async def _jail(self, launch: Launch) -> JailPlan:
         plan = launch.plan
         chains = {disk.id: layers.chain(disk.path, disk.format) for disk in plan.disks if disk.path is not None}
-        host = self._sandbox.host(self._binary, tuple(names_read(plan)))
+        host = self.sandbox.host(self._binary, tuple(names_read(plan)))
         if plan.accelerator is Accelerator.KVM:
             host = replace(host, kvm_by_descriptor=(await self.facts()).version >= (8, 2, 0))
         if any(nic.kind is VifKind.USER for nic in plan.nics):

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from wirt.hypervisors.qemu.cmdline import quoted
+from wirt.hypervisors.qemu.nodes import Traits, layer_name, protocol_name
+from wirt.model.devices import DiskFormat
 from wirt.model.errors import LaunchFailed
 from wirt.plan.jail import Access, Handed, JailPlan
 from wirt.plan.launch import DiskPlan, LaunchPlan
@@ -68,20 +70,30 @@ def names(jail: JailPlan) -> tuple[tuple[str, str], ...]:
     return tuple((file.what, file.name) for file in jail.handed if file.layer is None)
 
 
-def nodes(plan: LaunchPlan, jail: JailPlan) -> tuple[tuple[str, Mapping[str, object]], ...]:
+def nodes(
+    plan: LaunchPlan, jail: JailPlan, descriptors: Mapping[int, int]
+) -> tuple[tuple[str, Mapping[str, object]], ...]:
     """The block nodes (``-blockdev``) of all disks of ``plan``, by the disk's id."""
-    return tuple((disk.id, node(disk, jail)) for disk in plan.disks if disk.path is not None)
+    return tuple((disk.id, node(disk, jail, descriptors)) for disk in plan.disks if disk.path is not None)
 
 
-def node(disk: DiskPlan, jail: JailPlan) -> dict[str, object]:
-    """The block node of ``disk`` on descriptors, with all that lies under it named: QEMU itself follows no name
-    that stands in an image."""
-    chain = list(_chain(disk, jail))
+def node(disk: DiskPlan, jail: JailPlan, descriptors: Mapping[int, int]) -> dict[str, object]:
+    """The block node of ``disk`` on ``descriptors`` (by set), with all that lies under it named: QEMU itself
+    follows no name that stands in an image."""
+    chain, traits = list(_chain(disk, jail)), Traits(disk.discard, disk.shared)
     result: dict[str, object] = {}
     for depth, file in reversed(list(enumerate(chain))):
-        below = {"backing": result} if result else {}
-        result = {**_layer(disk, file, writable=disk.writable and depth == 0), **below}
-    return {**result, "node-name": disk.id, "discard": "unmap" if disk.discard else "ignore"}
+        assert file.layer is not None, f"{file.what} is no disk"
+        made = layer(
+            layer_name(disk.id, depth),
+            file.set,
+            descriptors[file.set],
+            file.layer.format,
+            traits,
+            writable=disk.writable and depth == 0,
+        )
+        result = {**made, **({"backing": result} if result else {})}
+    return result
 
 
 def _chain(disk: DiskPlan, jail: JailPlan) -> Iterator[Handed]:
@@ -92,13 +104,22 @@ def _chain(disk: DiskPlan, jail: JailPlan) -> Iterator[Handed]:
         yield file
 
 
-def _layer(disk: DiskPlan, file: Handed, *, writable: bool) -> dict[str, object]:
-    assert file.layer is not None, f"{file.what} is no disk"
-    driver = "host_device" if file.layer.device else "file"
-    protocol: dict[str, object] = {"driver": driver, "filename": file.name}
-    if disk.shared:
+def layer(
+    name: str, set_: int, descriptor: int, format_: DiskFormat, traits: Traits, *, writable: bool
+) -> dict[str, object]:
+    """The node of one file, of which ``descriptor`` is one that is in ``set_``; what it stands on is not in it."""
+    driver = "host_device" if stat.S_ISBLK(os.fstat(descriptor).st_mode) else "file"
+    protocol: dict[str, object] = {"driver": driver, "filename": f"/dev/fdset/{set_}"}
+    protocol["node-name"] = protocol_name(descriptor, set_, traits)
+    if traits.shared:
         protocol["locking"] = "off"
-    return {"driver": str(file.layer.format), "read-only": not writable, "file": protocol}
+    return {
+        "driver": str(format_),
+        "node-name": name,
+        "read-only": not writable,
+        "discard": "unmap" if traits.discard else "ignore",
+        "file": protocol,
+    }
 
 
 def readable(words: str, jail: JailPlan) -> str:

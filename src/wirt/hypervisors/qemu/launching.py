@@ -38,7 +38,7 @@ async def start(
             taps=tuple(taps.items()),
             forwards=tuple((p.nic.index, p.forwards) for p in launch.plugged),
             names=handover.names(jailed),
-            nodes=handover.nodes(launch.plan, jailed),
+            nodes=handover.nodes(launch.plan, jailed, handed),
         )
         command = (
             *cmdline.command_line(launch.plan, jailed.program, str(files.directory), handles),

@@ -131,12 +131,25 @@ class Monitor:
 
     async def hand_over(self, name: str, descriptor: int) -> None:
         """Give QEMU an open file, called ``name`` from then on (QMP getfd). One at a time."""
+        await self._hand("getfd", {"fdname": name}, descriptor)
+
+    async def add_file(self, descriptor: int, what: str, set_: int | None = None) -> int:
+        """Give QEMU an open file as ``/dev/fdset/N``, and tell N (QMP add-fd): of a new set, or one that there is.
+        ``what`` has no meaning to QEMU."""
+        arguments = {"opaque": what, **({} if set_ is None else {"fdset-id": set_})}
+        answer = await self._hand("add-fd", arguments, descriptor)
+        try:
+            return answers.added_to(answer)
+        except Malformed as error:
+            raise HypervisorError(f"{self._name}: QEMU gave {error} to add-fd", hint=_TAKEN_OVER) from error
+
+    async def _hand(self, command: str, arguments: Mapping[str, object], descriptor: int) -> Any:
         async with self._handing:
             try:
                 self._client.send_fd_scm(descriptor)
             except (QMPError, OSError) as error:
                 raise HypervisorError(f"{self._name}: QEMU took no descriptor: {error}") from error
-            await self.execute("getfd", {"fdname": name})
+            return await self.execute(command, arguments)
 
     async def close(self) -> None:
         """Let go of the connection; QEMU goes on. Never fails: what is left to say no longer matters."""

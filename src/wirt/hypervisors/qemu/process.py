@@ -100,6 +100,16 @@ class Process:
         except OSError:
             return True
 
+    def file_bytes(self) -> int | None:
+        """How long it may make a file; ``None`` if there is no limit, or it is gone. Asking the kernel for it
+        outright takes a right over another user's process (prlimit(2)); reading does not (proc(5), limits)."""
+        try:
+            lines = Path(f"/proc/{self.identity.pid}/limits").read_text().splitlines()
+        except OSError:
+            return None
+        soft = next((line[26:].split()[0] for line in lines if line.startswith("Max file size")), "unlimited")
+        return int(soft) if soft.isdecimal() else None
+
     def sleeping(self) -> bool:
         """Whether none of its threads runs or wants to."""
         try:

@@ -87,6 +87,7 @@ class Run:
             )
         )
         self.cards = Cards(name)
+        self.disks_at_work: set[str] = set()
         self._domid = domid
         self._changed = changed
         self._patience = patience
