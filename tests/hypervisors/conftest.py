@@ -22,6 +22,8 @@ QEMU = pytest.param("qemu", marks=pytest.mark.real)
 UNJAILED = pytest.param("qemu-unjailed", marks=pytest.mark.real)
 """With neither a jail nor passt: what a host gets that has neither, or whose owner wants neither."""
 OLD = pytest.param("qemu-7.2", marks=pytest.mark.real)
+OLD_LONG = pytest.param("qemu-7.2", marks=(pytest.mark.real, pytest.mark.long))
+"""For what boots a guest, and is not about what an old QEMU does otherwise."""
 
 
 def qemu_binary(name: str) -> str:

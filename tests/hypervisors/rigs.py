@@ -112,8 +112,16 @@ class Rig(Protocol):
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig: ...
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None) -> Started:
-        """Launched, and paused before its first instruction."""
+    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
+        """Launched, and paused: before its first instruction, or where it was when its memory was saved."""
+        ...
+
+    async def remember(self, started: Started) -> None:
+        """Have a running guest put something into its memory."""
+        ...
+
+    async def remembers(self, started: Started) -> bool:
+        """Whether a running guest has all of it still."""
         ...
 
     async def lose_daemon(self) -> None:
@@ -191,7 +199,7 @@ class FakeRig:
             name=name, type=GuestType.PVH, memory_mib=96, kernel="/vmlinuz", vcpus=vcpus, disks=disks(disk)
         )
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None) -> Started:
+    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
         self._launches += 1
         return await launch(
             self.hypervisor,
@@ -199,7 +207,14 @@ class FakeRig:
             domain or uuid4(),
             self._launches,
             self._tmp_path / "runs" / str(self._launches),
+            memory,
         )
+
+    async def remember(self, started: Started) -> None:
+        self.world.guest(started.domain).memory = b"what was"
+
+    async def remembers(self, started: Started) -> bool:
+        return self.world.guest(started.domain).memory == b"what was"
 
     async def lose_daemon(self) -> None:
         await self.changes.close()
@@ -284,13 +299,19 @@ class QemuRig:
             vifs=(VifSpec(kind=VifKind.USER, ip=("10.0.2.15/24",), forwards=(forward,)),),
         )
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None) -> Started:
+    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
         number = len(self._started) + 1
-        started = await launch(
-            self.hypervisor, config, domain or uuid4(), number, self._tmp_path / "runs" / str(number)
-        )
+        directory = self._tmp_path / "runs" / str(number)
+        started = await launch(self.hypervisor, config, domain or uuid4(), number, directory, memory)
         self._started.append(started)
         return started
+
+    async def remember(self, started: Started) -> None:
+        await self.command(started, "dirty 8 4")
+
+    async def remembers(self, started: Started) -> bool:
+        answer = await self.command(started, "mem-verify", within_s=60)
+        return "ok=1" in answer
 
     def started_elsewhere(self, started: Started) -> Started:
         """Have a guest that another process has started ended with the rest."""
@@ -384,11 +405,16 @@ def jail_here() -> Sandbox:
 
 
 async def launch(
-    hypervisor: Hypervisor, config: DomainConfig, domain: UUID, domid: int, directory: Path
+    hypervisor: Hypervisor,
+    config: DomainConfig,
+    domain: UUID,
+    domid: int,
+    directory: Path,
+    memory: Path | None = None,
 ) -> Started:
     plan = plan_launch(config, domain, domid, HOST, FACTS)
     begun = Incarnation(domain, domid, HOST.name, 1, hypervisor.name, 0.0)
-    incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan)))
+    incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan), memory))
     return Started(incarnation, directory, config)
 
 

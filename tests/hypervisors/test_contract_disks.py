@@ -11,13 +11,14 @@ from uuid import uuid4
 import pytest
 
 from wirt.model.devices import DiskFormat, DiskSpec
-from wirt.model.errors import HypervisorError, IllegalState, NotFound, Shortage
+from wirt.model.errors import HypervisorError, IllegalState, LaunchFailed, NotFound, Shortage
+from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
 from wirt.model.units import MIB
 from wirt.ports.live_disks import LiveDisk
 
-from .conftest import FAKE, OLD, QEMU
-from .rigs import Rig, Started
+from .conftest import FAKE, OLD, OLD_LONG, QEMU
+from .rigs import READY, Rig, Started, ready
 
 every_driver = pytest.mark.parametrize("rig", [FAKE, QEMU, OLD], indirect=True)
 RAW, QCOW2 = DiskFormat.RAW, DiskFormat.QCOW2
@@ -180,3 +181,42 @@ async def test_what_is_not_there_is_named(rig: Rig) -> None:
     await rig.hypervisor.destroy(started.domain)
     with pytest.raises(IllegalState):
         await rig.live_disks.move(started.domain, "xvda", volume, nothing)
+
+
+@pytest.mark.parametrize("rig", [FAKE, QEMU, OLD_LONG], indirect=True)
+async def test_a_saved_guest_goes_on_where_it_was(rig: Rig, tmp_path: Path) -> None:
+    volume, saved = rig.image("root.img", 4 * MIB, RAW), tmp_path / "saved"
+    started = await with_disks(rig, volume)
+    domain, told = started.domain, list[float]()
+    await ready(rig, domain)
+    await rig.remember(started)
+    with pytest.raises(IllegalState, match="runs"):
+        await rig.live_disks.save_memory(domain, saved, told.append)
+    await rig.hypervisor.pause(domain)
+    await rig.live_disks.save_memory(domain, saved, told.append)
+    assert told[-1] == 1.0
+    await rig.hypervisor.resume(domain)
+    assert await rig.remembers(started), "the one that was saved goes on as well"
+    await rig.hypervisor.destroy(domain)
+    again = await rig.start(started.config, domain, memory=saved)
+    assert again.incarnation.state is State.PAUSED
+    await rig.hypervisor.resume(domain)
+    assert await rig.remembers(again)
+    assert READY not in rig.hypervisor.console(domain).read(0).data, "it did not boot anew"
+    assert await chain(rig, again) == (volume.path,)
+    await rig.hypervisor.pause(domain)
+    await rig.live_disks.save_memory(domain, saved, told.append)
+    await rig.hypervisor.destroy(domain)
+
+
+@every_driver
+async def test_what_is_no_memory_starts_no_guest(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "saved").write_bytes(b"nothing of the kind")
+    for name in ("saved", "absent"):
+        with pytest.raises(LaunchFailed):
+            await rig.start(rig.config(), memory=tmp_path / name)
+    started = await with_disks(rig, rig.image("root.img", 4 * MIB, RAW))
+    await rig.hypervisor.pause(started.domain)
+    with pytest.raises(HypervisorError):
+        await rig.live_disks.save_memory(started.domain, tmp_path / "no" / "where", nothing)
+    await rig.hypervisor.resume(started.domain)

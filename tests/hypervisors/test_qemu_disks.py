@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wirt.model.devices import DiskFormat, DiskSpec
-from wirt.model.errors import IllegalState
+from wirt.model.errors import HypervisorError, IllegalState, Shortage
 from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
 from wirt.model.units import MIB
@@ -23,7 +23,7 @@ from wirt.ports.hypervisor import Observed
 from wirt.sandbox import record
 from wirt.sandbox.observe import ProcObserver
 
-from .conftest import OLD, QEMU
+from .conftest import OLD, OLD_LONG, QEMU
 from .rigs import QemuRig, Started, eventually, ready
 from .test_contract_disks import QCOW2, RAW, chain, filled, nothing, with_disks
 
@@ -66,7 +66,7 @@ def nothing_strange(rig: QemuRig, started: Started) -> None:
     assert "strange" not in found.found, found
 
 
-@every_qemu
+@pytest.mark.parametrize("rig", [QEMU, OLD_LONG], indirect=True)
 async def test_no_byte_is_lost_while_a_guest_writes_its_disk_and_the_disk_changes(rig: QemuRig) -> None:
     old = filled(rig.image("old.img", 24 * MIB, RAW))
     started = await with_disks(rig, old)
@@ -220,3 +220,25 @@ async def test_a_chain_is_known_to_the_next_daemon_whatever_its_files_are_called
     assert await chain(rig, started) == (names[2],)
     nothing_strange(rig, started)
     await eventually(lambda: open_files(started) == {("frozen.qcow2", True)})
+
+
+@every_qemu
+async def test_a_save_without_room_leaves_no_file_and_the_guest_as_it_was(rig: QemuRig) -> None:
+    started = await with_disks(rig, rig.image("old.img", 4 * MIB, RAW))
+    await rig.hypervisor.pause(started.domain)
+    place = Path(rig.full_image("nothing", 4096, 256 * 1024).path).parent / "saved"
+    with pytest.raises((Shortage, HypervisorError)) as caught:
+        await rig.live_disks.save_memory(started.domain, place, nothing)
+    assert not place.exists(), caught
+    nothing_strange(rig, started)
+    over = rig.image("over.qcow2", 4 * MIB, QCOW2, rig.image("base.img", 4 * MIB, RAW))
+    await rig.live_disks.snapshot(started.domain, {"xvda": over})
+    await rig.hypervisor.resume(started.domain)
+    await rig.hypervisor.pause(started.domain)
+    saving = asyncio.create_task(
+        rig.live_disks.save_memory(started.domain, Path(over.path).parent / "cancelled", nothing)
+    )
+    await asyncio.sleep(0.01)
+    saving.cancel()
+    await asyncio.gather(saving, return_exceptions=True)
+    await rig.hypervisor.resume(started.domain)

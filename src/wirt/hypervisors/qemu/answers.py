@@ -19,7 +19,9 @@ _SHAPES: dict[str, type] = {
     "query-blockstats": list,
     "query-fdsets": list,
     "query-jobs": list,
+    "query-migrate": dict,
     "query-pci": list,
+    "query-version": dict,
     "add-fd": dict,
     "qom-list": list,
 }
@@ -98,6 +100,22 @@ def jobs(answer: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, int, int, 
         )
         for job in answer
     }
+
+
+def migration(answer: Mapping[str, Any]) -> tuple[str, float, str]:
+    """Status (``none`` if there was none), the share that is done, and the error, from ``query-migrate``."""
+    status = _text(answer, "status") if answer.get("status") is not None else "none"
+    error = _text(answer, "error-desc") if answer.get("error-desc") is not None else ""
+    if not isinstance(answer.get("ram"), dict):
+        return status, 0.0, error
+    whole, left = (_number(_part(answer, "ram"), name, MOST_SIZE) for name in ("total", "remaining"))
+    return status, 1.0 - min(1.0, left / whole) if whole else 0.0, error
+
+
+def version(answer: Mapping[str, Any]) -> tuple[int, int]:
+    """Major and minor, from ``query-version``."""
+    told = _part(answer, "qemu")
+    return _number(told, "major"), _number(told, "minor")
 
 
 def _part(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:

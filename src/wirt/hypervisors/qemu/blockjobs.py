@@ -27,7 +27,7 @@ END_S = 30.0
 """What a cancelled job, or one that has only to change over, may take: writes that are under way must end."""
 SLOW_S = 60.0
 """For commands that drain a disk first."""
-_FULL = ("No space left on device", "Disk quota exceeded")
+FULL_WORDS = ("No space left on device", "Disk quota exceeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class BlockJob:
         await self.monitor.execute(command, {"id": self.id}, deadline_s=SLOW_S)
 
     def _failed(self, words: str) -> HypervisorError | Shortage:
-        if any(word in words for word in _FULL):
+        if any(word in words for word in FULL_WORDS):
             return Shortage(f"{self.domain}: a disk is full: {plain(words)}", hint="wirt pool list shows the room")
         return HypervisorError(f"{self.domain}: QEMU's job {self.id} failed: {plain(words)}")
 

@@ -36,6 +36,8 @@ class Handles:
     """What is handed over as a descriptor instead of by its path: logs, firmware variables, the KVM device."""
     nodes: tuple[tuple[str, Mapping[str, object]], ...] = ()
     """Block nodes of disks that are handed over, by the disk's id."""
+    incoming: bool = False
+    """Memory and devices come over the control connection."""
 
     def name(self, what: str, path: str) -> str:
         return dict(self.names).get(what, path)
@@ -63,6 +65,7 @@ def command_line(plan: LaunchPlan, binary: str, directory: str, handles: Handles
         *_fixed_devices(plan),
         *(word for disk in plan.disks for word in _disk(disk, handles)),
         *(word for nic in plan.nics for word in _nic(nic, handles)),
+        *(("-incoming", "defer") if handles.incoming else ()),
         *plan.extra_arguments,
     )
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, disks, events, handover, launching, layers, probe, process
+from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt, Served
-from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId, last_words
+from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
 from wirt.hypervisors.qemu.run import Run, RunFiles, tell_reboots
 from wirt.model.devices import VifKind
 from wirt.model.domain import Firmware, Incarnation
@@ -25,7 +25,6 @@ from wirt.model.errors import (
     IllegalState,
     LaunchFailed,
     NotFound,
-    ResourceBusy,
     Shortage,
     WirtError,
 )
@@ -100,12 +99,14 @@ class QemuHypervisor:
         run = self._new_run(launch.incarnation, plan.name, plan.memory_mib, files, started)
         try:
             await self._greet(run, started)
+            if launch.memory is not None:
+                await memory.load(run, launch.memory)
         except BaseException as error:
             self._runs.pop(plan.uuid, None)
             if isinstance(error, HypervisorError) and not isinstance(error, HypervisorSilent):
                 by_itself = await started.wait_until(ENDED_BY_ITSELF_S)
                 await started.kill()
-                raise _explain(plan.name, files, jailed, started, error, by_itself=by_itself) from error
+                raise launching.explain(plan.name, files, jailed, started, error, by_itself=by_itself) from error
             await started.kill()
             raise
         run.cards.set(nic.index for nic in plan.nics)
@@ -133,6 +134,7 @@ class QemuHypervisor:
             await run.connect()
             await tell_reboots(run.monitor)
             await run.cards.look(run.monitor)
+            await memory.cancel(run)
             await disks.recover(run, self.sandbox)
             status = await run.monitor.execute("query-status")
         except WirtError:
@@ -382,18 +384,3 @@ def _handed_over(launch: Launch) -> Iterator[None]:
         for plugged in launch.plugged:
             if plugged.descriptor is not None:
                 os.close(plugged.descriptor)
-
-
-def _explain(
-    name: str, files: RunFiles, jailed: JailPlan, started: Process, error: HypervisorError, *, by_itself: bool
-) -> WirtError:
-    """QEMU's own words for why it did not come up, in the place of ours."""
-    words = handover.readable(last_words(files.qemu_log).removeprefix("qemu-system-x86_64: "), jailed)
-    if 'Failed to get "write" lock' in words or 'Failed to get shared "write" lock' in words:
-        return ResourceBusy(
-            f"{name}: a disk of it is in use: {words}",
-            hint="stop whoever has it open (fuser DISK), or give this domain a disk of its own",
-        )
-    if not by_itself:
-        return LaunchFailed(f"{error.message}; QEMU said: {words or 'nothing'}")
-    return LaunchFailed(f"{name}: QEMU ended in start-up ({started.exit_words()}): {words or 'without a word'}")

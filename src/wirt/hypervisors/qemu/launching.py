@@ -10,7 +10,7 @@ from pathlib import Path
 from wirt.hypervisors.qemu import cmdline, handover, process, sockets
 from wirt.hypervisors.qemu.process import Process, last_words
 from wirt.hypervisors.qemu.run import RunFiles
-from wirt.model.errors import LaunchFailed, Shortage
+from wirt.model.errors import HypervisorError, LaunchFailed, ResourceBusy, Shortage, WirtError
 from wirt.plan.jail import JailPlan
 from wirt.ports.hypervisor import Launch
 from wirt.ports.sandbox import Jail
@@ -39,6 +39,7 @@ async def start(
             forwards=tuple((p.nic.index, p.forwards) for p in launch.plugged),
             names=handover.names(jailed),
             nodes=handover.nodes(launch.plan, jailed, handed),
+            incoming=launch.memory is not None,
         )
         command = (
             *cmdline.command_line(launch.plan, jailed.program, str(files.directory), handles),
@@ -60,3 +61,18 @@ def _listen(path: Path) -> socket.socket:
         raise Shortage(
             f"no socket can be made at {path}: {error.strerror}", hint="make room on that file system"
         ) from error
+
+
+def explain(
+    name: str, files: RunFiles, jailed: JailPlan, started: Process, error: HypervisorError, *, by_itself: bool
+) -> WirtError:
+    """QEMU's own words for why it did not come up, in the place of ours."""
+    words = handover.readable(last_words(files.qemu_log).removeprefix("qemu-system-x86_64: "), jailed)
+    if 'Failed to get "write" lock' in words or 'Failed to get shared "write" lock' in words:
+        return ResourceBusy(
+            f"{name}: a disk of it is in use: {words}",
+            hint="stop whoever has it open (fuser DISK), or give this domain a disk of its own",
+        )
+    if not by_itself:
+        return LaunchFailed(f"{error.message}; QEMU said: {words or 'nothing'}")
+    return LaunchFailed(f"{name}: QEMU ended in start-up ({started.exit_words()}): {words or 'without a word'}")

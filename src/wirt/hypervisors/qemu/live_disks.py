@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import blockjobs, nodes
+from wirt.hypervisors.qemu import blockjobs, memory, nodes
 from wirt.hypervisors.qemu.blockjobs import SLOW_S, BlockJob, to_the_end
 from wirt.hypervisors.qemu.disks import Disk, at_work, check_alone, check_overlay
 from wirt.hypervisors.qemu.driver import QemuHypervisor
@@ -134,7 +134,8 @@ class QemuLiveDisks:
             await to_the_end(_pivot(disk, job, settle) if place == 0 else job.finish())
 
     async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:
-        raise NotImplementedError
+        """Until the guest goes on its QEMU has its disks open, but no hold on them: snapshots come before."""
+        await memory.save(self._hypervisor.run(domain), self._sandbox, path, progress)
 
     async def freeze(self, domain: UUID) -> bool:
         """There is no channel to an agent in the guest yet."""

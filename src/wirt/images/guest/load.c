@@ -144,7 +144,8 @@ static uint64_t dirty_some(void)
 
     for (uint64_t i = 0; i < n; i++)
         write_next_page();
-    return region.round == 0 ? 0 : n * 1000000000u / rate;
+    /* Without a rate the first round is all there is, and it may just have ended. */
+    return region.round == 0 || rate == 0 ? 0 : n * 1000000000u / rate;
 }
 
 static void *run_dirtier(void *unused)
