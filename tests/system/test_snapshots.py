@@ -121,7 +121,7 @@ def test_a_guest_goes_on_from_its_memory_with_the_disks_of_then(web: Host) -> No
     with watch(web, "web") as console:
         console.until(b"tick")
     assert ticks(console.output)[0] > 1, "it began anew"
-    [memory] = Path(web.home, "state", "snapshots").glob("*/*.memory")
+    [memory] = Path(web.home.state, "snapshots").glob("*/*.memory")
     web.ok("snapshot", "delete", "web", "asleep")
     assert not memory.exists()
     assert holds(web, 1, 0)
