@@ -14,7 +14,7 @@ from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import ImageFormat, PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
-from wirt.operations import bootstrap, network, pools_verbs, vif, volumes, volumes_copy
+from wirt.operations import bootstrap, clone, network, pools_verbs, template, vif, volumes, volumes_copy
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
@@ -178,6 +178,31 @@ async def bootstrap_volume(host: SimulatedHost) -> None:
     await bootstrap.bootstrap(host.environment, BootstrapWish("debian", "web"), "default/web", "/images")
 
 
+async def a_template(host: SimulatedHost) -> None:
+    await a_volume_of_a_domain(host)
+    await done(make_template)(host)
+
+
+async def make_template(host: SimulatedHost) -> Job:
+    return await template.create(host.environment, "db", "base")
+
+
+async def template_to_domain(host: SimulatedHost) -> Job:
+    return await template.to_domain(host.environment, "base")
+
+
+async def destroy_template(host: SimulatedHost) -> Job:
+    return await template.destroy(host.environment, "base", delete_volumes=True)
+
+
+async def clone_template(host: SimulatedHost) -> Job:
+    return await clone.clone(host.environment, clone.CloneRequest("base", "new", count=3))
+
+
+async def copy_domain(host: SimulatedHost) -> Job:
+    return await clone.clone(host.environment, clone.CloneRequest("db", "new", count=3))
+
+
 @dataclass(frozen=True)
 class Case:
     """``prepare`` sets the stage, ``act`` sets the operation going, ``ends_running`` is what success means."""
@@ -214,6 +239,11 @@ CASES = (
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),
     Case(JobKind.VOLUME_DESTROY, a_volume, destroy_volume, False),
     Case(JobKind.BOOTSTRAP, nothing, bootstrap_volume, False),
+    Case(JobKind.TEMPLATE_CREATE, a_volume_of_a_domain, make_template, False),
+    Case(JobKind.TEMPLATE_TO_DOMAIN, a_template, template_to_domain, False),
+    Case(JobKind.TEMPLATE_DESTROY, a_template, destroy_template, False),
+    Case(JobKind.CLONE, a_template, clone_template, False),
+    Case(JobKind.CLONE, a_volume_of_a_domain, copy_domain, False),
 )
 
 STEPS = [(case, step.name) for case in CASES for step in OPERATIONS[case.kind].steps]

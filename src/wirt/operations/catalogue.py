@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wirt.operations.bootstrap import BOOTSTRAP
+from wirt.operations.clone import CLONE
 from wirt.operations.conclude import CONCLUSIONS
 from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
@@ -13,6 +14,7 @@ from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.jobs.step import JobKind, Operation
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
+from wirt.operations.template import TEMPLATES
 from wirt.operations.vif import ATTACH, DETACH, LINK
 from wirt.operations.volumes import VOLUMES
 from wirt.operations.volumes_copy import COPIES
@@ -25,6 +27,8 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         DESTROY,
         BUILD_IMAGE,
         BOOTSTRAP,
+        CLONE,
+        *TEMPLATES,
         ATTACH,
         DETACH,
         LINK,

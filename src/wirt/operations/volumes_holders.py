@@ -116,6 +116,11 @@ def _busy(ref: VolumeRef, holder: Holder, names: Mapping[str, str]) -> ResourceB
             f"volume {ref} is in use by job {holder.job}{where}", hint="wirt jobs shows how far it is"
         )
     name = names.get(holder.domain)
+    if holder.template:
+        return ResourceBusy(
+            f"volume {ref} is a disk of the template {name or holder.domain}, and stays as it is",
+            hint=f"wirt clone {name or holder.domain} NEW makes a domain with a disk of its own",
+        )
     if name is None:
         return ResourceBusy(f"volume {ref} is in use by domain {holder.domain}{where}", hint="end it there first")
     return ResourceBusy(

@@ -42,6 +42,10 @@ class JobKind(StrEnum):
     VOLUME_EXPORT = "volume-export"
     VOLUME_DESTROY = "volume-destroy"
     BOOTSTRAP = "bootstrap"
+    TEMPLATE_CREATE = "template-create"
+    TEMPLATE_DESTROY = "template-destroy"
+    TEMPLATE_TO_DOMAIN = "template-to-domain"
+    CLONE = "clone"
 
 
 class Context(Protocol[E_co]):
