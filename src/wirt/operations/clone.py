@@ -99,7 +99,7 @@ def _check_identity(request: CloneRequest) -> None:
 
 
 def _check_name(environment: Environment, name: str) -> None:
-    if environment.domains.named(name) is not None or name == "Domain-0":
+    if environment.domains.named(name) is not None:
         raise NameInUse(f"there is a domain called {name} already", hint="choose another name for the clones")
 
 
