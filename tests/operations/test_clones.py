@@ -288,3 +288,17 @@ async def test_a_clone_under_the_name_of_one_that_is_gone_may_stand_on_something
     await undefine(host.environment, "db")
     await done(host, volumes.destroy(host.environment, VolumeRef("default", "db")))
     assert await host.store.get(records.backing_key(image)) is None
+
+
+async def test_a_pool_with_a_template_is_tidied_and_not_destroyed(host: SimulatedHost) -> None:
+    fast = PoolConfig("fast", PoolType.FAKE, "/fast")
+    await done(host, pools_verbs.create(host.environment, fast))
+    await done(host, clone(host.environment, CloneRequest("web", "db", pool="fast")))
+    await done(host, template.create(host.environment, "db"))
+    host.storage.media["/fast"].parts.append("half")
+    assert len((await pools_verbs.refresh(host.environment, "fast")).tidied) == 1
+    with pytest.raises(IllegalState, match="of template db is volume fast/db") as caught:
+        await pools_verbs.destroy(host.environment, "fast")
+    assert "wirt template destroy db" in str(caught.value.hint)
+    with pytest.raises(IllegalState, match="is a disk of template db"):
+        await volumes.destroy(host.environment, VolumeRef("fast", "db-seed"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from wirt.cli.text import printable
 
 TYPE_CHECKING = False
@@ -54,25 +56,33 @@ def run_clone(args: Namespace, session: Session) -> int:
     request = _request(args)
     document = run_job(session, lambda: session.api.post(ROUTE, request))
     names = _names(document)
-    if args.start:
-        _start(session, names)
     if session.json:
         session.document(document)
-        return 0
-    session.write("".join(f"{printable(name)}\n" for name in names))
-    _say_what_stays(args, document, session)
-    return 0
+    else:
+        session.write("".join(f"{printable(name)}\n" for name in names))
+        _say_what_stays(args, document, session)
+    return _start(session, names) if args.start else 0
 
 
-def _start(session: Session, names: list[str]) -> None:
-    """All at once. The clones are made, whatever becomes of their start."""
-    from functools import partial
-
+def _start(session: Session, names: list[str]) -> int:
+    """All at once. The clones are made, whatever becomes of their start: one that fails keeps no other from it."""
     from wirt.cli.following import run_job
+    from wirt.client.errors import ApiProblem
 
-    begun = [session.api.act(name, "start", {"paused": False}) for name in names]
+    code, begun = 0, []
+    for name in names:
+        try:
+            begun.append(session.api.act(name, "start", {"paused": False}))
+        except ApiProblem as problem:
+            session.complain(problem)
+            code = 1
     for job in begun:
-        run_job(session, partial(dict, job))
+        try:
+            run_job(session, partial(dict, job))
+        except ApiProblem as problem:
+            session.complain(problem)
+            code = 1
+    return code
 
 
 def _request(args: Namespace) -> dict[str, object]:

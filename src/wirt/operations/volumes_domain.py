@@ -71,7 +71,8 @@ async def release_volumes(environment: Environment, uuid: UUID) -> None:
 async def _release(environment: Environment, who: str, refs: tuple[VolumeRef, ...]) -> None:
     holders = environment.pools.holders
     for ref in refs:
-        if not any(each.host == holders.host and each.who != who for each in holders.of(ref)):
+        others = (each for each in holders.of(ref) if each.who != who and not each.template)
+        if not any(each.host == holders.host for each in others):
             await environment.pools.deactivate(ref)
     if refs:
         await holders.release(who, refs)

@@ -42,7 +42,9 @@ class Holders:
         return tuple(ref for ref, holder in self if holder.who == who)
 
     def in_pool(self, name: str) -> tuple[VolumeRef, ...]:
-        return tuple(ref for ref, (_, holders) in self._known.items() if ref.pool == name and holders)
+        """Those that are open. What a template keeps is not."""
+        open_ones = (ref for ref, holder in self if ref.pool == name and not holder.template)
+        return tuple(dict.fromkeys(open_ones))
 
     def check(self, ref: VolumeRef, wanted: Holder, names: Mapping[str, str]) -> None:
         """``ResourceBusy`` names who has it; ``names`` are what domains are called, by their UUIDs."""

@@ -89,9 +89,10 @@ def owners(environment: Environment, ref: VolumeRef) -> list[Domain]:
 def check_nobodys(environment: Environment, ref: VolumeRef) -> None:
     domains = owners(environment, ref)
     if domains:
+        what, verb = ("template", "template destroy") if domains[0].template else ("domain", "undefine")
         raise IllegalState(
-            f"volume {ref} is a disk of domain {domains[0].name}",
-            hint=f"take it out of its configuration, or: wirt undefine {domains[0].name}",
+            f"volume {ref} is a disk of {what} {domains[0].name}",
+            hint=f"take it out of its configuration, or: wirt {verb} {domains[0].name}",
         )
 
 
