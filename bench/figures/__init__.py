@@ -13,6 +13,7 @@ from bench.figures import (
     filter_rules,
     hundredth,
     jail,
+    linked_clone,
     listing,
     memory,
     neighbours,
@@ -31,4 +32,5 @@ FIGURES: tuple[Figure[Any], ...] = (
     neighbours.FIGURE,
     throughput.FIGURE,
     filter_rules.FIGURE,
+    linked_clone.FIGURE,
 )

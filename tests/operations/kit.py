@@ -32,10 +32,11 @@ from wirt.operations.networks_upkeep import planned
 from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
+from wirt.operations.template import volumes_of_template
 from wirt.ports.images import GuestImage, Progress
 from wirt.ports.machine import MachineNow
 from wirt.ports.virtual_clock import VirtualClock
-from wirt.storage.fake import FakeImageTool, FakeStorage
+from wirt.storage.fake import FakeImageTool, FakeSeeds, FakeStorage
 from wirt.store.memory import MemoryStore
 
 SETTLE_TURNS = 200
@@ -108,6 +109,7 @@ class SimulatedHost:
         self.image_tool = FakeImageTool(media=self.storage.media)
         self.world.backing = Below(self.storage)
         self.world.on_merge = self._merged
+        self.seeds = FakeSeeds()
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.random = random.Random(seed)
         self._directory = directory
@@ -136,6 +138,7 @@ class SimulatedHost:
             image_tool=self.image_tool,
             live_disks=FakeLiveDisks(hypervisor),
             bootstrapper=self.bootstrapper,
+            seeds=self.seeds,
         )
         self.engine = Engine(
             self.environment,
@@ -225,11 +228,13 @@ class SimulatedHost:
         assert (await planned(self.environment)).actions == ()
 
     async def _assert_volumes(self) -> None:
-        """Who has volumes is who runs with them; what domains have among their disks is there; no job has any."""
+        """Who has volumes is who runs with them, or keeps them as a template; what domains have among their disks
+        is there; no job has any."""
         pools = self.environment.pools
         has = {(str(ref), holder.domain) for ref, holder in pools.holders}
         ours = [(disk.volume, d) for d in self.environment.domains for disk in d.config.disks if disk.volume]
-        assert has == {(volume, str(d.uuid)) for volume, d in ours if d.incarnation is not None}
+        kept = {(str(ref), str(d.uuid)) for _, d in ours if d.template for ref in volumes_of_template(d)}
+        assert has == kept | {(volume, str(d.uuid)) for volume, d in ours if d.incarnation is not None}
         stored = (await self.store.list(records.VOLUMES)).entries
         assert {entry.key.removeprefix(records.VOLUMES) for entry in stored} == {volume for volume, _ in has}
         for volume, _ in ours:

@@ -14,7 +14,17 @@ from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import ImageFormat, PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
-from wirt.operations import bootstrap, network, pools_verbs, snapshots_verbs, vif, volumes, volumes_copy
+from wirt.operations import (
+    bootstrap,
+    clone,
+    network,
+    pools_verbs,
+    snapshots_verbs,
+    template,
+    vif,
+    volumes,
+    volumes_copy,
+)
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
@@ -224,6 +234,31 @@ async def delete_snapshot(host: SimulatedHost) -> Job:
     return await snapshots_verbs.delete(host.environment, "web", "before")
 
 
+async def a_template(host: SimulatedHost) -> None:
+    await a_volume_of_a_domain(host)
+    await done(make_template)(host)
+
+
+async def make_template(host: SimulatedHost) -> Job:
+    return await template.create(host.environment, "db", "base")
+
+
+async def template_to_domain(host: SimulatedHost) -> Job:
+    return await template.to_domain(host.environment, "base")
+
+
+async def destroy_template(host: SimulatedHost) -> Job:
+    return await template.destroy(host.environment, "base", delete_volumes=True)
+
+
+async def clone_template(host: SimulatedHost) -> Job:
+    return await clone.clone(host.environment, clone.CloneRequest("base", "new", count=3))
+
+
+async def copy_domain(host: SimulatedHost) -> Job:
+    return await clone.clone(host.environment, clone.CloneRequest("db", "new", count=3))
+
+
 @dataclass(frozen=True)
 class Case:
     """``prepare`` sets the stage, ``act`` sets the operation going, ``ends_running`` is what success means."""
@@ -264,6 +299,11 @@ CASES = (
     Case(JobKind.SNAPSHOT_RESUME, a_snapshot_with_memory, resume_from_snapshot, True),
     Case(JobKind.SNAPSHOT_DELETE, a_snapshot_of_it, delete_snapshot, True),
     Case(JobKind.BOOTSTRAP, nothing, bootstrap_volume, False),
+    Case(JobKind.TEMPLATE_CREATE, a_volume_of_a_domain, make_template, False),
+    Case(JobKind.TEMPLATE_TO_DOMAIN, a_template, template_to_domain, False),
+    Case(JobKind.TEMPLATE_DESTROY, a_template, destroy_template, False),
+    Case(JobKind.CLONE, a_template, clone_template, False),
+    Case(JobKind.CLONE, a_volume_of_a_domain, copy_domain, False),
 )
 
 STEPS = [(case, step.name) for case in CASES for step in OPERATIONS[case.kind].steps]

@@ -5,15 +5,42 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 import wirt
-from wirt.api import audit, bootstrap, domains, groups, host, networks, problems, snapshots, storage, streams, vifs
+from wirt.api import (
+    audit,
+    bootstrap,
+    domains,
+    groups,
+    host,
+    networks,
+    problems,
+    snapshots,
+    storage,
+    streams,
+    templates,
+    vifs,
+)
 from wirt.operations.environment import Environment
+
+ROUTES = (
+    domains,
+    vifs,
+    host,
+    streams,
+    groups,
+    audit,
+    networks,
+    storage,
+    snapshots,
+    templates,
+    bootstrap,
+)
 
 
 def make_app(environment: Environment) -> FastAPI:
     app = FastAPI(
         title="wirt", version=wirt.__version__, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None
     )
-    for module in (domains, vifs, host, streams, groups, audit, networks, storage, snapshots, bootstrap):
+    for module in ROUTES:
         app.include_router(module.router(environment))
     problems.install(app)
     return app

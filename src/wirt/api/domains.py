@@ -55,7 +55,7 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
         guests = [
             convert.domain(environment, domain)
             for domain in environment.domains
-            if all or domain.incarnation is not None
+            if domain.incarnation is not None or (all and not domain.template)
         ]
         zero = convert.domain_zero(environment, environment.machine.now(), guests)
         return reply(v1.DomainList([zero, *guests], revision=environment.bus.seq))

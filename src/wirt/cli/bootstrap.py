@@ -112,7 +112,7 @@ def _request(args: Namespace) -> dict[str, object]:
         "size": None if args.size is None else _bytes(args.size),
         "memory": args.memory,
         "packages": [name for words in args.packages for name in words.split(",") if name],
-        "ssh_keys": [key for path in args.ssh_key for key in _keys(path)],
+        "ssh_keys": [key for path in args.ssh_key for key in public_keys(path)],
     }
 
 
@@ -125,7 +125,7 @@ def _bytes(word: str) -> int:
     return int(number) << _UNITS[unit]
 
 
-def _keys(path: str) -> list[str]:
+def public_keys(path: str) -> list[str]:
     """Public keys, one a line. A private one is not even read on."""
     from wirt.cli.arguments import usage_error
 

@@ -49,6 +49,8 @@ VERBS = {
         Verb(KEEP, "undefine", "names", "forget a domain that is off"),
         Verb(KEEP, "rename", "names", "give a domain another name"),
         Verb(KEEP, "snapshot", "snapshots", "keep domains as they are, and go back to that"),
+        Verb(KEEP, "clone", "clone", "make domains from a template, or from a domain that is off"),
+        Verb(KEEP, "template", "templates", "keep a domain to make others from, which may stand on its disks"),
         Verb(KEEP, "domid", "names", "print the ID of a running domain"),
         Verb(KEEP, "domname", "names", "print the name of the domain with an ID"),
         Verb(HOST, "info", "info", "show the host, its hypervisor and why it was chosen"),

@@ -31,6 +31,7 @@ from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.network import Network
 from wirt.ports.sandbox import Sandbox
+from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.sandbox import NoSandbox, best_sandbox
 from wirt.sandbox.observe import ProcObserver
@@ -76,6 +77,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             image_tool=_image_tool(settings),
             live_disks=live_disks,
             bootstrapper=_bootstrapper(home, settings),
+            seeds=_seeds(settings),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
@@ -157,6 +159,16 @@ def _image_tool(settings: DaemonSettings) -> ImageTool:
     from wirt.storage.images import QemuImageTool
 
     return QemuImageTool()
+
+
+def _seeds(settings: DaemonSettings) -> SeedMaker:
+    if settings.hypervisor == "fake":
+        from wirt.storage.fake import FakeSeeds
+
+        return FakeSeeds()
+    from wirt.storage.seeds import IsoSeeds
+
+    return IsoSeeds()
 
 
 def _bootstrapper(home: Home, settings: DaemonSettings) -> Bootstrapper | None:

@@ -96,7 +96,8 @@ class Domain:
 
     ``text`` is the configuration as a canonical xl.cfg: what is stored and shown; ``config`` is what it
     means. ``persistent`` domains stay when they are off. ``epoch`` grows with every change of owner.
-    ``created_by`` is the job that recorded it: the only one that may take it back.
+    ``created_by`` is the job that recorded it: the only one that may take it back. ``template``: it is never
+    run; its disks stay as they are, and others are made from it.
     """
 
     uuid: UUID
@@ -108,6 +109,7 @@ class Domain:
     incarnation: Incarnation | None = None
     created_at: float = 0.0
     created_by: str = ""
+    template: bool = False
     revision: int = 0
 
     @property

@@ -169,7 +169,7 @@ class StoragePool:
 class Holder:
     """Who has a volume open, or is about to: a domain (``domain`` is its UUID, ``epoch`` the one that it was
     started in) or a job (``job`` is its ID), on ``host``. While one writes nobody else has it, unless both say
-    ``together``."""
+    ``together``. A ``template`` has its own for good, so that nothing ever writes them."""
 
     host: str
     domain: str | None = None
@@ -177,6 +177,7 @@ class Holder:
     job: str | None = None
     writes: bool = True
     together: bool = False
+    template: bool = False
 
     @property
     def who(self) -> str:

@@ -9,7 +9,9 @@ not change unless somebody says so, or an operation of wirt's changes it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from wirt.model.devices import DiskFormat
 from wirt.model.errors import ImageChanged, NotFound, StoreConflict
@@ -20,6 +22,9 @@ from wirt.plan.launch import LaunchPlan
 from wirt.ports.store import Compare, Delete, Put
 
 Chain = tuple[str, ...]
+T = TypeVar("T")
+AT_ONCE = 100
+"""Writes in one transaction; a store takes 128."""
 
 
 async def check_backing(environment: Environment, plan: LaunchPlan, *, remember: bool = False) -> None:
@@ -53,6 +58,19 @@ async def _remember(environment: Environment, image: str, chain: Chain) -> None:
         raise ImageChanged(f"{image} is being used for the first time by two domains", hint="try again") from error
 
 
+async def remember_made(environment: Environment, made: Mapping[str, Chain]) -> None:
+    """What images that wirt itself has just made stand on, by their real paths."""
+    for some in _batches(list(made.items())):
+        puts = [Put(records.backing_key(image), records.write_backing(image, chain)) for image, chain in some]
+        await environment.store.commit(*puts)
+
+
+async def forget_removed(environment: Environment, images: Sequence[str]) -> None:
+    """Images that are gone: another one may get the name, and stand on something else."""
+    for some in _batches(list(images)):
+        await environment.store.commit(*(Delete(records.backing_key(image)) for image in some))
+
+
 async def accept(environment: Environment, image: str) -> None:
     """Forget what ``image`` stood on; the next start takes it as it is then."""
     key = records.backing_key(image)
@@ -69,6 +87,12 @@ async def changed(environment: Environment, volume: Volume) -> None:
         return
     chain = await environment.image_tool.chain(volume)
     await environment.store.commit(Put(records.backing_key(image), records.write_backing(image, chain)))
+
+
+def _batches(all_of_them: list[T]) -> Iterator[list[T]]:
+    """As many as a transaction takes."""
+    for start in range(0, len(all_of_them), AT_ONCE):
+        yield all_of_them[start : start + AT_ONCE]
 
 
 def _words(chain: Chain) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wirt.operations.bootstrap import BOOTSTRAP
+from wirt.operations.clone import CLONE
 from wirt.operations.conclude import CONCLUSIONS
 from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
@@ -16,6 +17,7 @@ from wirt.operations.pools_verbs import POOLS
 from wirt.operations.snapshots_back import REVERTS
 from wirt.operations.snapshots_remove import SNAPSHOT_DELETE
 from wirt.operations.snapshots_take import SNAPSHOT_CREATE
+from wirt.operations.template import TEMPLATES
 from wirt.operations.vif import ATTACH, DETACH, LINK
 from wirt.operations.volumes import VOLUMES
 from wirt.operations.volumes_copy import COPIES
@@ -28,6 +30,8 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         DESTROY,
         BUILD_IMAGE,
         BOOTSTRAP,
+        CLONE,
+        *TEMPLATES,
         ATTACH,
         DETACH,
         LINK,

@@ -96,9 +96,11 @@ def _domain(environment: Environment, uuid: UUID, text: str, persistent: bool) -
 
 
 def _check_name(environment: Environment, domain: Domain) -> None:
-    if environment.domains.named(domain.name) is not None or domain.name == "Domain-0":
+    other = environment.domains.named(domain.name)
+    if other is not None or domain.name == "Domain-0":
+        what = "template" if other is not None and other.template else "domain"
         raise NameInUse(
-            f"there is a domain called {domain.name} already",
+            f"there is a {what} called {domain.name} already",
             hint=f"choose another (wirt create FILE name=OTHER), or wirt destroy {domain.name} first",
         )
     if domain.uuid == DOMAIN_ZERO:
@@ -135,6 +137,8 @@ CREATE = Operation(JobKind.CREATE, (Step("reserve", _reserve, _release), *START_
 async def _want_on(context: EnvContext) -> None:
     """Of two starts at once, the second fails here, before it could touch the first one's run."""
     environment, domain = context.environment, domain_of(context)
+    if domain.template:
+        raise IllegalState(f"{domain.name} has become a template meanwhile", hint=f"wirt clone {domain.name} NEW")
     if domain.incarnation is not None and domain.domid != context.job.notes.get("domid"):
         raise IllegalState(f"domain {domain.name} is {domain.state} already")
     await check_disks_free(environment, domain.uuid, domain.config)

@@ -30,6 +30,7 @@ from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
 from wirt.ports.network import Network
 from wirt.ports.sandbox import Sandbox
+from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.ports.store import Store
 
@@ -71,6 +72,7 @@ class Environment:
     image_tool: ImageTool | None = None
     live_disks: LiveDisks | None = None
     bootstrapper: Bootstrapper | None = None
+    seeds: SeedMaker | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None

@@ -90,9 +90,10 @@ def _check_unused(environment: Environment, name: str) -> None:
     for domain in environment.domains:
         for disk in domain.config.disks:
             if disk.volume is not None and VolumeRef.parse(disk.volume).pool == name:
+                what, verb = ("template", "template destroy") if domain.template else ("domain", "undefine")
                 raise IllegalState(
-                    f"{disk.vdev} of domain {domain.name} is volume {disk.volume}",
-                    hint=f"wirt undefine {domain.name} first",
+                    f"{disk.vdev} of {what} {domain.name} is volume {disk.volume}",
+                    hint=f"wirt {verb} {domain.name} first",
                 )
 
 

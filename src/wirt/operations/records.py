@@ -92,6 +92,7 @@ def write_domain(domain: Domain) -> bytes:
             "epoch": domain.epoch,
             "created_at": domain.created_at,
             "created_by": domain.created_by,
+            "template": domain.template,
         }
     )
 
@@ -107,6 +108,7 @@ def read_domain(entry: Entry) -> Domain:
             epoch=int(data["epoch"]),
             created_at=float(data["created_at"]),
             created_by=str(data["created_by"]),
+            template=bool(data.get("template", False)),
             revision=entry.modified,
         )
 

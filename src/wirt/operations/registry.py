@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from wirt.model.domain import Domain, DomainConfig, Incarnation
-from wirt.model.errors import NameInUse, NotFound, StoreConflict
+from wirt.model.errors import IllegalState, NameInUse, NotFound, StoreConflict
 from wirt.model.lifecycle import EndReason, State, move
 from wirt.operations import records
 from wirt.ports.store import Compare, Delete, Put, Store
@@ -58,7 +58,18 @@ class Domains:
         return self._by_uuid[uuid] if uuid else None
 
     def find(self, ref: str) -> Domain:
-        """By domid, name or UUID, in xl's order. ``NotFound`` says how to see which there are."""
+        """By domid, name or UUID, in xl's order. ``NotFound`` says how to see which there are; a template is none:
+        ``IllegalState``."""
+        domain = self.find_any(ref)
+        if domain.template:
+            raise IllegalState(
+                f"{domain.name} is a template, which only serves to make domains of",
+                hint=f"wirt clone {domain.name} NEW makes one; wirt template to-domain {domain.name} makes it one",
+            )
+        return domain
+
+    def find_any(self, ref: str) -> Domain:
+        """A domain or a template."""
         domid = int(ref) if ref.isdecimal() and len(ref) <= LONGEST_DOMID else 0
         if domid in self._domids:
             return self._by_uuid[self._domids[domid]]

@@ -26,6 +26,7 @@ from wirt.operations.volumes_steps import (
     owners,
     release,
     remove_made,
+    remove_volumes,
     reserve,
     source_of,
     target_of,
@@ -127,7 +128,8 @@ async def check_room(pool: Pool, size: int) -> None:
 def runner(environment: Environment, ref: VolumeRef) -> Domain | None:
     """The domain that runs and has it open."""
     held = {holder.domain for holder in environment.pools.holders.of(ref)}
-    return next((domain for domain in owners(environment, ref) if str(domain.uuid) in held), None)
+    runs = (domain for domain in owners(environment, ref) if domain.incarnation is not None)
+    return next((domain for domain in runs if str(domain.uuid) in held), None)
 
 
 def _check_shrink(ref: VolumeRef, volume: Volume, size: int, running: Domain | None, *, force: bool) -> None:
@@ -217,7 +219,7 @@ async def _resize_live(context: EnvContext, pool: Pool, size: int) -> None:
 async def _remove(context: EnvContext) -> None:
     environment, target = context.environment, target_of(context)
     check_nobodys(environment, target)
-    await (await environment.pools.open(target.pool)).remove(target.volume)
+    await remove_volumes(environment, [target])
 
 
 VOLUMES = (

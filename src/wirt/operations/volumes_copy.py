@@ -182,7 +182,8 @@ async def _deactivate(context: EnvContext) -> None:
     environment, source = context.environment, source_of(context)
     await environment.pools.deactivate(target_of(context))
     mine = f"job {context.job.id}"
-    if source is not None and all(each.who == mine for each in environment.pools.holders.of(source)):
+    others = environment.pools.holders.of(source) if source is not None else ()
+    if source is not None and all(each.who == mine or each.template for each in others):
         await environment.pools.deactivate(source)
 
 

@@ -51,7 +51,7 @@ async def claim_volumes(environment: Environment, domain: Domain) -> None:
     for ref, holder in wanted.items():
         environment.pools.check_open_to_all(ref.pool)
         if holder.writes:
-            await check_nothing_stands_on(environment, ref)
+            await check_nothing_stands_on(environment, ref, domain.name)
     before = environment.pools.holders.held_by(str(domain.uuid))
     await environment.pools.holders.claim(wanted, names_of(environment))
     try:
@@ -83,7 +83,8 @@ async def release_volumes(environment: Environment, uuid: UUID) -> None:
 async def _release(environment: Environment, who: str, refs: tuple[VolumeRef, ...]) -> None:
     holders = environment.pools.holders
     for ref in refs:
-        if not any(each.host == holders.host and each.who != who for each in holders.of(ref)):
+        others = (each for each in holders.of(ref) if each.who != who and not each.template)
+        if not any(each.host == holders.host for each in others):
             await environment.pools.deactivate(ref)
     if refs:
         await holders.release(who, refs)
@@ -95,20 +96,22 @@ async def release_forgotten(environment: Environment) -> None:
     pools, jobs = environment.pools, environment.jobs.all()
     if any(not job.state.finished for job in jobs):
         return
-    running = {str(domain.uuid) for domain in environment.domains if domain.incarnation is not None}
+    running = {str(each.uuid) for each in environment.domains if each.incarnation is not None or each.template}
     here = {holder.who: holder for _, holder in pools.holders if holder.host == pools.holders.host}
     for who, holder in here.items():
         if holder.domain not in running:
             await _release(environment, who, pools.holders.held_by(who))
 
 
-async def check_nothing_stands_on(environment: Environment, ref: VolumeRef) -> None:
-    """``ResourceBusy`` if other volumes share blocks with this one, which must stay as it is then."""
+async def check_nothing_stands_on(environment: Environment, ref: VolumeRef, domain: str | None = None) -> None:
+    """``ResourceBusy`` if other volumes share blocks with this one, which must stay as it is then. ``domain`` is
+    who wants to write it."""
     pool = await environment.pools.open(ref.pool)
     above = [volume.name for volume in await pool.volumes() if volume.backing == ref.volume]
     if above:
         more = f" and {len(above) - 3} more" if len(above) > 3 else ""
         raise ResourceBusy(
             f"volume {ref} is what {', '.join(above[:3])}{more} stand on, so nothing may write it",
-            hint="give the domain a clone of it (wirt volume clone), or read-only access (ro)",
+            hint="give the domain a clone of it (wirt volume clone), or read-only access (ro)"
+            + (f"; or keep it for clones: wirt template create {domain}" if domain is not None else ""),
         )

@@ -42,7 +42,9 @@ class Holders:
         return tuple(ref for ref, holder in self if holder.who == who)
 
     def in_pool(self, name: str) -> tuple[VolumeRef, ...]:
-        return tuple(ref for ref, (_, holders) in self._known.items() if ref.pool == name and holders)
+        """Those that are open. What a template keeps is not."""
+        open_ones = (ref for ref, holder in self if ref.pool == name and not holder.template)
+        return tuple(dict.fromkeys(open_ones))
 
     def check(self, ref: VolumeRef, wanted: Holder, names: Mapping[str, str]) -> None:
         """``ResourceBusy`` names who has it; ``names`` are what domains are called, by their UUIDs."""
@@ -116,6 +118,11 @@ def _busy(ref: VolumeRef, holder: Holder, names: Mapping[str, str]) -> ResourceB
             f"volume {ref} is in use by job {holder.job}{where}", hint="wirt jobs shows how far it is"
         )
     name = names.get(holder.domain)
+    if holder.template:
+        return ResourceBusy(
+            f"volume {ref} is a disk of the template {name or holder.domain}, and stays as it is",
+            hint=f"wirt clone {name or holder.domain} NEW makes a domain with a disk of its own",
+        )
     if name is None:
         return ResourceBusy(f"volume {ref} is in use by domain {holder.domain}{where}", hint="end it there first")
     return ResourceBusy(

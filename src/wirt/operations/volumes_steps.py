@@ -8,10 +8,16 @@ not there before it, and so is the job's to remove.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
 from wirt.model.devices import DiskFormat
 from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, NameInUse, NotFound, ResourceBusy, Unavailable
 from wirt.model.storage import Capability, Holder, Volume, VolumeRef
+from wirt.operations.backing import forget_removed
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Step, nothing_to_undo
 from wirt.operations.running import EnvContext
@@ -83,9 +89,10 @@ def owners(environment: Environment, ref: VolumeRef) -> list[Domain]:
 def check_nobodys(environment: Environment, ref: VolumeRef) -> None:
     domains = owners(environment, ref)
     if domains:
+        what, verb = ("template", "template destroy") if domains[0].template else ("domain", "undefine")
         raise IllegalState(
-            f"volume {ref} is a disk of domain {domains[0].name}",
-            hint=f"take it out of its configuration, or: wirt undefine {domains[0].name}",
+            f"volume {ref} is a disk of {what} {domains[0].name}",
+            hint=f"take it out of its configuration, or: wirt {verb} {domains[0].name}",
         )
     check_no_snapshots(environment, ref)
 
@@ -136,6 +143,25 @@ async def remove_made(context: EnvContext) -> None:
         return  # it was finished and released, and someone has it now
     await environment.pools.deactivate(target)
     await (await environment.pools.open(target.pool)).remove(target.volume)
+
+
+async def remove_volumes(environment: Environment, refs: Sequence[VolumeRef]) -> None:
+    """Those that are not there are no error. Others may get their names, and stand on something else."""
+    found = []
+    for ref in refs:
+        with contextlib.suppress(NotFound):
+            found.append(await environment.pools.volume(ref))
+    images = await _images(found)
+    for ref in refs:
+        await environment.pools.deactivate(ref)
+        await (await environment.pools.open(ref.pool)).remove(ref.volume)
+    await forget_removed(environment, images)
+
+
+async def _images(volumes: Sequence[Volume]) -> list[str]:
+    """The real paths of those that may stand on others."""
+    paths = [Path(volume.path) for volume in volumes if volume.format is DiskFormat.QCOW2]
+    return await asyncio.to_thread(lambda: [str(path.resolve()) for path in paths]) if paths else []
 
 
 async def there_already(context: EnvContext, pool: Pool) -> Volume | None:

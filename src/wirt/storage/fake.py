@@ -293,3 +293,19 @@ class FakeImageTool:
 
     async def check(self, path: str, format_: DiskFormat) -> tuple[str, ...]:
         return ()
+
+
+@dataclass(slots=True)
+class FakeSeeds:
+    """``written``: what each seed says, by the path of its volume."""
+
+    written: dict[str, bytes] = field(default_factory=dict)
+    failures: list[WirtError] = field(default_factory=list)
+
+    async def image(self, label: str, files: Mapping[str, bytes]) -> bytes:
+        return b"\0".join((label.encode(), *(b"\n".join((name.encode(), files[name])) for name in sorted(files))))
+
+    async def write(self, image: bytes, volume: Volume) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.written[volume.path] = image

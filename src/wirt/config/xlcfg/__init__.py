@@ -11,12 +11,14 @@
     meaning     settings -> DomainConfig and notices (reading: what it gathers; peripherals: the device lists)
     secrets     passwords: kept, and never shown
     loading     all of it in order
+    entries     single strings of a list replaced; disks written as entries
     cards       a card put into a text's vif list, or taken out of it
     reference   the table as a page
 """
 
 from wirt.config.xlcfg.cards import read_card, with_card, without_card
 from wirt.config.xlcfg.document import with_value
+from wirt.config.xlcfg.entries import disk_entry, entries, own_card, with_entries
 from wirt.config.xlcfg.keys import KEYS, Group, Key, Kind, nearest
 from wirt.config.xlcfg.loading import Loaded, load
 from wirt.config.xlcfg.meaning import name_fault
@@ -31,12 +33,16 @@ __all__ = [
     "Kind",
     "Loaded",
     "Notice",
+    "disk_entry",
+    "entries",
     "load",
     "name_fault",
     "nearest",
+    "own_card",
     "read_card",
     "reference_markdown",
     "with_card",
+    "with_entries",
     "with_value",
     "without_card",
     "without_secrets",

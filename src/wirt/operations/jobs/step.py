@@ -46,6 +46,10 @@ class JobKind(StrEnum):
     SNAPSHOT_REVERT = "snapshot-revert"
     SNAPSHOT_RESUME = "snapshot-resume"
     SNAPSHOT_DELETE = "snapshot-delete"
+    TEMPLATE_CREATE = "template-create"
+    TEMPLATE_DESTROY = "template-destroy"
+    TEMPLATE_TO_DOMAIN = "template-to-domain"
+    CLONE = "clone"
 
 
 class Context(Protocol[E_co]):
