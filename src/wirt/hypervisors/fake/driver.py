@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+from wirt.hypervisors.fake.agent import FakeAgents
 from wirt.hypervisors.fake.faults import DaemonDies, DaemonKilled, Die, Fault, Refuse, Silence, Verb
 from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.hypervisors.fake.world import FakeWorld
@@ -42,6 +43,7 @@ class FakeHypervisor:
         # As many as the verbs called: a guest changes by itself once, and then waits for the daemon.
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
         world.listen(self._changed)
+        self.agents = FakeAgents(self._reach)
 
     async def facts(self) -> HypervisorFacts:
         return self._world.facts
@@ -91,6 +93,8 @@ class FakeHypervisor:
         if guest.gone:
             return None
         guest.domid = incarnation.domid
+        if guest.agent is not None:
+            guest.agent.thaw()
         self._runs[domain] = guest
         await self._finish(Verb.ADOPT, guest.name, fault)
         return guest.observed

@@ -24,6 +24,7 @@ class Verb(StrEnum):
     ATTACH_VIF = "attach-vif"
     DETACH_VIF = "detach-vif"
     SET_LINK = "set-link"
+    AGENT = "agent"
 
 
 @dataclass(frozen=True, slots=True)

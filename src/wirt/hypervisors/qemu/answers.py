@@ -16,6 +16,7 @@ _SHAPES: dict[str, type] = {
     "query-cpus-fast": list,
     "query-named-block-nodes": list,
     "query-pci": list,
+    "query-chardev": list,
     "qom-list": list,
 }
 
