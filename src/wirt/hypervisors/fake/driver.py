@@ -20,6 +20,7 @@ from wirt.model.errors import HypervisorError, HypervisorSilent, IllegalState, L
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.host import HypervisorFacts
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.guest_agent import GuestAgents
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
 from wirt.ports.network import Plugged
 
@@ -43,7 +44,7 @@ class FakeHypervisor:
         # As many as the verbs called: a guest changes by itself once, and then waits for the daemon.
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
         world.listen(self._changed)
-        self.agents = FakeAgents(self._reach)
+        self.agents: GuestAgents = FakeAgents(self._reach)
 
     async def facts(self) -> HypervisorFacts:
         return self._world.facts
