@@ -94,6 +94,8 @@ class LaunchPlan:
     extra_arguments: tuple[str, ...] = ()
     cpu_weight: int = DEFAULT_WEIGHT
     """In the credit scheduler's terms (xl.cfg(5), "cpu_weight")."""
+    agent_slot: int | None = None
+    """PCI slot of the controller that has the guest agent's port; ``None``: the guest has none."""
 
     def forwards(self) -> tuple[PortForward, ...]:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
@@ -127,6 +129,7 @@ def plan_launch(
     nics = plan_nics(
         config, uuid, domid, host, lambda index: slots.take(f"vif {index}"), _network_boot(config, boot)
     )
+    disks = _plan_disks(config, slots, boot, block_devices, volumes or {})
     return LaunchPlan(
         uuid=uuid,
         domid=domid,
@@ -142,12 +145,13 @@ def plan_launch(
         firmware=None if _direct_boot(config) else config.firmware,
         firmware_path=config.firmware_path or hypervisor.firmware_file(config.firmware),
         console=console,
-        disks=_plan_disks(config, slots, boot, block_devices, volumes or {}),
+        disks=disks,
         nics=nics,
         smbios_oem=tuple(value for key, value in config.smbios if key == "oem"),
         slots=fixed,
         extra_arguments=config.device_model_args,
         cpu_weight=config.cpu_weight or DEFAULT_WEIGHT,
+        agent_slot=_agent_slot(config, slots),
     )
 
 
@@ -168,6 +172,10 @@ class _Slots:
             raise BadInput(f"no PCI slot is left for {device}", hint="give the domain fewer disks or vifs")
         self._next += 1
         return self._next - 1
+
+    @property
+    def full(self) -> bool:
+        return self._next > LAST_SLOT
 
 
 def _check_type(config: DomainConfig, hypervisor: HypervisorFacts) -> None:
@@ -224,6 +232,20 @@ def _console(config: DomainConfig) -> ConsoleDevice:
     names = [word for word in config.cmdline.split() if word.startswith("console=")]
     last = names[-1] if names and config.kernel else ""
     return ConsoleDevice.VIRTIO if last.startswith("console=hvc") else ConsoleDevice.SERIAL
+
+
+def _agent_slot(config: DomainConfig, slots: _Slots) -> int | None:
+    """The last slot, from the far end, so that whoever had devices before there was an agent finds them where they
+    were. Who has used up all slots goes without, unless he asked for one."""
+    if config.guest_agent is False or (slots.full and config.guest_agent is None):
+        return None
+    if slots.full:
+        raise ConfigError(
+            "no PCI slot is left for the guest agent's port",
+            key="guest_agent",
+            hint="give the domain fewer disks or vifs, or set guest_agent = 0",
+        )
+    return LAST_SLOT
 
 
 def _boot_order(config: DomainConfig) -> dict[str, int]:

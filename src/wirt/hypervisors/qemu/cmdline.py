@@ -20,10 +20,12 @@ from wirt.plan.nics import PLACES, NicPlan
 TRANSLATION_BUFFER_MIB = 64
 """QEMU's default under TCG is a gigabyte of address space a guest; 64 MiB boot Debian without a flush."""
 
+AGENT_PORT = "org.qemu.guest_agent.0"
+
 
 @dataclass(frozen=True, slots=True)
 class Handles:
-    """Descriptors that QEMU inherits: three listening sockets, and by card index a tap for each bridged card, a
+    """Descriptors that QEMU inherits: four listening sockets, and by card index a tap for each bridged card, a
     socket for each user-mode card that passt serves. ``forwards`` are user-mode forwards with their host ports
     chosen, by card index."""
 
@@ -38,6 +40,8 @@ class Handles:
     """Block nodes of disks that are handed over, by the disk's id."""
     incoming: bool = False
     """Memory and devices come over the control connection."""
+    agent: int | None = 9
+    """``None`` where the guest has no port for one."""
 
     def name(self, what: str, path: str) -> str:
         return dict(self.names).get(what, path)
@@ -63,6 +67,7 @@ def command_line(plan: LaunchPlan, binary: str, directory: str, handles: Handles
         *_console(plan, directory, handles),
         *_boot(plan, directory, handles),
         *_fixed_devices(plan),
+        *_agent(plan, handles),
         *(word for disk in plan.disks for word in _disk(disk, handles)),
         *(word for nic in plan.nics for word in _nic(nic, handles)),
         *(("-incoming", "defer") if handles.incoming else ()),
@@ -158,6 +163,17 @@ def _fixed_devices(plan: LaunchPlan) -> Iterator[str]:
         address = f"{_slot(plan, 'ports')}.{place:#x}{several}"
         # QEMU demands that no two ports have both chassis and slot in common.
         yield from ("-device", f"pcie-root-port,id={devices.port_id(place)},addr={address},chassis={place + 1}")
+
+
+def _agent(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
+    """The port that the QEMU guest agent knows by its name (qemu-ga(8)). What a guest writes while nobody is
+    connected is thrown away; one that is not read stops only the process in the guest that writes."""
+    if plan.agent_slot is None:
+        return
+    yield from ("-chardev", f"socket,id=agent,fd={handles.agent},server=on,wait=off")
+    # Two ports: port 0 is always a console's. Each port costs two queues, and the default is 31.
+    yield from ("-device", f"virtio-serial-pci,id=agent-bus,max_ports=2,addr={plan.agent_slot:#x}")
+    yield from ("-device", f"virtserialport,bus=agent-bus.0,id=agent-port,chardev=agent,name={AGENT_PORT}")
 
 
 def _slot(plan: LaunchPlan, device: str) -> str:

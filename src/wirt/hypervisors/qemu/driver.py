@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process
+from wirt.hypervisors.qemu.agents import Agents
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt, Served
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
@@ -63,6 +64,7 @@ class QemuHypervisor:
         self._patience = settings.patience
         self._facts: HypervisorFacts | None = None
         self._runs: dict[UUID, Run] = {}
+        self.agents = Agents(self.run)
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
 
     async def facts(self) -> HypervisorFacts:

@@ -8,13 +8,12 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.qemu import blockjobs, memory, nodes
-from wirt.hypervisors.qemu.blockjobs import SLOW_S, BlockJob, to_the_end
+from wirt.hypervisors.qemu.blockjobs import SLOW_S, to_the_end
 from wirt.hypervisors.qemu.disks import Disk, at_work, check_alone, check_overlay
 from wirt.hypervisors.qemu.driver import QemuHypervisor
 from wirt.hypervisors.qemu.nodes import Layer
 from wirt.model.devices import DiskFormat
 from wirt.model.errors import HypervisorError, IllegalState, NotFound
-from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
 from wirt.plan import jail
 from wirt.ports.live_disks import LiveDisk, Settle
@@ -136,14 +135,6 @@ class QemuLiveDisks:
     async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:
         """Until the guest goes on its QEMU has its disks open, but no hold on them: snapshots come before."""
         await memory.save(self._hypervisor.run(domain), self._sandbox, path, progress)
-
-    async def freeze(self, domain: UUID) -> bool:
-        """There is no channel to an agent in the guest yet."""
-        self._hypervisor.run(domain)
-        return False
-
-    async def thaw(self, domain: UUID) -> None:
-        self._hypervisor.run(domain)
 
 
 async def _pivot(disk: Disk, job: BlockJob, settle: Settle | None) -> None:

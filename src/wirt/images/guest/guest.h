@@ -80,6 +80,10 @@ void send_answer(const struct caller *to, const char *text);
 uint64_t flood_received_bytes(void);
 uint64_t echoed_bytes(void);
 
+/* ---- channel.c: a thread; SIGIO must be blocked in all of them ---- */
+
+void *serve_channel(void *unused);
+
 /* ---- client.c: what the shell calls `wirt` and `ticks` ---- */
 
 int run_client(int argc, char **argv);

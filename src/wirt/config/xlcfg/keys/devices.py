@@ -286,6 +286,14 @@ DEVICE_MODEL = (
         honoured=QEMU,
     ),
     Key(
+        "guest_agent",
+        BOOLEAN,
+        Group.DEVICE_MODEL,
+        "Give the guest the port that a QEMU guest agent in it answers on. xl does not know this key.",
+        default="1, where a PCI slot is free for it",
+        honoured=QEMU,
+    ),
+    Key(
         "dm_restrict",
         BOOLEAN,
         Group.DEVICE_MODEL,
