@@ -8,12 +8,13 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.qemu import blockjobs, memory, nodes
-from wirt.hypervisors.qemu.blockjobs import SLOW_S, to_the_end
+from wirt.hypervisors.qemu.blockjobs import SLOW_S, BlockJob, to_the_end
 from wirt.hypervisors.qemu.disks import Disk, at_work, check_alone, check_overlay
 from wirt.hypervisors.qemu.driver import QemuHypervisor
 from wirt.hypervisors.qemu.nodes import Layer
 from wirt.model.devices import DiskFormat
 from wirt.model.errors import HypervisorError, IllegalState, NotFound
+from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
 from wirt.plan import jail
 from wirt.ports.live_disks import LiveDisk, Settle
