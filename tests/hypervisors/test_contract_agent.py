@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
+from wirt.hypervisors.qemu import sockets
 from wirt.hypervisors.qemu.agents import Agents
+from wirt.hypervisors.qemu.driver import QemuHypervisor
 from wirt.hypervisors.qemu.freezing import Freezer
 from wirt.hypervisors.qemu.guest_agent import Agent
+from wirt.hypervisors.qemu.monitor import Patience
 from wirt.hypervisors.qemu.run import RunFiles
 from wirt.model.errors import IllegalState, Unavailable
 from wirt.model.lifecycle import EndReason, State
 from wirt.ports.guest_agent import HELD_S, GuestAgents
 
-from .rigs import FakeRig, QemuRig, Rig, Started, eventually, ready
+from .rigs import BOOT_S, FakeRig, QemuRig, Rig, Started, eventually, ready
 
 LONG_AGO_S = 1_000_000_000.5
 
@@ -157,3 +162,63 @@ async def test_a_guest_whose_agent_has_not_begun_has_none(qemu_rig: QemuRig) -> 
     assert await qemu_rig.hypervisor.agents.freeze(started.domain) is None, "it has not even booted"
     with pytest.raises(Unavailable, match="no guest agent runs"):
         await qemu_rig.hypervisor.agents.info(started.domain)
+
+
+@pytest.mark.real
+@pytest.mark.long
+async def test_a_guest_that_floods_its_port_stalls_nobody(qemu_rig: QemuRig) -> None:
+    """With nobody connected, and with somebody who is; its console goes on, and so do we."""
+    started = await booted(qemu_rig)
+    agents, console = qemu_rig.hypervisor.agents, qemu_rig.hypervisor.console(started.domain)
+    # A port is opened by one alone: the agent has to go.
+    await console.write(b"kill -9 $(busybox pidof init | busybox sed 's/ *1$//'); echo its end: $?\n")
+    await said(qemu_rig, started, b"its end: 0")
+    await console.write(b"for p in /dev/vport*; do cat /dev/zero > $p & done; echo it floods: $?\n")
+    await said(qemu_rig, started, b"it floods: 0")
+    for _ in range(3):
+        assert not await agents.available(started.domain)
+        await console.write(b"echo alive: $((40+2))\n")
+        await said(qemu_rig, started, b"alive: 42")
+    # Connected, and never reading.
+    with contextlib.closing(sockets.connect(RunFiles(started.directory).agent)) as connected:
+        await eventually(lambda: flooding(connected), within_s=60)
+        offset = console.read(-1).offset
+        await console.write(b"echo alive: $((40+3))\n")
+        await said(qemu_rig, started, b"alive: 43", offset)
+        assert len(await qemu_rig.hypervisor.vcpus(started.domain)) == 1
+
+
+def flooding(port: socket.socket) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return port.recv(1000) == bytes(1000)
+    return False
+
+
+async def said(rig: QemuRig, started: Started, words: bytes, offset: int = 0) -> None:
+    async def look() -> None:
+        text = b""
+        async for chunk in rig.hypervisor.console(started.domain).follow(offset):
+            text += chunk.data
+            if words in text:
+                return
+
+    await asyncio.wait_for(look(), BOOT_S)
+
+
+@pytest.mark.real
+async def test_a_real_guest_is_not_held_for_longer_than_it_may_be(qemu_rig: QemuRig) -> None:
+    settings = replace(qemu_rig.settings, patience=Patience(held_s=0.5))
+    qemu_rig.hypervisor = QemuHypervisor(settings, qemu_rig.sandbox)
+    started = await booted(qemu_rig)
+    agents = qemu_rig.hypervisor.agents
+    assert await agents.freeze(started.domain) == 0
+    await eventually(lambda: not RunFiles(started.directory).frozen.exists())
+    assert not await is_frozen(qemu_rig, started)
+    # One that is paused while it is frozen is thawed when it goes on.
+    assert await agents.freeze(started.domain) == 0
+    await qemu_rig.hypervisor.pause(started.domain)
+    await asyncio.sleep(1)
+    assert RunFiles(started.directory).frozen.exists()
+    await qemu_rig.hypervisor.resume(started.domain)
+    await eventually(lambda: not RunFiles(started.directory).frozen.exists(), within_s=60)
+    assert not await is_frozen(qemu_rig, started)

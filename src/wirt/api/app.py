@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 import wirt
 from wirt.api import (
+    agent,
     audit,
     bootstrap,
     domains,
@@ -33,6 +34,7 @@ ROUTES = (
     snapshots,
     templates,
     bootstrap,
+    agent,
 )
 
 
