@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from wirt.model.devices import DiskFormat, VifKind
 from wirt.model.domain import Firmware
+from wirt.model.engine import Aio
 from wirt.model.units import MIB
 from wirt.plan.host import Accelerator
 from wirt.plan.launch import DEFAULT_WEIGHT, LaunchPlan
@@ -143,6 +144,8 @@ class JailPlan:
     passt: bool = False
     """User-mode cards go through passt, a process beside QEMU."""
     logs_bytes: int = LOGS_BYTES
+    io_uring: bool = False
+    """A disk is served with it, so the process may make rings."""
     weaker: tuple[str, ...] = ()
 
     def handed_for(self, what: str) -> Handed | None:
@@ -185,8 +188,13 @@ def plan_jail(
         private_network=not user_mode,
         passt=host.no_passt is None and any(nic.kind is VifKind.USER for nic in plan.nics),
         limits=_limits(plan, chains),
+        io_uring=_with_io_uring(plan),
         weaker=tuple(_weaker(plan, host.no_passt if user_mode else None)),
     )
+
+
+def _with_io_uring(plan: LaunchPlan) -> bool:
+    return any(disk.engine.aio is Aio.IO_URING for disk in plan.disks if disk.path is not None)
 
 
 def run_name(plan: LaunchPlan, directory: str) -> str:
@@ -253,5 +261,7 @@ def _weaker(plan: LaunchPlan, no_passt: str | None) -> Iterator[str]:
         )
     elif any(forward.protocol == "udp" for forward in plan.forwards()):
         yield "passt lets the guest reach services on the host's loopback, for it forwards a UDP port to it"
+    if _with_io_uring(plan):
+        yield "QEMU may use io_uring, which does much of what system calls do and passes the jail's filter of them"
     if plan.extra_arguments:
         yield "device_model_args are passed as they stand; files that they name are not there in the jail"

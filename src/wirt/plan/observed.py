@@ -155,6 +155,7 @@ class Planned:
     device_rules: tuple[str, ...] = ()
     filters: int = 1
     weaker: tuple[str, ...] = ()
+    io_uring: bool = False
 
     @property
     def kvm(self) -> bool:
@@ -192,6 +193,7 @@ def planned_jail(
         device_rules=device_rules,
         filters=2 if filtered else 1,
         weaker=plan.weaker,
+        io_uring=plan.io_uring,
     )
 
 

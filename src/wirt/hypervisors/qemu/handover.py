@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from wirt.hypervisors.qemu import engines
 from wirt.hypervisors.qemu.cmdline import quoted
 from wirt.model.errors import LaunchFailed
 from wirt.plan.jail import Access, Handed, JailPlan
@@ -80,8 +81,8 @@ def node(disk: DiskPlan, jail: JailPlan) -> dict[str, object]:
     result: dict[str, object] = {}
     for depth, file in reversed(list(enumerate(chain))):
         below = {"backing": result} if result else {}
-        result = {**_layer(disk, file, writable=disk.writable and depth == 0), **below}
-    return {**result, "node-name": disk.id, "discard": "unmap" if disk.discard else "ignore"}
+        result = {**_layer(disk, file, depth), **below}
+    return {**result, "node-name": disk.id, **engines.node_options(disk.engine)}
 
 
 def _chain(disk: DiskPlan, jail: JailPlan) -> Iterator[Handed]:
@@ -92,13 +93,20 @@ def _chain(disk: DiskPlan, jail: JailPlan) -> Iterator[Handed]:
         yield file
 
 
-def _layer(disk: DiskPlan, file: Handed, *, writable: bool) -> dict[str, object]:
+def _layer(disk: DiskPlan, file: Handed, depth: int) -> dict[str, object]:
+    """What it stands on has threads and the host's memory, whatever the disk itself has."""
     assert file.layer is not None, f"{file.what} is no disk"
     driver = "host_device" if file.layer.device else "file"
     protocol: dict[str, object] = {"driver": driver, "filename": file.name}
     if disk.shared:
         protocol["locking"] = "off"
-    return {"driver": str(file.layer.format), "read-only": not writable, "file": protocol}
+    own: dict[str, object] = {}
+    if depth == 0:
+        protocol |= engines.file_options(disk.engine)
+    else:
+        own = {"cache": engines.BUFFERED}
+    writable = disk.writable and depth == 0
+    return {"driver": str(file.layer.format), "read-only": not writable, **own, "file": protocol}
 
 
 def readable(words: str, jail: JailPlan) -> str:
