@@ -100,6 +100,11 @@ class FileSystem:
     direct: bool
     discard: bool
 
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        able = {"reflink": self.reflink, "direct": self.direct, "discard": self.discard}
+        return tuple(name for name, holds in able.items() if holds)
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:
