@@ -10,6 +10,7 @@ from bench.figures import (
     boot,
     create,
     destroy,
+    disk,
     filter_rules,
     hundredth,
     jail,
@@ -31,4 +32,7 @@ FIGURES: tuple[Figure[Any], ...] = (
     neighbours.FIGURE,
     throughput.FIGURE,
     filter_rules.FIGURE,
+    disk.THROUGHPUT,
+    disk.IOPS,
+    disk.ENGINES_FIGURE,
 )

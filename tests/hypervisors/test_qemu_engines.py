@@ -92,8 +92,8 @@ def test_no_planned_engine_keeps_qemu_from_starting(name: str, place: str, tmp_p
     try:
         planned = list(dict.fromkeys(json.dumps(_node(engine)) for engine in all_engines(path)))
         for number, text in enumerate(planned, 1):
-            descriptors.append(os.open(path, os.O_RDWR))
             node = json.loads(text)
+            descriptors.append(os.open(path, os.O_RDWR | (os.O_DIRECT if node["cache"]["direct"] else 0)))
             node |= {"node-name": f"n{number}"}
             node["file"] |= {"filename": f"/dev/fdset/{number}", "locking": "off"}
             words += ["-add-fd", f"fd={descriptors[-1]},set={number}", "-blockdev", json.dumps(node)]

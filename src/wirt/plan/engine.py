@@ -140,25 +140,16 @@ def _aio(
         if why_not is None:
             return disk.aio, f"the entry of {disk.vdev} says so"
         return Aio.THREADS, f"aio={disk.aio} is asked for and can't be had: {why_not}"
-    if not cache.direct:
-        return (
-            Aio.THREADS,
-            "a read or write through the host's memory may wait, which only threads do beside the rest",
-        )
-    if format_ is not DiskFormat.RAW or thin:
-        return (
-            Aio.THREADS,
-            "a write that takes new room waits for the file system; native would let all others wait",
-        )
+    if disk.cdrom or medium is UNKNOWN:
+        return Aio.THREADS, "they work wherever it lies" if medium is UNKNOWN else "a drive has few requests"
     if _remote(medium):
         return Aio.THREADS, "a server that does not answer then keeps threads waiting, not the guest"
-    why_not = engines.why_not(Aio.NATIVE)
+    if cache.direct and format_ is DiskFormat.RAW and not thin and engines.why_not(Aio.NATIVE) is None:
+        return Aio.NATIVE, "all of its room is there, so that no request has to wait for the file system"
+    why_not = engines.why_not(Aio.IO_URING)
     if why_not is not None:
-        return Aio.THREADS, f"native can't be had: {why_not}"
-    return (
-        Aio.NATIVE,
-        "all of its room is there, so the kernel takes requests without waiting, and no threads are needed",
-    )
+        return Aio.THREADS, f"io_uring can't be had: {why_not}"
+    return Aio.IO_URING, "a request may wait for new room, and this costs a quarter less CPU time than threads do"
 
 
 def _remote(medium: Medium) -> bool:
@@ -190,7 +181,7 @@ def _zeroes(disk: DiskSpec, *, thin: bool, discard: bool) -> tuple[DetectZeroes,
 
 def _iothread(disk: DiskSpec) -> tuple[str | None, str]:
     if disk.iothread is None:
-        return None, "the main thread has time: one of its own measured no gain"
+        return None, "the main thread, which moves and copies disks too; iothread=own gave a tenth more"
     why = f"the entry of {disk.vdev} says so"
     match disk.iothread:
         case IoThread.NONE:

@@ -67,6 +67,8 @@ class Handed:
     path: str
     access: Access
     layer: Layer | None = None
+    direct: bool = False
+    """Past the host's memory. QEMU from 9.1 on takes a descriptor for that only if it is one already."""
 
     @property
     def name(self) -> str:
@@ -145,7 +147,8 @@ class JailPlan:
     """User-mode cards go through passt, a process beside QEMU."""
     logs_bytes: int = LOGS_BYTES
     io_uring: bool = False
-    """A disk is served with it, so the process may make rings."""
+    """A disk is served with it, so the process may make rings: what those do passes by the filter of system calls,
+    though by no other wall of the jail."""
     weaker: tuple[str, ...] = ()
 
     def handed_for(self, what: str) -> Handed | None:
@@ -156,8 +159,10 @@ class JailPlan:
 class _Sets:
     handed: list[Handed] = field(default_factory=list)
 
-    def add(self, what: str, path: str, access: Access, layer: Layer | None = None) -> None:
-        self.handed.append(Handed(len(self.handed) + 1, what, path, access, layer))
+    def add(
+        self, what: str, path: str, access: Access, layer: Layer | None = None, *, direct: bool = False
+    ) -> None:
+        self.handed.append(Handed(len(self.handed) + 1, what, path, access, layer, direct))
 
 
 def plan_jail(
@@ -225,7 +230,9 @@ def _handed(
         # Each use of a file is opened for itself: two that shared one open file would share its lock as well.
         for depth, layer in enumerate(chains.get(disk.id, ()) if disk.path is not None else ()):
             writable = disk.writable and depth == 0
-            sets.add(f"{disk.id}/{depth}", layer.path, Access.WRITE if writable else Access.READ, layer)
+            access = Access.WRITE if writable else Access.READ
+            direct = depth == 0 and disk.engine.cache.direct
+            sets.add(f"{disk.id}/{depth}", layer.path, access, layer, direct=direct)
     if kvm:
         sets.add("kvm", "/dev/kvm", Access.WRITE)
     return tuple(sets.handed)
@@ -261,7 +268,5 @@ def _weaker(plan: LaunchPlan, no_passt: str | None) -> Iterator[str]:
         )
     elif any(forward.protocol == "udp" for forward in plan.forwards()):
         yield "passt lets the guest reach services on the host's loopback, for it forwards a UDP port to it"
-    if _with_io_uring(plan):
-        yield "QEMU may use io_uring, which does much of what system calls do and passes the jail's filter of them"
     if plan.extra_arguments:
         yield "device_model_args are passed as they stand; files that they name are not there in the jail"

@@ -44,8 +44,9 @@ def opened(handed: Sequence[Handed]) -> Iterator[dict[int, int]]:
 
 def _open(file: Handed) -> int:
     """Without waiting: a FIFO in the place of an image must not hold the daemon up."""
+    flags = _FLAGS[file.access] | (os.O_DIRECT if file.direct else 0)
     try:
-        descriptor = os.open(file.path, _FLAGS[file.access] | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(file.path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     except OSError as error:
         raise LaunchFailed(f"{file.path} can't be opened: {error.strerror}") from error
     mode = os.fstat(descriptor).st_mode
