@@ -29,7 +29,7 @@ def _contenders(load: Load, kind: Kind) -> tuple[Contender[Pair], Contender[Pair
         Contender(
             bare,
             f"cache=none aio={kind.aio}, at the same moment",
-            lambda rig: rig.seen.pop((load.name, kind.name)),
+            lambda rig: rig.meanwhile(load, kind),
         ),
     )
 
@@ -57,6 +57,7 @@ def _figure(name: str, measures: str, unit: str, loads: tuple[Load, ...]) -> Fig
         quick_runs=1,
         warm_up=0,
         timeout_s=60,
+        rig_timeout_s=900,
     )
 
 

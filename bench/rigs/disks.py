@@ -13,18 +13,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.rigs.absence import NotHere
 from bench.rigs.bare import bare
 from bench.rigs.groups import common_group
+from bench.rigs.pools import MISSING, pools
 from bench.rigs.processes import CPU, hold_to
 from bench.rigs.shells import Send, bare_console, managed_console, wait_ready, wait_until
 from bench.rigs.wirtd import Wirtd, serving
 from bench.rigs.workshop import Workshop
 
-MANAGED, BARE, SIZE = "managed", "bare", "192M"
+MANAGED, BARE = "managed", "bare"
+SIZE_MIB = int(os.environ.get("WIRT_BENCH_DISK_MIB", "192"))
+"""Smaller where all of it is emulated twice."""
 WINDOW_MS = 2000
 DEPTH = 8
 ANSWER_S = 60.0
-_ANSWER = re.compile(rb"(?:ok=1|error)[^\r\n]*")
+_ANSWER = re.compile(rb"(?:ok=1|error)[^\r\n]*(?=[\r\n])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Kind:
     preallocation: str = "off"
     aio: str = "io_uring"
     entry: str = ""
+    pool: str = "default"
 
 
 KINDS = (
@@ -44,6 +49,9 @@ KINDS = (
     Kind("raw, whole", "raw, all of its room taken", "raw", "full", aio="native"),
     Kind("qcow2", "qcow2", "qcow2"),
     Kind("qcow2, whole", "qcow2, all of its room taken", "qcow2", "full"),
+    Kind("lvm", "a logical volume", "raw", aio="native", pool="lvm"),
+    Kind("lvmthin", "a thin logical volume", "raw", pool="lvmthin"),
+    Kind("nfs", "raw on NFS", "raw", "full", pool="nfs"),
 )
 
 
@@ -111,11 +119,21 @@ class Pair:
 
     def together(self, load: Load, kind: Kind) -> float:
         """The managed guest's; the bare one's is kept for when it is asked for."""
+        self._look_for(kind)
         device = f"vd{_letter(self.kinds.index(kind))}"
         with ThreadPoolExecutor(2) as threads:
             managed = threads.submit(self.managed.speed, load, device)
             self.seen[load.name, kind.name] = threads.submit(self.bare.speed, load, device).result()
             return managed.result()
+
+    def meanwhile(self, load: Load, kind: Kind) -> float:
+        """What the bare guest had when the managed one was last measured."""
+        self._look_for(kind)
+        return self.seen.pop((load.name, kind.name))
+
+    def _look_for(self, kind: Kind) -> None:
+        if kind not in self.kinds:
+            raise NotHere(MISSING)
 
 
 def _letter(place: int) -> str:
@@ -135,7 +153,9 @@ def pair(workshop: Workshop, kinds: tuple[Kind, ...]) -> Iterator[Pair]:
     with (
         common_group(f"wirt-disks-{os.getpid()}") as group,
         serving(workshop, settings={"WIRT_JAIL": "on"}, prefix=group.prefix) as wirtd,
+        pools(workshop, wirtd) as there,
     ):
+        kinds = tuple(kind for kind in kinds if kind.pool in {"default", *there})
         for owner in (MANAGED, BARE):
             for place, kind in enumerate(kinds):
                 _make(wirtd, f"{owner}{place}", kind)
@@ -158,7 +178,7 @@ def pair(workshop: Workshop, kinds: tuple[Kind, ...]) -> Iterator[Pair]:
 
 
 def config(workshop: Workshop, name: str, kinds: tuple[Kind, ...]) -> str:
-    entries = (f"default/{name}{n},,xvd{_letter(n)},rw{kind.entry}" for n, kind in enumerate(kinds))
+    entries = (f"{kind.pool}/{name}{n},,xvd{_letter(n)},rw{kind.entry}" for n, kind in enumerate(kinds))
     disks = ", ".join(f'"{entry}"' for entry in entries)
     return f"""name = "{name}"
 type = "pvh"
@@ -183,7 +203,8 @@ def by_hand(command: Sequence[str], kinds: tuple[Kind, ...]) -> list[str]:
 def _node_by_hand(node: Mapping[str, object], kinds: tuple[Kind, ...]) -> Mapping[str, object]:
     name = str(node["node-name"])
     kind = kinds[ord(name[-1]) - ord("a")]
-    file = {"driver": "file", "filename": _filename(node), "aio": kind.aio}
+    driver = "host_device" if kind.pool.startswith("lvm") else "file"
+    file = {"driver": driver, "filename": _filename(node), "aio": kind.aio}
     cache = {"direct": True, "no-flush": False}
     return {"driver": kind.format, "node-name": name, "discard": "unmap", "cache": cache, "file": file}
 
@@ -195,8 +216,8 @@ def _filename(node: Mapping[str, object]) -> str:
 
 
 def _make(wirtd: Wirtd, name: str, kind: Kind) -> None:
-    body = {"size": SIZE, "format": kind.format, "preallocation": kind.preallocation}
-    wirtd.request("POST", f"/v1/volumes/default/{name}?wait=1", body).finished()
+    body = {"size": f"{SIZE_MIB}M", "format": kind.format, "preallocation": kind.preallocation}
+    wirtd.request("POST", f"/v1/volumes/{kind.pool}/{name}?wait=1", body).finished()
 
 
 def _fill(made: Pair) -> None:
@@ -204,8 +225,7 @@ def _fill(made: Pair) -> None:
     for shell in (made.managed, made.bare):
         for place in range(len(made.kinds)):
             seen = shell.log.stat().st_size
-            bytes_ = int(SIZE[:-1]) << 20
-            shell.send(f"wirt disk-write vd{_letter(place)} 0 {bytes_} 1\n".encode())
+            shell.send(f"wirt disk-write vd{_letter(place)} 0 {SIZE_MIB << 20} 1\n".encode())
             _wait_answer(shell.log, seen)
 
 
