@@ -149,6 +149,8 @@ def _harmless(planned: Planned, file: OpenFile, name: str) -> bool:
         return True
     if file.kind is not FileKind.ANONYMOUS:
         return False
+    if name == "io_uring":
+        return planned.io_uring
     return name in HARMLESS_ANONYMOUS or (planned.kvm and name.startswith(_KVM_ANONYMOUS))
 
 

@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from wirt.hypervisors.qemu import devices
+from wirt.hypervisors.qemu import devices, engines
 from wirt.model.devices import PortForward, VifKind
 from wirt.model.domain import Firmware
+from wirt.plan.engine import iothreads
 from wirt.plan.host import Accelerator
 from wirt.plan.launch import Bus, ConsoleDevice, DiskPlan, LaunchPlan
 from wirt.plan.nics import PLACES, NicPlan
@@ -21,6 +22,7 @@ TRANSLATION_BUFFER_MIB = 64
 """QEMU's default under TCG is a gigabyte of address space a guest; 64 MiB boot Debian without a flush."""
 
 AGENT_PORT = "org.qemu.guest_agent.0"
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def command_line(plan: LaunchPlan, binary: str, directory: str, handles: Handles
         *_boot(plan, directory, handles),
         *_fixed_devices(plan),
         *_agent(plan, handles),
+        *_iothreads(plan),
         *(word for disk in plan.disks for word in _disk(disk, handles)),
         *(word for nic in plan.nics for word in _nic(nic, handles)),
         *(("-incoming", "defer") if handles.incoming else ()),
@@ -106,7 +109,7 @@ def _machine(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
     yield from ("-rtc", "base=utc,clock=host")
     # The guest stops where it ended, and the daemon decides by on_poweroff and its siblings what follows.
     yield from ("-action", "reboot=shutdown,shutdown=pause,panic=pause,watchdog=pause")
-    yield from ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+    yield from ("-sandbox", SANDBOX)
 
 
 def _monitors(directory: str, handles: Handles) -> Iterator[str]:
@@ -180,18 +183,24 @@ def _slot(plan: LaunchPlan, device: str) -> str:
     return hex(dict(plan.slots)[device])
 
 
+def _iothreads(plan: LaunchPlan) -> Iterator[str]:
+    for name in iothreads(disk.engine for disk in plan.disks):
+        yield from ("-object", f"iothread,id={name}")
+
+
 def _disk(disk: DiskPlan, handles: Handles) -> Iterator[str]:
     if disk.path is None:
         yield from ("-device", f"ide-cd,id={disk.id},bus=ide.{disk.slot}{_boot_index(disk.boot_index)}")
         return
-    file = {"driver": "host_device" if disk.device else "file", "filename": disk.path}
+    file: dict[str, object] = {"driver": "host_device" if disk.device else "file", "filename": disk.path}
+    file |= engines.file_options(disk.engine)
     if disk.shared:
         file["locking"] = "off"
     node = {
         "driver": str(disk.format),
         "node-name": disk.id,
         "read-only": not disk.writable,
-        "discard": "unmap" if disk.discard else "ignore",
+        **engines.node_options(disk.engine),
         "file": file,
     }
     yield from ("-blockdev", _json(dict(handles.nodes).get(disk.id, node)))
@@ -202,7 +211,8 @@ def _disk(disk: DiskPlan, handles: Handles) -> Iterator[str]:
     else:
         model, place = "virtio-blk-pci", f"addr={hex(disk.slot)}"
     yield "-device"
-    yield f"{model},id={disk.id}-device,drive={disk.id},{place}{share}{_boot_index(disk.boot_index)}"
+    how = engines.device_options(disk.engine)
+    yield f"{model},id={disk.id}-device,drive={disk.id},{place}{share}{how}{_boot_index(disk.boot_index)}"
 
 
 def _nic(nic: NicPlan, handles: Handles) -> Iterator[str]:

@@ -115,4 +115,17 @@ struct disk_job {
 };
 void run_disk_job(const struct disk_job *job, char *answer);
 
+/* ---- speed.c: fills `answer` ---- */
+
+enum { DEPTH_MAX = 32 };
+
+struct speed_job {
+    char device[NAME_MAX_BYTES];
+    bool write, random;
+    size_t block_bytes;
+    unsigned depth; /* requests under way at once */
+    uint64_t ms;
+};
+void run_speed_job(const struct speed_job *job, char *answer);
+
 #endif

@@ -26,7 +26,9 @@ DEVICES = (
         STRINGS,
         Group.DEVICES,
         "The guest's disks, each as target,format,vdev,access or with names: format, vdev, access, devtype, "
-        "backendtype, and target= last. See xl-disk-configuration(5).",
+        "backendtype, and target= last. See xl-disk-configuration(5). wirt adds how it is to be served, which it "
+        "chooses by itself otherwise: cache=none|writeback|directsync|writethrough|unsafe, "
+        "aio=io_uring|native|threads, detect-zeroes=off|on|unmap, iothread=none|shared|own and queues=1 to 64.",
         default="none",
         honoured=QEMU,
     ),
