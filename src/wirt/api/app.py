@@ -8,6 +8,7 @@ import wirt
 from wirt.api import (
     audit,
     bootstrap,
+    disks,
     domains,
     groups,
     host,
@@ -24,6 +25,7 @@ from wirt.operations.environment import Environment
 ROUTES = (
     domains,
     vifs,
+    disks,
     host,
     streams,
     groups,
