@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 The new volume is made, in any pool. What the guest writes meanwhile goes into both; when the copy is whole the
-guest stands still for a moment and goes on with that. Cancelled before (Ctrl-C, wirt jobs cancel), it keeps the
-old one and the new one is gone. A domain that is off is moved as by wirt volume move.
+guest stands still for a moment and goes on with that. Cancelled before (Ctrl-C, wirt jobs --cancel ID), it keeps
+the old one and the new one is gone. A domain that is off is moved as by wirt volume move.
 
 examples:
   wirt disk-move web xvda fast/web
