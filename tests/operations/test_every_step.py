@@ -17,6 +17,7 @@ from wirt.model.units import MIB
 from wirt.operations import (
     bootstrap,
     clone,
+    disk_move,
     network,
     pools_verbs,
     snapshots_verbs,
@@ -171,6 +172,15 @@ async def move_volume(host: SimulatedHost) -> Job:
     return await volumes_copy.move(host.environment, volume("old"), volume("new"))
 
 
+async def a_domain_on_a_volume(host: SimulatedHost) -> None:
+    await a_volume(host)
+    await host.create('disk = ["default/old,,xvda,rw"]')
+
+
+async def move_disk(host: SimulatedHost) -> Job:
+    return await disk_move.move_disk(host.environment, "web", "xvda", volume("new"))
+
+
 async def import_volume(host: SimulatedHost) -> Job:
     return await volumes_copy.import_file(host.environment, FILE, volume("new"))
 
@@ -291,6 +301,7 @@ CASES = (
     Case(JobKind.VOLUME_CLONE, a_volume, clone_volume, False),
     Case(JobKind.VOLUME_COPY, a_volume, copy_volume, False),
     Case(JobKind.VOLUME_MOVE, a_volume_of_a_domain, move_volume, False),
+    Case(JobKind.DISK_MOVE, a_domain_on_a_volume, move_disk, True),
     Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),
     Case(JobKind.VOLUME_DESTROY, a_volume, destroy_volume, False),

@@ -9,6 +9,7 @@ from wirt.api import (
     agent,
     audit,
     bootstrap,
+    disks,
     domains,
     groups,
     host,
@@ -25,6 +26,7 @@ from wirt.operations.environment import Environment
 ROUTES = (
     domains,
     vifs,
+    disks,
     host,
     streams,
     groups,

@@ -114,7 +114,7 @@ def _making(routes: APIRouter, environment: Environment) -> None:
             environment,
             _ref(pool, name),
             parse_size(request.size),
-            format_=_format(request.format),
+            format_=disk_format(request.format),
             preallocation=_word(Preallocation, request.preallocation, "preallocation"),
         )
         return await job_reply(environment, job, wait)
@@ -146,7 +146,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             environment,
             _ref(pool, name),
             VolumeRef.parse(request.target),
-            format_=_format(request.format),
+            format_=disk_format(request.format),
             preallocation=_word(Preallocation, request.preallocation, "preallocation"),
             bytes_per_s=_rate(request),
         )
@@ -159,7 +159,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             environment,
             _ref(pool, name),
             VolumeRef.parse(request.target),
-            format_=_format(request.format),
+            format_=disk_format(request.format),
             bytes_per_s=_rate(request),
         )
         return await job_reply(environment, job, wait)
@@ -172,7 +172,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             _absolute(request.file),
             _ref(pool, name),
             source_format=_image_format(request.file_format),
-            format_=_format(request.format),
+            format_=disk_format(request.format),
         )
         return await job_reply(environment, job, wait)
 
@@ -255,7 +255,7 @@ def _word(kind: type[_E], word: str, what: str) -> _E:
         raise BadInput(f"{word!r} is no {what}", hint=f"there are {', '.join(known)}") from None
 
 
-def _format(word: str | None) -> DiskFormat | None:
+def disk_format(word: str | None) -> DiskFormat | None:
     return None if word is None else _word(DiskFormat, word, "format of disks")
 
 

@@ -40,6 +40,7 @@ VERBS = {
         Verb(RUN, "network-attach", "vifs", "give a domain another network card, also while it runs"),
         Verb(RUN, "network-detach", "vifs", "take a network card from a domain, also while it runs"),
         Verb(RUN, "network-link", "vifs", "pull the cable of a network card, or plug it in again"),
+        Verb(RUN, "disk-move", "disks", "put a domain's disk into another volume, also while it runs"),
         Verb(LOOK, "list", "listing", "list domains: memory, CPUs, state, time"),
         Verb(LOOK, "console", "console", "be at a domain's console (Ctrl-] leaves)"),
         Verb(LOOK, "vcpu-list", "vcpus", "list the virtual CPUs of domains"),

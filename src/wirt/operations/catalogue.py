@@ -9,6 +9,7 @@ from wirt.operations.clone import CLONE
 from wirt.operations.conclude import CONCLUSIONS
 from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
+from wirt.operations.disk_move import DISK_MOVE
 from wirt.operations.environment import Environment
 from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.jobs.step import JobKind, Operation
@@ -39,6 +40,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         *POOLS,
         *VOLUMES,
         *COPIES,
+        DISK_MOVE,
         SNAPSHOT_CREATE,
         *REVERTS,
         SNAPSHOT_DELETE,

@@ -31,6 +31,7 @@ from wirt.operations.volumes_steps import (
     owners,
     release,
     remove_made,
+    remove_volumes,
     source_of,
     target_of,
     there_already,
@@ -49,7 +50,7 @@ async def copy(
 ) -> Job:
     """An independent volume with the same content, of any pool. The source may be read by others meanwhile."""
     check_free(environment, source, writes=False)
-    arguments = await _into(environment, source, target, format_, preallocation)
+    arguments = await into(environment, source, target, format_, preallocation)
     arguments |= {"source": str(source), "bytes-per-s": bytes_per_s}
     return await environment.jobs.submit(JobKind.VOLUME_COPY, subject(target), arguments)
 
@@ -61,9 +62,10 @@ async def move(
     *,
     format_: DiskFormat | None = None,
     bytes_per_s: int | None = None,
+    keep: bool = False,
 ) -> Job:
     """A copy, whereupon the domains that have ``source`` among their disks have ``target`` instead, and ``source``
-    is gone. They are off."""
+    is gone, unless it is to be kept. They are off."""
     check_free(environment, source, writes=True)
     check_no_snapshots(environment, source)
     for domain in owners(environment, source):
@@ -72,9 +74,9 @@ async def move(
                 f"volume {source} is a disk of domain {domain.name}, which runs",
                 hint=f"wirt disk-move moves it while it runs; or wirt shutdown {domain.name} first",
             )
-        _renamed(domain, source, target)
-    arguments = await _into(environment, source, target, format_, Preallocation.OFF)
-    arguments |= {"source": str(source), "bytes-per-s": bytes_per_s, "moving": True}
+        renamed(domain, source, target)
+    arguments = await into(environment, source, target, format_, Preallocation.OFF)
+    arguments |= {"source": str(source), "bytes-per-s": bytes_per_s, "moving": True, "keep": keep}
     return await environment.jobs.submit(JobKind.VOLUME_MOVE, subject(source), arguments)
 
 
@@ -108,7 +110,7 @@ async def export_file(environment: Environment, source: VolumeRef, path: str, fo
     return await environment.jobs.submit(JobKind.VOLUME_EXPORT, subject(source), arguments)
 
 
-async def _into(
+async def into(
     environment: Environment,
     source: VolumeRef,
     target: VolumeRef,
@@ -142,7 +144,7 @@ async def _new(
     }
 
 
-async def _make(context: EnvContext) -> None:
+async def make(context: EnvContext) -> None:
     arguments, target = context.job.arguments, target_of(context)
     pool = await context.environment.pools.open(target.pool)
     if await there_already(context, pool) is None:
@@ -166,7 +168,7 @@ async def _copy(context: EnvContext) -> None:
         old = await environment.pools.activate(source)
         await check_volume_chain(environment, old)
     rate = arguments.get("bytes-per-s")
-    await image_tool(environment).convert(old, new, _progress(context), bytes_per_s=rate)
+    await image_tool(environment).convert(old, new, copying(context), bytes_per_s=rate)
     await _deactivate(context)
 
 
@@ -187,7 +189,7 @@ async def _deactivate(context: EnvContext) -> None:
         await environment.pools.deactivate(source)
 
 
-def _progress(context: EnvContext) -> Progress:
+def copying(context: EnvContext) -> Progress:
     """Nearly all of the time goes here, so nearly all of the bar does."""
 
     def tell(share: float) -> None:
@@ -196,25 +198,25 @@ def _progress(context: EnvContext) -> Progress:
     return tell
 
 
-async def _switch(context: EnvContext) -> None:
+async def switch(context: EnvContext) -> None:
     """From here on the domains have the new volume. Those that were switched before a crash have it already."""
     environment, source, target = context.environment, source_of(context), target_of(context)
     assert source is not None
     for domain in owners(environment, source):
-        loaded = _renamed(domain, source, target)
+        loaded = renamed(domain, source, target)
         changed = await environment.domains.change(domain.uuid, config=loaded.config, text=loaded.text)
         environment.tell(changed)
 
 
-async def _switch_back(context: EnvContext) -> None:
+async def switch_back(context: EnvContext) -> None:
     environment, source, target = context.environment, source_of(context), target_of(context)
     assert source is not None
     for domain in owners(environment, target):
-        loaded = _renamed(domain, target, source)
+        loaded = renamed(domain, target, source)
         await environment.domains.change(domain.uuid, config=loaded.config, text=loaded.text)
 
 
-def _renamed(domain: Domain, old: VolumeRef, new: VolumeRef) -> Loaded:
+def renamed(domain: Domain, old: VolumeRef, new: VolumeRef) -> Loaded:
     """Its configuration with another volume in the place of ``old``. A format that an entry names must go for the
     new one; there the person is asked."""
     pattern = re.compile(rf"{re.escape(old.stored)}(?![A-Za-z0-9+_.-])")
@@ -233,7 +235,8 @@ def _renamed(domain: Domain, old: VolumeRef, new: VolumeRef) -> Loaded:
 async def _remove_source(context: EnvContext) -> None:
     source = source_of(context)
     assert source is not None
-    await (await context.environment.pools.open(source.pool)).remove(source.volume)
+    if not context.job.arguments.get("keep"):
+        await remove_volumes(context.environment, (source,))
 
 
 async def _export(context: EnvContext) -> None:
@@ -248,7 +251,7 @@ async def _export(context: EnvContext) -> None:
     volume = await environment.pools.activate(source)
     await check_volume_chain(environment, volume)
     image = Image(str(path), ImageFormat(arguments["file-format"]))
-    await image_tool(environment).write(volume, image, _progress(context))
+    await image_tool(environment).write(volume, image, copying(context))
 
 
 async def _remove_file(context: EnvContext) -> None:
@@ -264,7 +267,7 @@ async def _reserve_export(context: EnvContext) -> None:
     await holders.claim({source: wanted}, names_of(environment))
 
 
-_MAKE = Step("make", _make, remove_made)
+_MAKE = Step("make", make, remove_made)
 _COPY = Step("copy", _copy, _deactivate, interruptible=True)
 
 COPIES = (
@@ -276,7 +279,7 @@ COPIES = (
             RESERVE,
             _MAKE,
             _COPY,
-            Step("switch", _switch, _switch_back, final=True),
+            Step("switch", switch, switch_back, final=True),
             Step("remove", _remove_source, release),
             RELEASE,
         ),

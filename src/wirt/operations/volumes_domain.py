@@ -80,6 +80,12 @@ async def release_volumes(environment: Environment, uuid: UUID) -> None:
     await _release(environment, str(uuid), environment.pools.holders.held_by(str(uuid)))
 
 
+async def release_some(environment: Environment, uuid: str, refs: tuple[VolumeRef, ...]) -> None:
+    """Volumes that a domain which goes on has no more."""
+    held = environment.pools.holders.held_by(uuid)
+    await _release(environment, uuid, tuple(ref for ref in refs if ref in held))
+
+
 async def _release(environment: Environment, who: str, refs: tuple[VolumeRef, ...]) -> None:
     holders = environment.pools.holders
     for ref in refs:

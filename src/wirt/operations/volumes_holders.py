@@ -66,6 +66,15 @@ class Holders:
                 return
         raise ResourceBusy(f"{', '.join(map(str, wanted))}: others keep changing who has it", hint="try again")
 
+    async def pass_on(self, ref: VolumeRef, who: str, to: Holder) -> None:
+        """What ``who`` has is ``to``'s from now on, and nobody's in between. Repeating it is no error."""
+        for _ in range(TRIES):
+            if who not in {each.who for each in self.of(ref)}:
+                return
+            if await self._commit({ref: (*(each for each in self.of(ref) if each.who not in (who, to.who)), to)}):
+                return
+        raise ResourceBusy(f"volume {ref}: others keep changing who has it", hint="try again")
+
     async def release(self, who: str, refs: tuple[VolumeRef, ...] | None = None) -> tuple[VolumeRef, ...]:
         """``who`` has them no more (``None``: any at all); those that nobody of this host has now."""
         for _ in range(TRIES):

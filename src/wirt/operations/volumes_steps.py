@@ -122,8 +122,15 @@ async def reserve(context: EnvContext) -> None:
     for ref in wanted:
         environment.pools.check_open_to_all(ref.pool)
     await holders.claim(wanted, names_of(environment))
-    if context.job.arguments.get("new") and not context.job.notes.get("absent"):
-        await check_absent(await environment.pools.open(target.pool), target.volume)
+    if context.job.arguments.get("new"):
+        await note_absent(context)
+
+
+async def note_absent(context: EnvContext) -> None:
+    """What this job makes is not there yet, and so is the job's to remove."""
+    target = target_of(context)
+    if not context.job.notes.get("absent"):
+        await check_absent(await context.environment.pools.open(target.pool), target.volume)
         await context.note(absent=True)
 
 

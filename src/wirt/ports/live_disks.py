@@ -41,9 +41,17 @@ class LiveDisks(Protocol):
         ...
 
     async def move(
-        self, domain: UUID, vdev: str, target: Volume, progress: Progress, *, bytes_per_s: int | None = None
+        self,
+        domain: UUID,
+        vdev: str,
+        target: Volume,
+        progress: Progress,
+        *,
+        bytes_per_s: int | None = None,
+        settle: Settle | None = None,
     ) -> None:
-        """Copy the disk while the guest writes it, then go on with the copy; the old volume is let go of."""
+        """Copy the disk while the guest writes it, then go on with the copy; the old volume is let go of.
+        ``settle`` as for :meth:`merge`. Cancelled while the guest goes over already, it is done all the same."""
         ...
 
     async def snapshot(self, domain: UUID, overlays: Mapping[str, Volume]) -> None:

@@ -37,7 +37,14 @@ class FakeLiveDisks:
             guest.disks.resize(vdev, size)
 
     async def move(
-        self, domain: UUID, vdev: str, target: Volume, progress: Progress, *, bytes_per_s: int | None = None
+        self,
+        domain: UUID,
+        vdev: str,
+        target: Volume,
+        progress: Progress,
+        *,
+        bytes_per_s: int | None = None,
+        settle: Settle | None = None,
     ) -> None:
         async with self._hypervisor.reach(Verb.MOVE_DISK, domain) as guest:
             size = guest.disks.find(vdev).size
@@ -52,6 +59,8 @@ class FakeLiveDisks:
                     guest.disks.end_copy(guest, vdev, pivot=False)
                 raise
             guest.disks.end_copy(guest, vdev, pivot=True)
+            if settle is not None:
+                await settle()
 
     async def _copy(self, guest: FakeGuest, seconds: float, progress: Progress) -> None:
         for part in range(_PARTS):

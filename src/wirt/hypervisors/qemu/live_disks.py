@@ -48,9 +48,15 @@ class QemuLiveDisks:
             await run.monitor.execute("block_resize", {"node-name": top.name, "size": size}, deadline_s=SLOW_S)
 
     async def move(
-        self, domain: UUID, vdev: str, target: Volume, progress: Progress, *, bytes_per_s: int | None = None
+        self,
+        domain: UUID,
+        vdev: str,
+        target: Volume,
+        progress: Progress,
+        *,
+        bytes_per_s: int | None = None,
+        settle: Settle | None = None,
     ) -> None:
-        """Cancelled too late, when the guest goes over to the copy already, it is done all the same."""
         run = self._hypervisor.run(domain)
         with at_work(run, self._sandbox, (vdev,)) as (disk,):
             chain = await disk.chain()
@@ -70,7 +76,7 @@ class QemuLiveDisks:
                 }
                 async with blockjobs.running(run.name, run.monitor, "blockdev-mirror", arguments) as job:
                     await job.until("ready", _Rising(progress))
-                    await to_the_end(job.pivot())
+                    await to_the_end(_pivot(disk, job, settle))
             progress(1.0)
 
     async def snapshot(self, domain: UUID, overlays: Mapping[str, Volume]) -> None:

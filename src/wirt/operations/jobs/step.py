@@ -42,6 +42,7 @@ class JobKind(StrEnum):
     VOLUME_EXPORT = "volume-export"
     VOLUME_DESTROY = "volume-destroy"
     BOOTSTRAP = "bootstrap"
+    DISK_MOVE = "disk-move"
     SNAPSHOT_CREATE = "snapshot-create"
     SNAPSHOT_REVERT = "snapshot-revert"
     SNAPSHOT_RESUME = "snapshot-resume"
