@@ -35,6 +35,7 @@ from wirt.operations.registry import Domains
 from wirt.ports.images import GuestImage, Progress
 from wirt.ports.machine import MachineNow
 from wirt.ports.virtual_clock import VirtualClock
+from wirt.storage.appliances.fake import FakeAppliances
 from wirt.storage.fake import FakeImageTool, FakeStorage
 from wirt.store.memory import MemoryStore
 
@@ -92,6 +93,7 @@ class SimulatedHost:
         self.storage = FakeStorage()
         self.image_tool = FakeImageTool()
         self.bootstrapper = FakeBootstrapper(self.image_tool)
+        self.appliances = FakeAppliances()
         self.random = random.Random(seed)
         self._directory = directory
         self.environment: Environment
@@ -117,6 +119,7 @@ class SimulatedHost:
             storage=self.storage,
             image_tool=self.image_tool,
             bootstrapper=self.bootstrapper,
+            appliances=self.appliances,
         )
         self.engine = Engine(
             self.environment,
@@ -205,6 +208,7 @@ class SimulatedHost:
             await pools.volume(VolumeRef.parse(volume))
         assert not [pool for pool in pools if pool.leaving]
         assert self.bootstrapper.scratches == set()
+        assert self.appliances.scratches == set()
 
     def _assert_cards(self, domain: Domain) -> None:
         """Guest, run record and configuration have the same cards, but for those that the guest did away with;

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.operations.appliance_kit import APPLIANCE, machine
 from tests.operations.kit import SimulatedHost, Strike, config, crash, fail
 
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import ImageFormat, PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
-from wirt.operations import bootstrap, network, pools_verbs, vif, volumes, volumes_copy
+from wirt.operations import bootstrap, import_domain, network, pools_verbs, vif, volumes, volumes_copy
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.start import start
 from wirt.plan.bootstrap import BootstrapWish
+from wirt.plan.imports import ImportWish
 from wirt.plan.networks_wishes import Wish
 from wirt.ports.storage import ImageFacts
 
@@ -178,6 +180,14 @@ async def bootstrap_volume(host: SimulatedHost) -> None:
     await bootstrap.bootstrap(host.environment, BootstrapWish("debian", "web"), "default/web", "/images")
 
 
+async def an_appliance(host: SimulatedHost) -> None:
+    host.appliances.appliances[APPLIANCE] = machine("shop")
+
+
+async def import_appliance(host: SimulatedHost) -> Job:
+    return await import_domain.import_domain(host.environment, APPLIANCE, ImportWish())
+
+
 @dataclass(frozen=True)
 class Case:
     """``prepare`` sets the stage, ``act`` sets the operation going, ``ends_running`` is what success means."""
@@ -214,6 +224,7 @@ CASES = (
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),
     Case(JobKind.VOLUME_DESTROY, a_volume, destroy_volume, False),
     Case(JobKind.BOOTSTRAP, nothing, bootstrap_volume, False),
+    Case(JobKind.IMPORT, an_appliance, import_appliance, False),
 )
 
 STEPS = [(case, step.name) for case in CASES for step in OPERATIONS[case.kind].steps]

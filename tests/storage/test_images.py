@@ -133,8 +133,8 @@ async def test_the_jail_holds_the_images_and_nothing_else_of_the_host(tmp_path: 
 async def test_a_conversion_that_would_write_without_end_is_stopped(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.touch()
-    jail = jail([], [Layer(str(out), "raw", False, "/out")], MIB)
-    done = attempt(*jail, "/usr/bin/truncate", "-s", "1G", "/out")
+    words = jail([], [Layer(str(out), "raw", False, "/out")], MIB)
+    done = attempt(*words, "/usr/bin/truncate", "-s", "1G", "/out")
     assert done.returncode != 0
     assert out.stat().st_size < 100 * MIB
 

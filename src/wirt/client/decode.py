@@ -6,6 +6,7 @@ it; fields that this version does not know are ignored.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -34,7 +35,7 @@ def decode(kind: type[T], data: object) -> T:
     values = dict(data)
     for spec in fields(kind):  # type: ignore[arg-type]
         if spec.name in values:
-            values[spec.name] = _value(f"{kind.__name__}.{spec.name}", str(spec.type), values[spec.name])
+            values[spec.name] = _value(kind, spec.name, str(spec.type), values[spec.name])
     try:
         return v1.read(kind, values)
     except TypeError as error:
@@ -49,17 +50,20 @@ def decode_list(kind: type[T], document: dict[str, Any], name: str) -> list[T]:
     return [decode(kind, item) for item in items]
 
 
-def _value(where: str, annotation: str, value: Any) -> Any:
+def _value(kind: type, name: str, annotation: str, value: Any) -> Any:
+    """Other dataclasses among the fields are those of the module that ``kind`` is from, or of ``v1``."""
+    where = f"{kind.__name__}.{name}"
     if annotation in _PLAIN:
         _check(where, value, _PLAIN[annotation])
         return value
     if annotation.startswith("list["):
         _check(where, value, (list,))
         inner = annotation[len("list[") : -1]
-        return [_value(where, inner, item) for item in value]
+        return [_value(kind, name, inner, item) for item in value]
     if value is None and annotation.endswith(" | None"):
         return None
-    return decode(getattr(v1, annotation.removesuffix(" | None")), value)
+    inner = annotation.removesuffix(" | None")
+    return decode(getattr(sys.modules[kind.__module__], inner, None) or getattr(v1, inner), value)
 
 
 def _check(where: str, value: object, kinds: tuple[type, ...]) -> None:

@@ -10,6 +10,7 @@ from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
 from wirt.operations.environment import Environment
 from wirt.operations.image import BUILD_IMAGE
+from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
@@ -25,6 +26,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         DESTROY,
         BUILD_IMAGE,
         BOOTSTRAP,
+        IMPORT,
         ATTACH,
         DETACH,
         LINK,

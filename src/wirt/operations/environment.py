@@ -19,6 +19,7 @@ from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
 from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
+from wirt.ports.appliances import Appliances
 from wirt.ports.audit import Observer
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
@@ -69,6 +70,7 @@ class Environment:
     image_tool: ImageTool | None = None
     live_disks: LiveDisks | None = None
     bootstrapper: Bootstrapper | None = None
+    appliances: Appliances | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None

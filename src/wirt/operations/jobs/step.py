@@ -42,6 +42,7 @@ class JobKind(StrEnum):
     VOLUME_EXPORT = "volume-export"
     VOLUME_DESTROY = "volume-destroy"
     BOOTSTRAP = "bootstrap"
+    IMPORT = "import"
 
 
 class Context(Protocol[E_co]):

@@ -16,7 +16,7 @@ from wirt.model.storage import ImageFormat
 from wirt.model.text import plain
 from wirt.storage.appliances import archive, formats
 from wirt.storage.appliances.archive import Archive, Tell
-from wirt.storage.appliances.slices import Chunks, Readable, Slice
+from wirt.storage.appliances.slices import SECTOR, Chunks, Readable, Slice
 
 _PART_BYTES = 1024 * 1024
 
@@ -168,6 +168,11 @@ def _image(whole: Slice, said: ImageFormat, main: str, *, sure: bool) -> Content
     if whole.size == 0:
         raise BadInput(f"{main} is empty")
     form = formats.find(whole, said, main, sure=sure)
+    if form is ImageFormat.RAW and not sure and whole.size % SECTOR:
+        raise BadInput(
+            f"{main} is no image of a known format, and has {whole.size} bytes, as no disk has",
+            hint="--file-format raw, if it is one all the same",
+        )
     disk = ApplianceDisk(main, form, None, whole.size, file=main)
     name = PurePosixPath(main).stem
     return Contents(Appliance(ApplianceKind.IMAGE, name, disks=(disk,)), (whole,), {}, {})
