@@ -6,12 +6,14 @@ are in bytes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from wirt.model.domain import Firmware, GuestType
 from wirt.model.storage import ImageFormat
 
+VDEV = re.compile(r"hd[a-d]|xvd[a-z]")
 MOST_DISKS = 64
 MOST_CARDS = 64
 MOST_LOST = 256
@@ -46,7 +48,8 @@ class Controller(StrEnum):
 class ApplianceDisk:
     """``label`` is what the archive calls it: a file's name, or ``Ref:8``. ``size`` is what the descriptor says a
     guest sees, ``None`` where only the image knows; ``stored`` the bytes that it takes in the archive. A disk
-    without ``file`` is a new one that is empty. Of a CD drive, ``file`` is an image that lies in it."""
+    without ``file`` is a new one that is empty. Of a CD drive, ``file`` is an image that lies in it. ``vdev``: the
+    name that the archive gives the drive, if it is one that a guest of Xen's has (``hda``, ``xvdb``)."""
 
     label: str
     format: ImageFormat = ImageFormat.RAW
@@ -56,6 +59,7 @@ class ApplianceDisk:
     cdrom: bool = False
     writable: bool = True
     file: str | None = None
+    vdev: str = ""
 
 
 @dataclass(frozen=True, slots=True)

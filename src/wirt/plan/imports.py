@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wirt.config.xlcfg.document import quote
@@ -141,11 +141,12 @@ def _disks(
 ) -> tuple[list[str], list[NewDisk]]:
     entries: list[str] = []
     disks: list[NewDisk] = []
+    names = _given(appliance.disks)
     for number, disk in enumerate(appliance.disks):
-        if disk.cdrom and len(entries) >= _EMULATED:
+        if disk.cdrom and not names[number] and len(entries) >= _EMULATED:
             lost.append(f"the CD drive {disk.label}: there are {_EMULATED} emulated drives")
             continue
-        vdev = _vdev(disk, len(entries), lost)
+        vdev = names[number] or _vdev(disk, len(entries), lost)
         if disk.cdrom and disk.file is None:
             entries.append(f",,{vdev},cdrom")
             continue
@@ -179,6 +180,15 @@ def _vdev(disk: ApplianceDisk, place: int, lost: list[str]) -> str:
         lost.append(f"the controller of the disk {disk.label}: {why}, so it is paravirtual")
         return f"xvd{letters}"
     return f"hd{letters}"
+
+
+def _given(disks: Sequence[ApplianceDisk]) -> list[str]:
+    """The names that the archive gives its drives, if each has one of its own that fits it; else none."""
+    names = [disk.vdev for disk in disks]
+    places = {name[-1] for name in names if name}
+    fit = all(disk.vdev.startswith("hd") for disk in disks if disk.cdrom)
+    fit = fit and all(disk.writable or disk.cdrom or disk.vdev.startswith("xvd") for disk in disks)
+    return names if fit and len(places) == len(names) else [""] * len(names)
 
 
 def _letters(place: int) -> str:

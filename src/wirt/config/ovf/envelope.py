@@ -3,6 +3,8 @@ system)."""
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from wirt.config import markup
 from wirt.config.markup import Element
 from wirt.config.ovf.hardware import Disks, Hardware, read_hardware
@@ -23,6 +25,8 @@ _FORMATS = (
     ("vhd", ImageFormat.VHD),
     ("vpc", ImageFormat.VHD),
 )
+_OTHER = "1"
+"""Of the operating systems that CIM_OperatingSystem has numbers for."""
 _KNOWN = {"References", "DiskSection", "SharedDiskSection", "NetworkSection", "VirtualSystem", "Strings"}
 _SECTIONS = {
     "EulaSection": "a licence agreement",
@@ -92,8 +96,10 @@ def _tell(section: Element, lost: Lost) -> None:
         for key in keys[:32]:
             lost.add(f"the property {key}, which the system could have read")
     elif section.name == "OperatingSystemSection":
-        words = section.words("Description") or f"number {section.attribute('id')}"
-        lost.add(f"the type of its operating system ({words})")
+        number = section.attribute("id")
+        words = section.words("Description") or ("" if number == _OTHER else f"number {number}")
+        if words:
+            lost.add(f"the type of its operating system ({words})")
     elif section.name == "Machine":
         lost.add("VirtualBox's own description of the machine")
     else:
@@ -133,7 +139,7 @@ def _disks(root: Element, what: str) -> Disks:
             )
         if each.attribute("chunkSize"):
             raise BadInput(f"{what} has files that are cut into pieces", hint="put them together again first")
-        files[identity] = check_name(each.attribute("href"), what)
+        files[identity] = check_name(unquote(each.attribute("href")), what)
         if each.attribute("size"):
             sizes[identity] = amount(each.attribute("size"), "", f"the size of a file in {what}", MOST_DISK_BYTES)
     return Disks(files, sizes, _sections(root, files, sizes, what))

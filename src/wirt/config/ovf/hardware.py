@@ -14,6 +14,7 @@ from wirt.model.appliance import (
     MOST_DISKS,
     MOST_MEMORY_BYTES,
     MOST_VCPUS,
+    VDEV,
     ApplianceCard,
     ApplianceDisk,
     Controller,
@@ -66,13 +67,12 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """``type`` and ``subtype`` are the resource's; ``place`` sorts the drives of one controller."""
+    """``type`` and ``subtype`` are the resource's."""
 
     type: str
     subtype: str
     id: str
     parent: str
-    place: int
     element: Element
     name: str
 
@@ -92,7 +92,7 @@ def read_hardware(system: Element, disks: Disks, option: str, what: str, lost: L
     hardware, items = Hardware(), _items(sections[0], option, what, lost)
     controllers = {each.id: _controller(each) for each in items if each.type in (_IDE, _SCSI, _OTHER_STORAGE)}
     used: set[str] = set()
-    for item in sorted(items, key=lambda each: (each.parent, each.place)):
+    for item in items:
         if item.type in (_CD, _DVD, _DISK, _LOGICAL_DISK):
             hardware.disks.append(_drive(item, disks, controllers, what, lost))
             used |= {item.words("HostResource").rpartition("/")[2]}
@@ -119,14 +119,12 @@ def _items(section: Element, option: str, what: str, lost: Lost) -> list[_Item]:
             continue
         if len(found) >= MOST_ITEMS:
             raise BadInput(f"{what} has more than {MOST_ITEMS} pieces of hardware")
-        place = each.words("AddressOnParent")
         found.append(
             _Item(
                 type=each.words("ResourceType"),
                 subtype=each.words("ResourceSubType"),
                 id=each.words("InstanceID"),
                 parent=each.words("Parent"),
-                place=int(place) if place.isascii() and place.isdigit() and len(place) < 6 else 0,
                 element=each,
                 name=each.words("ElementName") or each.words("Description") or each.words("Caption"),
             )
@@ -189,7 +187,10 @@ def _card(item: _Item, what: str, lost: Lost) -> ApplianceCard:
 def _drive(item: _Item, disks: Disks, controllers: dict[str, Controller], what: str, lost: Lost) -> ApplianceDisk:
     resource, optical = item.words("HostResource"), item.type in (_CD, _DVD)
     controller = controllers.get(item.parent, Controller.UNKNOWN)
-    empty = ApplianceDisk(item.name or "CD drive", controller=controller, cdrom=True, writable=False)
+    vdev = item.name if VDEV.fullmatch(item.name) else ""
+    empty = ApplianceDisk(
+        plain(item.name, 60) or "CD drive", controller=controller, cdrom=True, writable=False, vdev=vdev
+    )
     if not resource:
         if not optical:
             raise BadInput(f"{what} has a disk drive {plain(item.name, 60)!r} that holds no disk")
@@ -205,7 +206,7 @@ def _drive(item: _Item, disks: Disks, controllers: dict[str, Controller], what: 
         return empty
     else:
         raise BadInput(f"{what} has a drive with {plain(resource, 80)!r}, which it does not describe")
-    return replace(disk, controller=controller, cdrom=optical, writable=not optical)
+    return replace(disk, controller=controller, cdrom=optical, writable=not optical, vdev=vdev)
 
 
 def _settings(section: Element, hardware: Hardware, lost: Lost) -> None:

@@ -12,6 +12,7 @@ from wirt.model.appliance import (
     MOST_LOST,
     MOST_MEMORY_BYTES,
     MOST_VCPUS,
+    VDEV,
     Appliance,
     ApplianceCard,
     ApplianceDisk,
@@ -95,6 +96,7 @@ def _disk(found: dict[str, Any]) -> ApplianceDisk:
         cdrom=bool(found["cdrom"]),
         writable=bool(found["writable"]),
         file=None if found["file"] is None else str(found["file"])[:_MOST_WORDS],
+        vdev=found["vdev"] if VDEV.fullmatch(found["vdev"]) else "",
     )
 
 
