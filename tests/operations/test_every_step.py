@@ -16,6 +16,7 @@ from wirt.model.lifecycle import State
 from wirt.model.storage import ImageFormat, PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
 from wirt.operations import bootstrap, import_domain, network, pools_verbs, vif, volumes, volumes_copy
+from wirt.operations import export_domain as exporting
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
@@ -188,6 +189,10 @@ async def import_appliance(host: SimulatedHost) -> Job:
     return await import_domain.import_domain(host.environment, APPLIANCE, ImportWish())
 
 
+async def export_domain(host: SimulatedHost) -> Job:
+    return await exporting.export(host.environment, "db", "/nowhere/db.ova", ImageFormat.VMDK)
+
+
 @dataclass(frozen=True)
 class Case:
     """``prepare`` sets the stage, ``act`` sets the operation going, ``ends_running`` is what success means."""
@@ -225,6 +230,7 @@ CASES = (
     Case(JobKind.VOLUME_DESTROY, a_volume, destroy_volume, False),
     Case(JobKind.BOOTSTRAP, nothing, bootstrap_volume, False),
     Case(JobKind.IMPORT, an_appliance, import_appliance, False),
+    Case(JobKind.EXPORT, a_volume_of_a_domain, export_domain, False),
 )
 
 STEPS = [(case, step.name) for case in CASES for step in OPERATIONS[case.kind].steps]

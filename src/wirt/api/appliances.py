@@ -1,4 +1,4 @@
-"""Routes ``/v1/import`` and ``/v1/import-plan``."""
+"""Routes ``/v1/import`` and ``/v1/export``, and their plans."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wirt.api.reply import reply
 from wirt.model.devices import DiskFormat
 from wirt.model.errors import BadInput
 from wirt.model.storage import ImageFormat
-from wirt.operations import import_domain
+from wirt.operations import export_domain, import_domain
 from wirt.operations.environment import Environment
 from wirt.plan.imports import ImportWish
 from wirt.wire import v1
@@ -33,6 +33,23 @@ def router(environment: Environment) -> APIRouter:
         """What importing would do. Nothing is done."""
         form = _image_format(request.file_format)
         return reply(_plan(await import_domain.preview(environment, request.file, _wish(request), form)))
+
+    @routes.post("/export", response_model=v1.Job)
+    async def export(request: wire.ExportRequest, wait: bool = False) -> Response:
+        """Write a domain that is off into one file that other hosts read."""
+        form = _image_format(request.format) or ImageFormat.VMDK
+        job = await export_domain.export(environment, request.domain, request.file, form)
+        if wait:
+            job = await environment.jobs.wait(job.id)
+        return reply(convert.job(job), 200 if job.state.finished else 202)
+
+    @routes.post("/export-plan", response_model=wire.ExportPlan)
+    async def export_plan(request: wire.ExportRequest) -> Response:
+        """What exporting would do. Nothing is done."""
+        form = _image_format(request.format) or ImageFormat.VMDK
+        found = await export_domain.preview(environment, request.domain, request.file, form)
+        files = [disk.file for disk in found.plan.disks]
+        return reply(wire.ExportPlan(found.name, found.file, files, list(found.plan.lost)))
 
     return routes
 

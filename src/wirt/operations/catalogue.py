@@ -9,6 +9,7 @@ from wirt.operations.conclude import CONCLUSIONS
 from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
 from wirt.operations.environment import Environment
+from wirt.operations.export_domain import EXPORT
 from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
@@ -27,6 +28,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         BUILD_IMAGE,
         BOOTSTRAP,
         IMPORT,
+        EXPORT,
         ATTACH,
         DETACH,
         LINK,

@@ -15,7 +15,7 @@ from wirt.model.appliance import (
     ApplianceKind,
     Controller,
 )
-from wirt.model.devices import DiskSpec, VifSpec
+from wirt.model.devices import DiskSpec, NicType, VifSpec
 from wirt.model.domain import Domain, DomainConfig, GuestType
 from wirt.model.errors import BadInput
 from wirt.model.storage import ImageFormat
@@ -81,7 +81,7 @@ def plan_export(domain: Domain, macs: Sequence[str], form: ImageFormat) -> Expor
         memory=config.memory_mib * MIB,
         firmware=config.firmware,
         disks=tuple(disks),
-        cards=tuple(_card(vif, mac) for vif, mac in zip(config.vifs, macs, strict=True)),
+        cards=tuple(_card(vif, mac, config) for vif, mac in zip(config.vifs, macs, strict=True)),
         lost=tuple(dict.fromkeys(lost)),
         signed=True,
     )
@@ -114,9 +114,11 @@ def _disk(disk: DiskSpec, config: DomainConfig, form: ImageFormat, file: str | N
     )
 
 
-def _card(vif: VifSpec, mac: str) -> ApplianceCard:
+def _card(vif: VifSpec, mac: str, config: DomainConfig) -> ApplianceCard:
     network = vif.network or vif.bridge or DEFAULT_NETWORK
-    return ApplianceCard(network, mac, _MODELS.get(vif.model or "e1000", "E1000"))
+    emulated = config.type is GuestType.HVM and vif.type is not NicType.VIF
+    model = vif.model or ("e1000" if emulated else "virtio")
+    return ApplianceCard(network, mac, _MODELS.get(model, "E1000"))
 
 
 def _lost_keys(domain: Domain) -> Iterator[str]:

@@ -46,3 +46,24 @@ class ImportPlan:
     config: str
     checked: bool = False
     api: str = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """``domain`` is a name, an ID or a UUID; ``file`` an absolute path on the host that ends in ``.ova``;
+    ``format`` that of the disks in it, ``vmdk`` or ``qcow2``."""
+
+    domain: str
+    file: str
+    format: str = "vmdk"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """What would be done. ``disks``: the files in the archive. ``lost``: what an OVF package has no words for."""
+
+    name: str
+    file: str
+    disks: list[str]
+    lost: list[str]
+    api: str = VERSION

@@ -4,5 +4,6 @@ else."""
 from __future__ import annotations
 
 from wirt.config.ovf.envelope import read
+from wirt.config.ovf.writing import FORMATS, write
 
-__all__ = ["read"]
+__all__ = ["FORMATS", "read", "write"]

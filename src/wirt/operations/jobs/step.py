@@ -43,6 +43,7 @@ class JobKind(StrEnum):
     VOLUME_DESTROY = "volume-destroy"
     BOOTSTRAP = "bootstrap"
     IMPORT = "import"
+    EXPORT = "export"
 
 
 class Context(Protocol[E_co]):
