@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
 import struct
 import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.hostile.mutations import mutated
 
 from wirt.model.appliance import ApplianceKind, Controller
 from wirt.model.devices import DiskFormat
@@ -36,6 +38,7 @@ class Rig:
 
     folder: Path
     reader: HostAppliances
+    fds: list[int] = field(default_factory=list)
 
     def write(self, data: bytes, name: str = "web.ova") -> str:
         path = self.folder / name
@@ -79,8 +82,11 @@ async def as_raw(volume: Volume) -> bytes:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path, HostAppliances())
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path, HostAppliances())
+    yield made
+    for fd in made.fds:
+        os.close(fd)
 
 
 def an_ova(folder: Path, algorithm: str = "sha256", **more: str) -> dict[str, bytes]:
@@ -245,12 +251,11 @@ LIES: dict[str, tuple[Callable[[Path], bytes], str]] = {
 
 def opened(rig: Rig, data: bytes, name: str = "web.ova") -> Contents:
     """What the worker does, without its jail."""
-    fd = os.open(rig.write(data, name), os.O_RDONLY)
-    try:
-        whole = Slice(fd, 0, len(data))
-        return open_contents({name: whole}, name, lambda share: None, sure=None, probing=True)
-    finally:
-        os.close(fd)
+    file = rig.folder / name
+    file.write_bytes(data)
+    fd = os.open(file, os.O_RDONLY)
+    rig.fds.append(fd)
+    return open_contents({name: Slice(fd, 0, len(data))}, name, lambda share: None, sure=None, probing=True)
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -279,7 +284,12 @@ async def test_images_that_name_other_files_are_refused(rig: Rig) -> None:
     qcow2[600 : 600 + len(name)] = name
     (begin,) = struct.unpack_from(">I", qcow2, 100)
     qcow2[begin : begin + 24] = struct.pack(">II8sQ", 0xE2792ACA, 3, b"raw", 0)
+    child = image(rig.folder, CONTENT).replace(b"parentCID=ffffffff", b"parentCID=12345678")
+    footer = bytearray(512)
+    footer[:8], footer[63] = b"conectix", 4
     for start, words in (
+        (child, "a VMDK that stands on another"),
+        (bytes(MIB - 512) + footer, "a VHD that stands on another"),
         (EXTENT, "in other files"),
         (bytes(embedded), "in other files"),
         (bytes(qcow2), "stands on another"),
@@ -336,6 +346,30 @@ async def test_a_xen_export_that_is_cut_off_is_not_whole(rig: Rig) -> None:
     at = data.index(b"Ref:7/00000004")
     with pytest.raises(BadInput, match="it is not whole"):
         await rig.look(data[:at], "cut.xva")
+
+
+def test_damaged_archives_are_understood_or_refused(rig: Rig) -> None:
+    damage(rig, 60, seed=3)
+
+
+@pytest.mark.long
+def test_many_damaged_archives_are_understood_or_refused(rig: Rig) -> None:
+    damage(rig, 3000, seed=4)
+
+
+def damage(rig: Rig, count: int, seed: int) -> None:
+    """Real archives with a little in them changed; what is still understood can be read to its end, or not."""
+    small = b"content".ljust(64 * 1024, b".")
+    samples = [
+        tar([("a.ovf", ovf([Disk("d.vmdk", len(small))])), ("d.vmdk", image(rig.folder, small))]),
+        xva({"Ref:7": small}, new=True),
+        xva({"Ref:7": small}, new=False),
+    ]
+    for number, data in enumerate(mutated(samples, count, seed)):
+        with contextlib.suppress(BadInput):
+            for disk in opened(rig, data, f"{number % 7}.ova").disks:
+                if disk is not None:
+                    disk.read(0, min(disk.size, MIB))
 
 
 async def test_a_huge_sparse_archive_is_told_in_time_and_takes_no_room(rig: Rig) -> None:

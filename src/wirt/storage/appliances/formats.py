@@ -4,15 +4,18 @@ Microsoft's VHD and VHDX specifications, the header of VirtualBox's VDI."""
 
 from __future__ import annotations
 
+import re
 import struct
 
 from wirt.model.errors import BadInput
 from wirt.model.storage import ImageFormat
 from wirt.plan import qcow2
-from wirt.storage.appliances.slices import Readable
+from wirt.storage.appliances.slices import SECTOR, Readable
 
 HEAD_BYTES = qcow2.HEADER_BYTES
 _FOOTER_BYTES = 512
+_FIXED, _DYNAMIC = 2, 3
+_PARENT = re.compile(rb"^[ \t]*parentCID[ \t]*=[ \t]*([0-9A-Fa-f]+)", re.MULTILINE)
 _DESCRIPTOR = b"# Disk DescriptorFile"
 _PACKED = {
     b"\x1f\x8b": "gzip",
@@ -41,7 +44,9 @@ def find(image: Readable, said: ImageFormat, what: str, *, sure: bool = False) -
             raise BadInput(f"{what} is packed with {program}", hint="unpack it first")
         found = ImageFormat.RAW
     if found is ImageFormat.VMDK:
-        _check_vmdk(head, what)
+        _check_vmdk(image, head, what)
+    elif found is ImageFormat.VHD:
+        _check_vhd(image, what)
     elif found is ImageFormat.QCOW2:
         header = qcow2.parse(head, what)
         if header.backing is not None:
@@ -72,12 +77,29 @@ def _find(image: Readable, head: bytes) -> ImageFormat | None:
     return None
 
 
-def _check_vmdk(head: bytes, what: str) -> None:
-    """Its data in itself, not in files that a text names."""
+def _check_vhd(image: Readable, what: str) -> None:
+    """One that holds only what differs from another would be read with holes."""
+    footer = image.read(max(0, image.size - _FOOTER_BYTES), _FOOTER_BYTES)
+    if footer[:8] != b"conectix" or struct.unpack_from(">I", footer, 60)[0] not in (_FIXED, _DYNAMIC):
+        raise BadInput(f"{what} is a VHD that stands on another file, or is cut off", hint="merge it first")
+
+
+def _check_vmdk(image: Readable, head: bytes, what: str) -> None:
+    """Its data in itself, neither in files that a text names nor in what it stands on."""
     if head.startswith(b"COWD"):
         return
     if not head.startswith(b"KDMV") or len(head) < 512 or struct.unpack_from("<Q", head, 12)[0] == 0:
         raise BadInput(
             f"{what} is a VMDK whose data lie in other files, which are not looked for",
             hint="make it one file first: qemu-img convert -O vmdk IMAGE NEW",
+        )
+    offset, size = struct.unpack_from("<QQ", head, 28)
+    text = (
+        image.read(offset * SECTOR, min(size * SECTOR, HEAD_BYTES)) if 0 < offset < image.size // SECTOR else b""
+    )
+    parent = _PARENT.search(text)
+    if parent is not None and parent[1].lower() != b"ffffffff":
+        raise BadInput(
+            f"{what} is a VMDK that stands on another file, which is not looked for",
+            hint="export the machine without snapshots",
         )

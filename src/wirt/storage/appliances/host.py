@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 
 from wirt.model.appliance import Appliance, ApplianceDisk, ApplianceKind
-from wirt.model.errors import IllegalState, WirtError
+from wirt.model.errors import IllegalState, Unavailable, WirtError
 from wirt.model.storage import ImageFormat, Volume
 from wirt.ports.appliances import Found, Package, Packed
 from wirt.ports.process import started
@@ -27,6 +27,8 @@ from wirt.storage.image_jail import driver, find_layer, jail, percent, program, 
 from wirt.storage.images import INSPECT_S, STALLED_S
 from wirt.storage.programs import Failed, attempt, stream
 
+LOOK_S = 900.0
+"""An archive of some terabytes has millions of headers."""
 _LAST_WORDS_S = 10.0
 _PART_BYTES = 64 * 1024
 _SECTOR = 512
@@ -37,6 +39,13 @@ class HostAppliances:
         self._qemu_img = qemu_img
 
     async def look(self, path: str, format_: ImageFormat | None = None) -> Found:
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return await self._look(path, format_)
+        except TimeoutError as error:
+            raise Unavailable(f"{path} took longer than {LOOK_S:g} s to look at, and was given up") from error
+
+    async def _look(self, path: str, format_: ImageFormat | None) -> Found:
         async with _open(path) as files:
             appliance = await self._scan(files, format_, probing=False)
             if appliance.kind is ApplianceKind.OVF:
