@@ -60,6 +60,7 @@ VMWARE = """\
       <Item>
         <rasd:ElementName>Strange</rasd:ElementName><rasd:InstanceID>93</rasd:InstanceID>
         <rasd:ResourceType>4711</rasd:ResourceType>
+        <vmw:CoresPerSocket ovf:required="false">2</vmw:CoresPerSocket>
       </Item>
       <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="efi"/>
       <vmw:ExtraConfig ovf:required="false" vmw:key="nvram" vmw:value="web.nvram"/>

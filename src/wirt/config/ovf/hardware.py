@@ -44,6 +44,8 @@ _NAMES = {
     "35": "a sound card",
 }
 _MAC = re.compile(r"(?:[0-9a-fA-F]{2}[:-]?){5}[0-9a-fA-F]{2}")
+_CIM = "/wbem/wscim/"
+"""In the names of all namespaces that an item's own words are from."""
 MOST_ITEMS = 1024
 
 
@@ -117,6 +119,9 @@ def _items(section: Element, option: str, what: str, lost: Lost) -> list[_Item]:
         wanted = each.attribute("configuration").split()
         if wanted and option not in wanted:
             continue
+        for child in each.children:
+            if child.space and _CIM not in child.space:
+                lost.add(f"the setting {child.attribute('key') or child.name} of its maker's")
         if len(found) >= MOST_ITEMS:
             raise BadInput(f"{what} has more than {MOST_ITEMS} pieces of hardware")
         found.append(
@@ -158,7 +163,7 @@ def _take(item: _Item, hardware: Hardware, what: str, lost: Lost) -> None:
     elif item.type == _ETHERNET:
         hardware.cards.append(_card(item, what, lost))
     elif item.type in (_SCSI, _OTHER_STORAGE):
-        if _controller(item) is not Controller.VIRTIO:
+        if _controller(item) not in (Controller.VIRTIO, Controller.SATA):
             lost.add(f"the controller {item.subtype or item.name or item.id}: its disks get another")
     elif item.type not in (_IDE, _CD, _DVD, _DISK, _LOGICAL_DISK):
         kind = _NAMES.get(item.type, f"a resource of the unknown type {item.type or 'of none'}")

@@ -76,7 +76,7 @@ def _write(path: Path, descriptor: tuple[str, str], files: Sequence[Packed], par
             total, done = sum(each.size for each in files) or 1, 0
             for file in files:
                 with Path(file.path).open("rb") as source:
-                    out.write(_header(file.name, file.size))
+                    out.write(member_header(file.name, file.size))
                     while data := source.read(_PART_BYTES):
                         out.write(data)
                         done += len(data)
@@ -97,12 +97,12 @@ def _write(path: Path, descriptor: tuple[str, str], files: Sequence[Packed], par
 
 
 def _put(out: IO[bytes], name: str, size: int, source: IO[bytes]) -> None:
-    out.write(_header(name, size))
+    out.write(member_header(name, size))
     shutil.copyfileobj(source, out)
     out.write(bytes(-size % tarfile.BLOCKSIZE))
 
 
-def _header(name: str, size: int) -> bytes:
+def member_header(name: str, size: int) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
     try:
