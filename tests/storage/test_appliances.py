@@ -85,10 +85,12 @@ async def test_a_xen_export_is_read_chunk_by_chunk(rig: Rig, new: bool) -> None:
 
 
 async def test_a_paravirtual_export_says_what_becomes_of_it(rig: Rig) -> None:
-    found = await rig.look(xva({"Ref:7": CONTENT}, new=False, hvm=False, snapshots=["Ref:50"]), "old.xva")
+    more = {"actions_after_crash": "restart", "actions_after_reboot": "restart", "VCPUs_max": "16"}
+    found = await rig.look(xva({"Ref:7": CONTENT}, new=False, hvm=False, snapshots=["Ref:50"], **more), "old.xva")
     lost = "\n".join(found.appliance.lost)
-    for word in ("pygrub", "becomes hvm", "snapshots", "auto_poweron"):
+    for word in ("pygrub", "becomes hvm", "snapshots", "auto_poweron", "actions_after_crash (restart)", "16 CPUs"):
         assert word in lost
+    assert "actions_after_reboot" not in lost
     assert await rig.poured(found) == CONTENT
 
 

@@ -39,11 +39,33 @@ _LOST = {
     "VTPMs": "a TPM",
     "attached_PCIs": "a PCI device",
     "snapshots": "snapshots",
-    "tags": "tags",
-    "blocked_operations": "operations that were forbidden",
     "NVRAM": "the variables of its firmware",
-    "HVM_boot_params": "",
 }
+_DEFAULTS = {
+    "actions_after_shutdown": "destroy",
+    "actions_after_reboot": "restart",
+    "actions_after_crash": "destroy",
+    "actions_after_softreboot": "soft_reboot",
+}
+"""What a domain does as well."""
+_USED = {
+    *("name_label", "VCPUs_at_startup", "memory_static_max", "HVM_boot_policy", "HVM_boot_params", "domain_type"),
+    *("VBDs", "VIFs", "is_a_template", "is_a_snapshot", "suspend_VDI", "PV_kernel", "PV_ramdisk", "PV_args"),
+    *("PV_bootloader", "PV_bootloader_args", "PV_legacy_args", "memory_dynamic_max", "VCPUs_max"),
+}
+_IDLE = {
+    *("uuid", "allowed_operations", "current_operations", "power_state", "user_version"),
+    *("resident_on", "affinity", "scheduled_to_be_resident_on", "domid", "domarch"),
+    *("last_boot_CPU_flags", "last_booted_record", "metrics", "guest_metrics", "consoles"),
+    *("crash_dumps", "PCI_bus", "HVM_shadow_multiplier", "recommendations", "blobs"),
+    *("is_control_domain", "is_default_template", "snapshot_of", "snapshot_time", "snapshot_info"),
+    *("parent", "snapshot_metadata", "transportable_snapshot_id", "children", "reference_label"),
+    *("version", "suspend_SR", "hardware_platform_version", "requires_reboot", "memory_overhead"),
+    *("memory_target", "memory_static_min", "memory_dynamic_min", "is_snapshot_from_vmpp"),
+    *("is_vmss_snapshot", "pending_guidances"),
+}
+"""What only the pool that it comes from can make sense of."""
+_NOTHING = ("", "0", "false", "OpaqueRef:NULL")
 
 
 def read(text: bytes, what: str) -> Appliance:
@@ -141,15 +163,20 @@ def _firmware(machine: Record) -> Firmware:
 
 
 def _others(machine: Record, lost: Lost) -> None:
-    for name, words in _LOST.items():
-        if words and machine.get(name) not in (None, "", [], {}):
-            lost.add(words)
-    if _text(machine, "name_description"):
-        lost.add(f"its description ({_text(machine, 'name_description')})")
-    for name in ("other_config", "xenstore_data", "VCPUs_params", "platform"):
-        fields = _fields(machine, name)
-        if fields:
-            lost.add(f"{name} ({', '.join(sorted(fields))})")
+    """Every field that says something, and that has not been used."""
+    for name, value in machine.items():
+        if name in _USED or name in _IDLE or value in ([], {}):
+            continue
+        if isinstance(value, dict):
+            lost.add(f"its {name} ({', '.join(sorted(value))})")
+        elif isinstance(value, list):
+            lost.add(_LOST.get(name, f"its {name}"))
+        elif value.strip() not in _NOTHING and value.strip().lower() != _DEFAULTS.get(name):
+            lost.add(_LOST.get(name, f"its {name} ({value.strip()})"))
+    if _text(machine, "VCPUs_max") not in ("", _text(machine, "VCPUs_at_startup")):
+        lost.add(f"that it may have {_text(machine, 'VCPUs_max')} CPUs")
+    if _text(machine, "memory_dynamic_max") not in ("", _text(machine, "memory_static_max")):
+        lost.add("that its memory grows and shrinks: it has all of it")
     if _text(machine, "is_a_template") in ("1", "true"):
         lost.add("that it is a template: it becomes a domain")
     if _text(machine, "suspend_VDI") not in _NULL:
@@ -199,6 +226,8 @@ def _cards(
             address = ""
         if _text(fields, "qos_algorithm_type"):
             lost.add("a limit of what a network card may send")
+        if _text(fields, "MTU") not in ("", "1500"):
+            lost.add(f"the MTU of a network card ({_text(fields, 'MTU')})")
         if _text(fields, "locking_mode") in ("locked", "disabled"):
             lost.add("the addresses that a network card was bound to")
         name = plain(_text(network, "name_label"), 100)
