@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from tests.storage.archives import xva
@@ -16,7 +18,7 @@ from wirt.images.tiny import TinyImage
 
 from . import api
 from .guests import READY, watch
-from .host import Host
+from .host import Host, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -160,3 +162,35 @@ def test_an_archive_that_lies_leaves_nothing_behind(host: Host, tiny: TinyImage)
     assert host.names() == [] and host.json("volume", "list", "default")["volumes"] == []
     file.write_bytes(data[: 1 << 20])
     assert "it is not whole" in host.fails("import", str(file))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("verb", ["import", "export"])
+def test_a_daemon_that_is_killed_in_the_middle_leaves_nothing(real_host: Host, tiny: TinyImage, verb: str) -> None:
+    """Half way through the copy, and once more: the next daemon takes back what was begun."""
+    host, out = real_host, real_host.scratch / "out.ova"
+    large = random.Random(1).randbytes(48 << 20) * 4
+    file = host.scratch / "large.xva"
+    file.write_bytes(xva({"Ref:7": large}, new=True))
+    if verb == "export":
+        host.ok("import", str(file))
+    before = [each["reference"] for each in host.json("volume", "list")["volumes"]]
+    words = ("import", str(file), "--name", "half") if verb == "import" else ("export", "shop", str(out))
+    for _ in range(2):
+        process = host.spawn("wirt", *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: any(0.25 < job["progress"] < 0.95 for job in running(host)), 60, "half of the copy")
+        host.kill9()
+        process.wait(timeout=60)
+        host.start()
+        wait_until(lambda: not running(host), 60, "the job's undoing")
+        assert [each["reference"] for each in host.json("volume", "list")["volumes"]] == before
+        assert "half" not in host.names()
+        assert not out.exists() and not list(host.scratch.glob(".wirt-export-*"))
+        assert not [command for command in host.processes().values() if "qemu-img" in command]
+    host.ok(*words)
+    host.finish()
+
+
+def running(host: Host) -> list[dict[str, Any]]:
+    jobs = host.json("jobs")["jobs"]
+    return [job for job in jobs if job["state"] not in ("done", "failed", "cancelled")]
