@@ -79,13 +79,15 @@ def test_an_exported_domain_comes_back_the_same_and_boots(host: Host, tiny: Tiny
     host.ok("volume", "import", "default/web", str(tiny.disk))
     host.ok("volume", "create", "default/data", "--size", "8M", "--format", "raw")
     Path(path_of(host, "default/data")).write_bytes(b"mine".ljust(8 << 20, b"."))
+    plain = host.scratch / "plain.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(plain), "4M"], check=True, timeout=60)
     text = f"""
 name = "web"
 type = "hvm"
 memory = 128
 vcpus = 2
 cpu_weight = 512
-disk = ["default/web,,hda,rw", "default/data,,xvdb,rw", ",,hdc,cdrom"]
+disk = ["default/web,,hda,rw", "default/data,,xvdb,rw", ",,hdc,cdrom", "{plain},qcow2,xvdd,rw"]
 vif = ["mac={MAC},model=e1000"]
 """
     host.ok("define", host.write("web.cfg", text))
@@ -101,14 +103,13 @@ vif = ["mac={MAC},model=e1000"]
             for name in names
             if not name.endswith(".mf")
         )
-        assert names == ["web.ovf", "web.mf", "web-disk1.vmdk", "web-disk2.vmdk"]
+        assert names == ["web.ovf", "web.mf", "web-disk1.vmdk", "web-disk2.vmdk", "web-disk3.vmdk"]
         assert archive.extractfile("web.mf").read().decode() == digests  # type: ignore[union-attr]
 
     planned = host.json("import", str(ova), "--name", "copy", "-n")
-    assert planned["checked"] and [disk["volume"] for disk in planned["disks"]] == [
-        "default/copy",
-        "default/copy-1",
-    ]
+    assert planned["checked"]
+    volumes = [disk["volume"] for disk in planned["disks"]]
+    assert volumes == ["default/copy", "default/copy-1", "default/copy-2"]
     assert host.names() == ["web"]
     assert (
         f"the address {MAC} of card 0: another card here has it"
@@ -116,6 +117,7 @@ vif = ["mac={MAC},model=e1000"]
     )
     same(path_of(host, "default/web"), path_of(host, "default/copy"))
     same(path_of(host, "default/data"), path_of(host, "default/copy-1"), "raw")
+    same(plain, path_of(host, "default/copy-2"))
     assert meaning(host, "web") == meaning(host, "copy")
     boots(host, "copy")
     host.ok("undefine", "web")

@@ -13,6 +13,7 @@ from wirt.model.errors import BadInput
 from wirt.storage.appliances.xxh64 import xxh64
 
 SECTOR = 512
+_EMPTY = bytes(CHUNK_BYTES)
 
 
 class Readable(Protocol):
@@ -34,13 +35,13 @@ class Slice:
 
     def read(self, offset: int, length: int) -> bytes:
         wanted = max(0, min(length, self.size - offset))
-        found = bytearray()
-        while len(found) < wanted:
+        found = os.pread(self.fd, wanted, self.offset + offset)
+        while len(found) < wanted:  # it seldom comes in parts
             part = os.pread(self.fd, wanted - len(found), self.offset + offset + len(found))
             if not part:
                 raise BadInput("the file has become shorter while it was read")
             found += part
-        return bytes(found).ljust(length, b"\0")
+        return found if len(found) == length else found.ljust(length, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +61,25 @@ class Chunks:
     chunks: Mapping[int, Chunk]
 
     def read(self, offset: int, length: int) -> bytes:
-        found = bytearray()
-        while len(found) < length:
-            number, begin = divmod(offset + len(found), CHUNK_BYTES)
-            part = self._chunk(number)[begin : begin + length - len(found)]
-            found += part
-        return bytes(found)
+        parts: list[bytes] = []
+        end = offset + length
+        while offset < end:
+            number, begin = divmod(offset, CHUNK_BYTES)
+            parts.append(self._chunk(number)[begin : begin + end - offset])
+            offset += len(parts[-1])
+        return b"".join(parts)
 
     def _chunk(self, number: int) -> bytes:
         chunk = self.chunks.get(number)
         if chunk is None:
-            return bytes(CHUNK_BYTES)
+            return _EMPTY
         data = chunk.piece.read(0, chunk.piece.size)
         if chunk.checksum is not None and not matches(data, *chunk.checksum):
             raise BadInput(
                 f"chunk {number} of {self.label} does not match its checksum: the export is damaged",
                 hint="export it again, or copy the file again",
             )
-        return data.ljust(CHUNK_BYTES, b"\0")
+        return data if len(data) == CHUNK_BYTES else data.ljust(CHUNK_BYTES, b"\0")
 
 
 def matches(data: bytes, algorithm: str, digest: str) -> bool:
