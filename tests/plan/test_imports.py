@@ -53,6 +53,12 @@ def test_a_fifth_emulated_disk_and_one_that_is_only_read_are_paravirtual_and_tha
     assert "controller of the disk d4" in lost and "the CD drive second CD" in lost
 
 
+def test_a_disk_that_nothing_comes_with_is_a_new_one() -> None:
+    plan, config = planned(replace(machine(), disks=(disk("a"), disk("scratch", file=None))))
+    assert [each.source for each in plan.disks] == [0, None]
+    assert config.disks[1].volume == "default/shop-1"
+
+
 def test_names_that_an_archive_gives_its_drives_are_kept_if_they_fit() -> None:
     kept = (disk("a", vdev="xvdc"), disk("b", vdev="hda"))
     assert [each.vdev for each in planned(replace(machine(), disks=kept))[1].disks] == ["xvdc", "hda"]
@@ -174,6 +180,6 @@ def test_whatever_is_said_the_plan_is_a_configuration_of_its_own_volumes_or_refu
     named = {disk.volume for disk in config.disks if disk.target is not None}
     assert named == {str(each.volume) for each in plan.disks}, "no path of the host can be named"
     assert all(disk.target is None or disk.volume for disk in config.disks)
-    assert all((vif.script is None and vif.kind is not None) or vif.bridge is None for vif in config.vifs)
+    assert all(vif.script is None and vif.bridge is None for vif in config.vifs)
     assert config.kernel is None and config.device_model_args == ()
     assert len({disk.vdev for disk in config.disks}) == len(config.disks)

@@ -21,7 +21,7 @@ from wirt.model.appliance import (
     ApplianceKind,
     Controller,
 )
-from wirt.model.domain import Firmware, GuestType
+from wirt.model.domain import Firmware
 from wirt.model.errors import BadInput
 from wirt.model.storage import ImageFormat
 from wirt.model.text import plain
@@ -75,14 +75,13 @@ def read(text: bytes, what: str) -> Appliance:
         raise BadInput(f"{what} is no description of an exported machine", hint="exports of XenServer 5 and newer")
     objects = _objects(document["objects"], what)
     machine, lost = _machine(objects, what), Lost()
-    guest, boot = _guest(machine, lost)
+    boot = _boot(machine, lost)
     _others(machine, lost)
     return Appliance(
         kind=ApplianceKind.XVA,
         name=_text(machine, "name_label"),
         vcpus=number(_text(machine, "VCPUs_at_startup") or "1", f"the number of CPUs of {what}", MOST_VCPUS),
         memory=number(_text(machine, "memory_static_max"), f"the memory of {what}", MOST_MEMORY_BYTES),
-        type=guest,
         firmware=_firmware(machine),
         boot=boot,
         disks=_disks(machine, objects, what, lost),
@@ -136,7 +135,7 @@ def _machine(objects: dict[str, tuple[str, Record]], what: str) -> Record:
     return real[0]
 
 
-def _guest(machine: Record, lost: Lost) -> tuple[GuestType, str | None]:
+def _boot(machine: Record, lost: Lost) -> str | None:
     """A paravirtual guest that a boot loader of the host's starts has its kernel on its disk: here its firmware
     finds it, or nothing does, which is said."""
     parameters = _fields(machine, "HVM_boot_params")
@@ -155,7 +154,7 @@ def _guest(machine: Record, lost: Lost) -> tuple[GuestType, str | None]:
                 lost.add(f"{name} ({_text(machine, name)})")
         lost.add("that it is paravirtual: it becomes hvm, and needs a boot loader on its disk")
     boot = "".join(dict.fromkeys(letter for letter in order if letter in "cdn"))
-    return GuestType.HVM, boot or None
+    return boot or None
 
 
 def _firmware(machine: Record) -> Firmware:

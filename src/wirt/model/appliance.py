@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wirt.model.domain import Firmware, GuestType
+from wirt.model.domain import Firmware
 from wirt.model.storage import ImageFormat
 
 VDEV = re.compile(r"hd[a-d]|xvd[a-z]")
@@ -73,14 +73,13 @@ class ApplianceCard:
 
 @dataclass(frozen=True, slots=True)
 class Appliance:
-    """``vcpus`` and ``memory`` are ``None`` where nothing is said of them. ``lost`` names, a phrase each, what the
-    archive has and this has no place for."""
+    """It boots through firmware. ``vcpus`` and ``memory`` are ``None`` where nothing is said of them. ``lost`` names,
+    a phrase each, what the archive has and this has no place for."""
 
     kind: ApplianceKind
     name: str = ""
     vcpus: int | None = None
     memory: int | None = None
-    type: GuestType = GuestType.HVM
     firmware: Firmware = Firmware.SEABIOS
     boot: str | None = None
     disks: tuple[ApplianceDisk, ...] = ()

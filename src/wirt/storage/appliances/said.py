@@ -19,7 +19,7 @@ from wirt.model.appliance import (
     ApplianceKind,
     Controller,
 )
-from wirt.model.domain import Firmware, GuestType
+from wirt.model.domain import Firmware
 from wirt.model.errors import BadInput
 from wirt.model.storage import ImageFormat
 from wirt.model.text import plain
@@ -76,7 +76,6 @@ def _appliance(found: dict[str, Any]) -> Appliance:
         name=_words(found["name"]),
         vcpus=_number(found["vcpus"], MOST_VCPUS),
         memory=_number(found["memory"], MOST_MEMORY_BYTES),
-        type=GuestType(found["type"]),
         firmware=Firmware(found["firmware"]),
         boot=None if found["boot"] is None else "".join(each for each in found["boot"] if each in "cdn"),
         disks=tuple(_disk(each) for each in found["disks"][:MOST_DISKS]),
