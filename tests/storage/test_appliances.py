@@ -174,15 +174,37 @@ async def test_everything_that_goes_wrong_is_told_as_ours(rig: Rig) -> None:
             await rig.reader.look(path)
 
 
+async def test_a_disk_of_terabytes_with_little_in_it_is_copied_at_once(rig: Rig) -> None:
+    size = 1 << 42
+    last = size // MIB - 1
+    members = [
+        ("ova.xml", archives.xva_description({"Ref:7": size})),
+        *archives.chunks("Ref:7", b"begin".ljust(MIB, b"."), new=True),
+        (f"Ref:7/{last:08d}", b"end".rjust(MIB, b".")),
+    ]
+    found = await rig.look(tar(members), "large.xva")
+    assert any("checksums of 1 chunks" in each for each in found.appliance.lost)
+    out = rig.folder / "out"
+    with out.open("xb") as file:
+        file.truncate(size)
+    volume = Volume("pool", "out", DiskFormat.RAW, size, 0, str(out))
+    await rig.reader.pour(found.package, 0, ImageFormat.RAW, volume, lambda share: None)
+    with out.open("rb") as file:
+        assert file.read(6) == b"begin."
+        file.seek(MIB)
+        assert not any(file.read(MIB))
+        file.seek(size - 4)
+        assert file.read() == b".end"
+    assert out.stat().st_blocks * 512 < 16 * MIB
+
+
 async def test_a_cancelled_copy_leaves_no_process(rig: Rig) -> None:
-    """64 GiB of nothing take a while."""
     path = rig.folder / "large.raw"
-    with path.open("wb") as file:
-        file.truncate(64 << 30)
+    path.write_bytes(b"content." * (16 * MIB))
     found, begun = await rig.reader.look(str(path)), asyncio.Event()
     out = rig.folder / "out"
-    await make_qcow2(out, 64 << 30)
-    volume = Volume("pool", "out", DiskFormat.QCOW2, 64 << 30, 0, str(out))
+    await make_qcow2(out, 128 * MIB)
+    volume = Volume("pool", "out", DiskFormat.QCOW2, 128 * MIB, 0, str(out))
     pouring = rig.reader.pour(found.package, 0, ImageFormat.RAW, volume, lambda share: begun.set())
     task = asyncio.create_task(pouring)
     async with asyncio.timeout(60):

@@ -73,8 +73,8 @@ class ApplianceCard:
 
 @dataclass(frozen=True, slots=True)
 class Appliance:
-    """It boots through firmware. ``vcpus`` and ``memory`` are ``None`` where nothing is said of them. ``lost`` names,
-    a phrase each, what the archive has and this has no place for."""
+    """It boots through firmware. ``vcpus`` and ``memory`` are ``None`` where nothing is said of them. ``lost``:
+    what the archive has and this has no place for, a phrase each."""
 
     kind: ApplianceKind
     name: str = ""

@@ -76,7 +76,9 @@ class HostAppliances:
         into = await asyncio.to_thread(find_layer, target.path, str(target.format), "/out")
         options = f"driver={driver(target.format)},file.driver={protocol(into)},file.filename=/out"
         async with _reopened(package) as files, self._served(files, disk, package.format) as link:
-            words = ["convert", "-p", "-n", "--target-image-opts", _source(format_, link), options]
+            # A file was made for this and holds nothing; a logical volume may hold what another has left.
+            blank = [] if into.device else ["--target-is-zero"]
+            words = ["convert", "-p", "-n", *blank, "--target-image-opts", _source(format_, link), options]
             argv = (*jail([], [into], target.size), program(self._qemu_img, what), *words)
             try:
                 listener = percent(progress)

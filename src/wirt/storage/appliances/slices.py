@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ class Readable(Protocol):
         """Exactly ``length`` bytes; what is beyond the end reads as zeroes. ``BadInput`` if they are damaged."""
         ...
 
+    def extent(self, offset: int, most: int) -> tuple[int, bool]:
+        """How many bytes from ``offset``, 1 to ``most``, are alike in this: whether they are known to be zeroes,
+        without a look at them. ``offset`` is within."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -42,6 +48,18 @@ class Slice:
                 raise BadInput("the file has become shorter while it was read")
             found += part
         return found if len(found) == length else found.ljust(length, b"\0")
+
+    def extent(self, offset: int, most: int) -> tuple[int, bool]:
+        begin, end = self.offset + offset, self.offset + min(self.size, offset + most)
+        try:
+            data = min(end, os.lseek(self.fd, begin, os.SEEK_DATA))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                return end - begin, False
+            data = end
+        if data > begin:
+            return data - begin, True
+        return min(end, os.lseek(self.fd, begin, os.SEEK_HOLE)) - begin, False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,15 @@ class Chunks:
             parts.append(self._chunk(number)[begin : begin + end - offset])
             offset += len(parts[-1])
         return b"".join(parts)
+
+    def extent(self, offset: int, most: int) -> tuple[int, bool]:
+        number, begin = divmod(offset, CHUNK_BYTES)
+        empty, length = number not in self.chunks, CHUNK_BYTES - begin
+        while length < most and (number := number + 1) * CHUNK_BYTES < self.size:
+            if (number not in self.chunks) is not empty:
+                break
+            length += CHUNK_BYTES
+        return min(length, most, self.size - offset), empty
 
     def _chunk(self, number: int) -> bytes:
         chunk = self.chunks.get(number)
