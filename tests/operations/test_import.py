@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ async def test_a_failed_copy_leaves_neither_volumes_nor_domain(tmp_path: Path) -
     assert await (await host.environment.pools.open("default")).volumes() == ()
     assert host.environment.domains.named("shop") is None
     await host.assert_consistent()
+    await host.stop()
+
+
+async def test_a_pool_without_room_is_told_before_there_is_a_job(tmp_path: Path) -> None:
+    host = await booted(tmp_path)
+    large = machine()
+    disks = (replace(large.disks[0], stored=1 << 50), *large.disks[1:])
+    host.appliances.appliances[APPLIANCE] = replace(large, disks=disks)
+    with pytest.raises(Shortage, match="pool default has"):
+        await import_domain.import_domain(host.environment, APPLIANCE, ImportWish())
     await host.stop()
 
 

@@ -103,6 +103,15 @@ async def test_a_bare_image_is_recognised_and_poured(rig: Rig, kind: str) -> Non
     assert await rig.poured(found) == CONTENT
 
 
+async def test_an_image_whose_format_is_said_is_not_guessed(rig: Rig) -> None:
+    """A guest can write into its raw disk what looks like another format."""
+    data = image(rig.folder, CONTENT, "qcow2", "")
+    found = await rig.reader.look(rig.write(data, "guest.raw"), ImageFormat.RAW)
+    assert await rig.poured(found) == data.ljust(-(-len(data) // 512) * 512, b"\0")
+    with pytest.raises(BadInput, match=r"is qcow|not a qcow2"):
+        await rig.reader.look(rig.write(CONTENT, "guest.raw"), ImageFormat.QCOW2)
+
+
 async def test_an_ovf_directory_is_read_with_the_files_beside_it(rig: Rig) -> None:
     files = an_ova(rig.folder)
     for name in ("web.mf", "web-disk1.vmdk"):

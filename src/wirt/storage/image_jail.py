@@ -43,6 +43,16 @@ def jail(shown: list[Layer], written: list[Layer], file_bytes: int) -> Iterator[
     yield from ("--", "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
     if os.geteuid() == 0:  # for images that belong to others; there are none in there but those of this run
         yield from ("--cap-add", "CAP_DAC_OVERRIDE")
+    yield from system()
+    for layer in shown:
+        yield from ("--dev-bind" if layer.device else "--ro-bind", layer.path, layer.inside)
+    for layer in written:
+        yield from ("--dev-bind" if layer.device else "--bind", layer.path, layer.inside)
+    yield from ("--remount-ro", "/", "--chdir", "/", "--clearenv", "--setenv", "LC_ALL", "C", "--")
+
+
+def system() -> Iterator[str]:
+    """bwrap's words for the programs and libraries of this host."""
     yield from ("--ro-bind", "/usr", "/usr")
     for link in _LINKS:
         if Path(link).is_symlink():
@@ -50,11 +60,6 @@ def jail(shown: list[Layer], written: list[Layer], file_bytes: int) -> Iterator[
         elif Path(link).is_dir():
             yield from ("--ro-bind", link, link)
     yield from ("--dev-bind", "/dev/null", "/dev/null")
-    for layer in shown:
-        yield from ("--dev-bind" if layer.device else "--ro-bind", layer.path, layer.inside)
-    for layer in written:
-        yield from ("--dev-bind" if layer.device else "--bind", layer.path, layer.inside)
-    yield from ("--remount-ro", "/", "--chdir", "/", "--clearenv", "--setenv", "LC_ALL", "C", "--")
 
 
 def program(name: str, what: str) -> str:

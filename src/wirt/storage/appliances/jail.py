@@ -10,29 +10,23 @@ from pathlib import Path
 
 import wirt
 from wirt.model.units import GIB
+from wirt.storage.image_jail import system
 
 MEMORY_BYTES = 2 * GIB
 """Of address space: the index of a Xen disk with a million chunks takes half of it."""
 _CODE = "/code"
 _NOBODY = "65534"
-_LINKS = ("/lib", "/lib64", "/bin", "/sbin")
 
 
 def worker(order: str) -> Iterator[str]:
     """The command that carries out ``order`` (worker.py)."""
     yield from ("prlimit", f"--as={MEMORY_BYTES}", "--core=1", "--nofile=512", "--fsize=0", "--")
     yield from ("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
-    yield from ("--uid", _NOBODY, "--gid", _NOBODY, "--ro-bind", "/usr", "/usr")
-    for link in _LINKS:
-        if Path(link).is_symlink():
-            yield from ("--symlink", str(Path(link).readlink()), link)
-        elif Path(link).is_dir():
-            yield from ("--ro-bind", link, link)
+    yield from ("--uid", _NOBODY, "--gid", _NOBODY, *system())
     python = Path(os.path.realpath(sys.executable))
     for place in {os.path.realpath(sys.base_prefix), str(python.parent)}:
         if not Path(place).is_relative_to("/usr"):
             yield from ("--ro-bind", place, place)
-    yield from ("--dev-bind", "/dev/null", "/dev/null")
     yield from ("--ro-bind", str(Path(wirt.__file__).parent), f"{_CODE}/wirt")
     yield from ("--remount-ro", "/", "--chdir", "/", "--clearenv", "--setenv", "LC_ALL", "C.UTF-8")
     yield from ("--setenv", "PYTHONPATH", _CODE, "--", str(python), "-S", "-s", "-B")
