@@ -7,6 +7,7 @@ from fastapi import FastAPI
 import wirt
 from wirt.api import (
     agent,
+    appliances,
     audit,
     bootstrap,
     disks,
@@ -26,7 +27,6 @@ from wirt.operations.environment import Environment
 ROUTES = (
     domains,
     vifs,
-    disks,
     host,
     streams,
     groups,
@@ -37,6 +37,8 @@ ROUTES = (
     templates,
     bootstrap,
     agent,
+    appliances,
+    disks,
 )
 
 

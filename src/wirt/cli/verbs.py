@@ -60,6 +60,8 @@ VERBS = {
         Verb(HOST, "jobs", "jobs", "list long operations, or cancel one"),
         Verb(HOST, "image", "images", "build or list guest images"),
         Verb(HOST, "bootstrap", "bootstrap", "install a Linux straight onto a volume, a device or an image"),
+        Verb(HOST, "import", "appliances", "make a domain of an OVA, an OVF, a Xen XVA or a disk image"),
+        Verb(HOST, "export", "appliances", "write a domain into one file that other hosts read (OVA)"),
         Verb(HOST, "security-group", "groups", "say what may reach guests, and what they may reach"),
         Verb(HOST, "audit", "audit", "show what running domains can reach, beside what they should"),
         Verb(HOST, "pool", "pools", "say where the disks of guests live"),

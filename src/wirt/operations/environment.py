@@ -23,6 +23,7 @@ from wirt.operations.snapshots import Snapshots
 from wirt.plan.engine import Medium
 from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
+from wirt.ports.appliances import Appliances
 from wirt.ports.audit import Observer
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
@@ -76,6 +77,7 @@ class Environment:
     live_disks: LiveDisks | None = None
     bootstrapper: Bootstrapper | None = None
     seeds: SeedMaker | None = None
+    appliances: Appliances | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None
