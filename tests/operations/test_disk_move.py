@@ -1,0 +1,112 @@
+"""``wirt disk-move``: what it refuses, and what it makes of interruptions that only it can meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.operations.kit import SimulatedHost, config
+
+from wirt.model.devices import DiskFormat
+from wirt.model.errors import BadInput, IllegalState, NotFound
+from wirt.model.job import Job, JobState
+from wirt.model.lifecycle import State
+from wirt.model.storage import VolumeRef
+from wirt.model.units import MIB
+from wirt.operations import volumes
+from wirt.operations.create import Source, define
+from wirt.operations.disk_move import move_disk
+
+OLD, NEW = VolumeRef("default", "old"), VolumeRef("default", "new")
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> SimulatedHost:
+    made = SimulatedHost(tmp_path)
+    await made.boot()
+    job = await volumes.create(made.environment, OLD, MIB, format_=DiskFormat.RAW)
+    assert (await made.engine.wait(job.id)).state is JobState.DONE
+    made.world.size_of = lambda path: MIB
+    return made
+
+
+async def ended(host: SimulatedHost, job: Job) -> Job:
+    await host.settle()
+    return host.engine.get(job.id)
+
+
+async def names(host: SimulatedHost) -> list[str]:
+    pool = await host.environment.pools.open("default")
+    return [volume.name for volume in await pool.volumes()]
+
+
+async def test_only_a_disk_that_is_a_volume_is_moved(host: SimulatedHost) -> None:
+    await host.create('disk = ["/plain.img,raw,xvda,rw", "default/old,,xvdb,rw"]')
+    with pytest.raises(BadInput, match="no volume of a pool"):
+        await move_disk(host.environment, "web", "xvda", NEW)
+    with pytest.raises(NotFound) as caught:
+        await move_disk(host.environment, "web", "xvdc", NEW)
+    assert "xvda, xvdb" in str(caught.value)
+
+
+async def test_a_format_that_the_configuration_names_is_kept_or_said(host: SimulatedHost) -> None:
+    await host.create('disk = ["default/old,raw,xvda,rw"]')
+    with pytest.raises(BadInput, match="is raw in the configuration"):
+        await move_disk(host.environment, "web", "xvda", NEW, format_=DiskFormat.QCOW2)
+    job = await move_disk(host.environment, "web", "xvda", NEW, format_=DiskFormat.RAW)
+    assert (await ended(host, job)).state is JobState.DONE
+    await host.assert_consistent()
+
+
+async def test_of_a_domain_that_is_off_the_volume_is_moved_and_kept_if_asked(host: SimulatedHost) -> None:
+    await define(host.environment, Source(config("db", 'disk = ["default/old,,xvda,rw"]'), "db.cfg", "/cfg"))
+    job = await move_disk(host.environment, "db", "xvda", NEW, keep=True)
+    assert (await ended(host, job)).state is JobState.DONE
+    assert await names(host) == ["new", "old"]
+    assert host.environment.domains.find("db").config.disks[0].volume == str(NEW)
+
+
+async def test_a_volume_that_another_running_domain_has_too_stays(host: SimulatedHost) -> None:
+    await host.create('disk = ["default/old,,xvda,ro"]')
+    await host.create('disk = ["default/old,,xvda,ro"]', name="other")
+    with pytest.raises(IllegalState, match="too, and runs"):
+        await move_disk(host.environment, "web", "xvda", NEW)
+
+
+async def test_a_guest_that_ends_during_its_move_keeps_its_old_disk(host: SimulatedHost) -> None:
+    await host.create('disk = ["default/old,,xvda,rw"]')
+    job = await move_disk(host.environment, "web", "xvda", NEW, bytes_per_s=1024)
+    await host.settle()
+    host.world.guest(host.environment.domains.find("web").uuid).vanish()
+    await host.clock.advance(3600)
+    assert (await ended(host, job)).state is JobState.FAILED
+    assert await names(host) == ["old"]
+    await host.assert_consistent()
+
+
+async def test_a_cancelled_move_leaves_nothing(host: SimulatedHost) -> None:
+    await host.create('disk = ["default/old,,xvda,rw"]')
+    job = await move_disk(host.environment, "web", "xvda", NEW, bytes_per_s=1024)
+    await host.settle()
+    assert "copying" in host.engine.get(job.id).message
+    await host.engine.cancel(job.id)
+    assert (await ended(host, job)).state is JobState.CANCELLED
+    assert await names(host) == ["old"]
+    assert host.environment.domains.find("web").state is State.RUNNING
+    await host.assert_consistent()
+
+
+async def test_a_guest_that_stands_still_since_its_daemon_died_goes_on(host: SimulatedHost) -> None:
+    await host.create('disk = ["default/old,,xvda,rw"]')
+    job = await move_disk(host.environment, "web", "xvda", NEW, bytes_per_s=1024)
+    await host.settle()
+    guest = host.world.guest(host.environment.domains.find("web").uuid)
+    await host.crash()
+    # As QEMU is between the change and its record.
+    guest.pause()
+    guest.disks.end_copy(guest, "xvda", pivot=True)
+    await host.boot()
+    assert (await ended(host, job)).state is JobState.DONE
+    assert host.environment.domains.find("web").state is State.RUNNING
+    assert await names(host) == ["new"]
+    await host.assert_consistent()
