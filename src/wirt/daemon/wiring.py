@@ -24,10 +24,12 @@ from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.plan.networks import home_tag
+from wirt.ports.backups import Backups
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock, SystemClock
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
+from wirt.ports.memory_blocks import MemoryDisk
 from wirt.ports.network import Network
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.storage import ImageTool, Storage
@@ -71,6 +73,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             storage=_storage(home, settings),
             image_tool=_image_tool(settings),
             bootstrapper=_bootstrapper(home, settings),
+            backups=_backups(hypervisor, sandbox),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
@@ -155,6 +158,21 @@ def _bootstrapper(home: Home, settings: DaemonSettings) -> Bootstrapper | None:
     if settings.hypervisor == "fake":
         return None
     return SystemBuilder(Path(home.cache), Path(home.state))
+
+
+def _backups(hypervisor: Hypervisor, sandbox: Sandbox) -> Backups:
+    from wirt.storage.backup_store import DirectoryStores
+
+    if hypervisor.name == "fake":
+        from wirt.hypervisors.fake.backup import fake_backup
+        from wirt.storage.fake_disks import FakeDiskServer
+
+        disks: dict[str, MemoryDisk] = {}
+        return Backups(fake_backup(hypervisor, disks), FakeDiskServer(disks), DirectoryStores())
+    from wirt.hypervisors.qemu.backup import live_backup
+    from wirt.storage.disk_server import QemuDiskServer
+
+    return Backups(live_backup(hypervisor, sandbox), QemuDiskServer(), DirectoryStores())
 
 
 def _network(home: Home, settings: DaemonSettings, clock: Clock) -> Network:

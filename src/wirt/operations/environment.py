@@ -20,6 +20,7 @@ from wirt.operations.registry import Domains
 from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
 from wirt.ports.audit import Observer
+from wirt.ports.backups import Backups
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
 from wirt.ports.fabric import Fabric
@@ -69,6 +70,7 @@ class Environment:
     image_tool: ImageTool | None = None
     live_disks: LiveDisks | None = None
     bootstrapper: Bootstrapper | None = None
+    backups: Backups | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None

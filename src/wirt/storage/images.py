@@ -70,11 +70,11 @@ class QemuImageTool:
         try:
             out = await self._run([layer], [], words, what, deadline_s=INSPECT_S)
         except Failed as error:
-            raise _reason(what, error) from error
+            raise reason(what, error) from error
         return _facts(out, path)
 
     async def chain(self, volume: Volume) -> tuple[str, ...]:
-        return tuple(layer.path for layer in (await asyncio.to_thread(_chain, volume))[1:])
+        return tuple(layer.path for layer in (await asyncio.to_thread(chain_of, volume))[1:])
 
     async def convert(
         self,
@@ -84,17 +84,17 @@ class QemuImageTool:
         *,
         bytes_per_s: int | None = None,
     ) -> None:
-        what = f"{_called(source)} can't be copied to {_called(target)}"
-        chain = await asyncio.to_thread(_chain, source)
+        what = f"{called(source)} can't be copied to {called(target)}"
+        chain = await asyncio.to_thread(chain_of, source)
         into = await asyncio.to_thread(_layer, target.path, str(target.format), "/out")
         options = f"driver={_driver(target.format)},file.driver={_protocol(into)},file.filename=/out"
         rate = ["-r", str(bytes_per_s)] if bytes_per_s else []
-        words = ["convert", "-p", "-n", *rate, "--target-image-opts", _json(chain), options]
+        words = ["convert", "-p", "-n", *rate, "--target-image-opts", json_of(chain), options]
         size = source.size if isinstance(source, Volume) else (await self.inspect(source.path, source.format)).size
         try:
             await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
         except Failed as error:
-            raise _reason(what, error) from error
+            raise reason(what, error) from error
 
     async def write(
         self,
@@ -104,33 +104,33 @@ class QemuImageTool:
         *,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        what = f"{_called(source)} can't be written to {target.path}"
-        chain = await asyncio.to_thread(_chain, source)
+        what = f"{called(source)} can't be written to {target.path}"
+        chain = await asyncio.to_thread(chain_of, source)
         size = source.size if isinstance(source, Volume) else (await self.inspect(source.path, source.format)).size
         await asyncio.to_thread(_touch, target.path, what)
         try:
             into = Layer(target.path, str(target.format), False, "/out")
             said = [word for name, value in (options or {}).items() for word in ("-o", f"{name}={value}")]
-            words = ["convert", "-p", "-O", _driver(target.format), *said, _json(chain), "/out"]
+            words = ["convert", "-p", "-O", _driver(target.format), *said, json_of(chain), "/out"]
             await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
             await asyncio.to_thread(_settle, target.path)
         except BaseException as error:
             Path(target.path).unlink(missing_ok=True)
             if isinstance(error, Failed):
-                raise _reason(what, error) from error
+                raise reason(what, error) from error
             raise
 
     async def resize(self, volume: Volume, size: int) -> None:
         if volume.format is not DiskFormat.QCOW2:
             return
         what = f"{volume.reference} can't be made {size} bytes large"
-        top, *below = await asyncio.to_thread(_chain, volume)
+        top, *below = await asyncio.to_thread(chain_of, volume)
         shrink = ["--shrink"] if size < volume.size else []
-        words = ["resize", "-q", *shrink, _json([top, *below]), str(size)]
+        words = ["resize", "-q", *shrink, json_of([top, *below]), str(size)]
         try:
             await self._run(below, [top], words, what, file_bytes=max(size, volume.size))
         except Failed as error:
-            raise _reason(what, error) from error
+            raise reason(what, error) from error
 
     async def check(self, path: str, format_: DiskFormat) -> tuple[str, ...]:
         if format_ not in (DiskFormat.QCOW2, DiskFormat.QED):
@@ -146,7 +146,7 @@ class QemuImageTool:
         except Failed as error:
             faults = _faults(error.out)
             if not faults:
-                raise _reason(what, error) from error
+                raise reason(what, error) from error
             return faults
         return ()
 
@@ -161,7 +161,7 @@ class QemuImageTool:
         file_bytes: int = 0,
         deadline_s: float = STALLED_S,
     ) -> str:
-        argv = (*_jail(shown, written, file_bytes), _program(self._qemu_img, what), *words)
+        argv = (*jail(shown, written, file_bytes), program(self._qemu_img, what), *words)
 
         def look(part: bytes) -> None:
             found = _PERCENT.findall(part)
@@ -171,7 +171,7 @@ class QemuImageTool:
         return await stream(*argv, what=what, stalled_s=deadline_s, listener=look)
 
 
-def _reason(what: str, error: Failed) -> WirtError:
+def reason(what: str, error: Failed) -> WirtError:
     """qemu-img names the images as the jail does; nobody else knows them so."""
     said = (
         re.sub(r"'json:.*?}'", "the image", error.said)
@@ -186,7 +186,7 @@ def _reason(what: str, error: Failed) -> WirtError:
     return reason
 
 
-def _jail(shown: list[Layer], written: list[Layer], file_bytes: int) -> Iterator[str]:
+def jail(shown: list[Layer], written: list[Layer], file_bytes: int) -> Iterator[str]:
     yield from ("prlimit", f"--as={MEMORY_BYTES}", "--core=1", "--nofile=256")
     if written:
         yield f"--fsize={file_bytes + file_bytes // 256 + SLACK_BYTES}"
@@ -207,14 +207,14 @@ def _jail(shown: list[Layer], written: list[Layer], file_bytes: int) -> Iterator
     yield from ("--remount-ro", "/", "--chdir", "/", "--clearenv", "--setenv", "LC_ALL", "C", "--")
 
 
-def _program(name: str, what: str) -> str:
+def program(name: str, what: str) -> str:
     found = shutil.which(name)
     if found is None:
         raise Unavailable(f"{what}: there is no {name}", hint="make setup (Debian: apt-get install qemu-utils)")
     return os.path.realpath(found)
 
 
-def _chain(source: Volume | Image) -> list[Layer]:
+def chain_of(source: Volume | Image) -> list[Layer]:
     """Topmost first. Only a volume's is followed: whoever hands in an image may name any file in it."""
     path, format_ = source.path, str(source.format)
     layers: list[Layer] = []
@@ -247,7 +247,7 @@ def _layer(path: str, format_: str, inside: str) -> Layer:
     return Layer(real, format_, stat.S_ISBLK(mode), inside)
 
 
-def _json(chain: list[Layer]) -> str:
+def json_of(chain: list[Layer]) -> str:
     below: dict[str, Any] | None = None
     for layer in reversed(chain):
         node: dict[str, Any] = {
@@ -268,7 +268,7 @@ def _protocol(layer: Layer) -> str:
     return "host_device" if layer.device else "file"
 
 
-def _called(image: Volume | Image) -> str:
+def called(image: Volume | Image) -> str:
     return image.reference if isinstance(image, Volume) else image.path
 
 

@@ -12,10 +12,12 @@
     secrets     passwords: kept, and never shown
     loading     all of it in order
     cards       a card put into a text's vif list, or taken out of it
+    disks       other targets in a text's disk list
     reference   the table as a page
 """
 
-from wirt.config.xlcfg.cards import read_card, with_card, without_card
+from wirt.config.xlcfg.cards import read_card, vif_entries, with_card, without_card
+from wirt.config.xlcfg.disks import with_volumes
 from wirt.config.xlcfg.document import with_value
 from wirt.config.xlcfg.keys import KEYS, Group, Key, Kind, nearest
 from wirt.config.xlcfg.loading import Loaded, load
@@ -36,8 +38,10 @@ __all__ = [
     "nearest",
     "read_card",
     "reference_markdown",
+    "vif_entries",
     "with_card",
     "with_value",
+    "with_volumes",
     "without_card",
     "without_secrets",
 ]

@@ -43,6 +43,10 @@ class FakeHypervisor:
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
         world.listen(self._changed)
 
+    @property
+    def world(self) -> FakeWorld:
+        return self._world
+
     async def facts(self) -> HypervisorFacts:
         return self._world.facts
 

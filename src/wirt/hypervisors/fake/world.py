@@ -67,6 +67,8 @@ class FakeWorld:
         """Seconds that a verb takes before it has its effect; none where it is absent."""
         self.backing: dict[str, tuple[str, ...]] = {}
         """What qcow2 images say that they stand on; nothing where they are absent."""
+        self.backups: dict[int, object] = {}
+        """What is begun and not ended, by the run's number (backup.py)."""
         self._ring_bytes = ring_bytes
         # More than one run of a domain is what must never be, so the world can hold it and a simulation see it.
         self._guests: dict[UUID, list[FakeGuest]] = {}

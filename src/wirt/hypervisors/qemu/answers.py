@@ -15,6 +15,9 @@ _SHAPES: dict[str, type] = {
     "query-status": dict,
     "query-cpus-fast": list,
     "query-named-block-nodes": list,
+    "query-block": list,
+    "query-block-exports": list,
+    "query-fdsets": list,
     "query-pci": list,
     "qom-list": list,
 }

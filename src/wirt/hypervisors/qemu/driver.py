@@ -284,6 +284,10 @@ class QemuHypervisor:
             await run.detach()
         self._runs.clear()
 
+    def run_of(self, domain: UUID) -> Run:
+        """For those who do more with a run than this port. ``IllegalState`` if there is none here."""
+        return self._run(domain)
+
     def _run(self, domain: UUID) -> Run:
         try:
             return self._runs[domain]

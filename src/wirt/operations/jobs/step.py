@@ -42,6 +42,11 @@ class JobKind(StrEnum):
     VOLUME_EXPORT = "volume-export"
     VOLUME_DESTROY = "volume-destroy"
     BOOTSTRAP = "bootstrap"
+    BACKUP = "backup"
+    BACKUP_RESTORE = "restore-backup"
+    BACKUP_VERIFY = "backup-verify"
+    BACKUP_BOOT = "backup-boot"
+    BACKUP_PRUNE = "backup-prune"
 
 
 class Context(Protocol[E_co]):
