@@ -157,6 +157,7 @@ class FakeWorld:
     def _tell(self, guest: FakeGuest, change: RunChanged) -> None:
         if guest.gone:
             self._drop(guest)
+            self.backups.pop(guest.number, None)
         if self._listener is not None:
             self._listener(guest, change)
 
