@@ -67,7 +67,7 @@ def options_backup(parser: Parser) -> None:
     parser.epilog = EPILOG
     add = parser.add_argument
     add("action", choices=ACTIONS)
-    add("what", metavar="DOMAIN|BACKUP", nargs="?")
+    add("what", metavar="DOMAIN|BACKUP", nargs="?", help="for create and prune a domain, else a backup's ID")
     add("--to", metavar="DIR|POOL", help="create: where it is kept")
     add("--full", action="store_true", default=None, help="create: all, whatever has changed")
     add("--rate", metavar="SIZE", help="create: bytes a second that are read at most, as in 50M")
@@ -85,7 +85,7 @@ def options_backup(parser: Parser) -> None:
 
 def options_restore_backup(parser: Parser) -> None:
     parser.epilog = EPILOG_RESTORE
-    parser.add_argument("backup", metavar="BACKUP")
+    parser.add_argument("backup", metavar="BACKUP", help="its ID, as wirt backup list shows it")
     parser.add_argument("--from", dest="source", metavar="DIR|POOL", help="the place that it is in")
     parser.add_argument("--name", metavar="NAME", help="of the new domain (default: as it was called)")
     parser.add_argument("--pool", metavar="POOL", help="where its disks will live (default: default)")
