@@ -21,12 +21,14 @@ from wirt.ports.blocks import BLOCK
 from wirt.ports.live_backup import Export, LiveBackup
 from wirt.ports.memory_blocks import MemoryDisk
 
-from .conftest import FAKE, OLD, QEMU
+from .conftest import FAKE, QEMU
 from .rigs import FakeRig, QemuRig, Rig, Started, ready
 
 SIZE = 16 * BLOCK
 VDEVS = ("xvda", "xvdb")
-every_driver = pytest.mark.parametrize("rig", [FAKE, QEMU, OLD], indirect=True)
+LONG = [pytest.param(name, marks=[pytest.mark.real, pytest.mark.long]) for name in ("qemu", "qemu-7.2")]
+every_driver = pytest.mark.parametrize("rig", [FAKE, *LONG], indirect=True)
+now_and_always = pytest.mark.parametrize("rig", [FAKE, QEMU, LONG[1]], indirect=True)
 
 
 class Guest:
@@ -128,7 +130,7 @@ def numbers(extents: Iterable[tuple[int, int]]) -> Iterable[int]:
         yield from range(offset // BLOCK, -(-(offset + length) // BLOCK))
 
 
-@every_driver
+@now_and_always
 async def test_what_is_read_is_the_instant_of_the_beginning_whatever_the_guest_writes(guest: Guest) -> None:
     await guest.write("xvda", 1, "a")
     await guest.write("xvdb", 2, "b")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.start import start
+from wirt.plan import backup_manifest
 from wirt.plan.backup import Backup, Keep, Kind
 from wirt.ports.memory_blocks import MemoryDisk
 from wirt.storage.backup_store import DirectoryStores
@@ -348,6 +350,29 @@ async def test_a_copy_that_comes_up_meets_nobody_and_is_gone_again(tmp_path: Pat
     assert seen[-1][1] == 0
     assert [domain.name for domain in host.environment.domains] == ["db"]
     await host.assert_consistent()
+
+
+async def test_a_copy_has_no_disk_of_the_host_that_a_backup_names(host: SimulatedHost) -> None:
+    await running(host)
+    made = await back_up(host)
+    evil = replace(
+        made,
+        id="evil",
+        uuid=str(host.new_uuid()),
+        config=made.config.replace("]\n", ', "/dev/sda,raw,xvdc,rw", "/etc/shadow,raw,xvdd,ro"]\n'),
+    )
+    assert "/etc/shadow" in evil.config
+    Path(host.place, "backups", "evil.json").write_bytes(backup_manifest.write(evil))
+    targets: list[str | None] = []
+
+    def look(guest: object) -> None:
+        targets.extend(each.path for each in guest.plan.disks)  # type: ignore[attr-defined]
+        guest.print(b"login: ")  # type: ignore[attr-defined]
+
+    host.world.on_boot = look
+    await finished(host, await backup_verify.boot(host.environment, "evil", "/", source=str(host.place)))
+    assert len(targets) == 2
+    assert all(str(each).startswith("/fake/") for each in targets)
 
 
 async def test_a_copy_that_never_comes_up_is_told_with_its_last_words_and_is_gone(host: SimulatedHost) -> None:

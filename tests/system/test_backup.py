@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +58,8 @@ def test_each_backup_of_a_running_guest_gives_back_its_own_instant_and_one_comes
     host.ok("volume", "create", "default/web-a", "--size", "16M")
     host.ok("volume", "create", "default/web-b", "--size", "8M", "--format", "raw")
     place = str(tmp_path / "backups")
-    host.ok("create", guest(host, tiny, "web"))
+    host.ok("define", guest(host, tiny, "web"))
+    host.ok("start", "web")
     with watch(host, "web") as console:
         console.until(READY)
         write(console, "vda", 3, "a")
@@ -88,3 +91,33 @@ def test_each_backup_of_a_running_guest_gives_back_its_own_instant_and_one_comes
     host.ok("backup", "prune", "--from", place, "--keep-last", "1")
     assert [each["id"] for each in host.json("backup", "list")["backups"]] == [second["backup"]]
     host.ok("destroy", "web")
+
+
+@pytest.mark.long
+def test_what_an_image_keeps_of_its_changes_outlives_the_run(host: Host, tiny: TinyImage, tmp_path: Path) -> None:
+    """The guest ends in order, is backed up while it is off, starts, and is killed."""
+    host.ok("volume", "create", "default/web-a", "--size", "16M")
+    host.ok("volume", "create", "default/web-b", "--size", "8M", "--format", "raw")
+    place = str(tmp_path / "backups")
+
+    def back_up() -> dict[str, tuple[str, int]]:
+        made = host.json("backup", "create", "web", "--to", place)["result"]["backup"]
+        return {each["vdev"]: (each["kind"], each["moved"]) for each in host.json("backup", "info", made)["disks"]}
+
+    host.ok("define", guest(host, tiny, "web"))
+    host.ok("start", "web")
+    assert {kind for kind, _ in back_up().values()} == {"full"}
+    with watch(host, "web") as console:
+        console.until(READY)
+        write(console, "vda", 3, "a")
+        write(console, "vdb", 3, "a")
+    host.ok("destroy", "web")
+    assert back_up() == {"xvda": ("incremental", BLOCK), "xvdb": ("full", BLOCK)}
+    assert back_up() == {"xvda": ("incremental", 0), "xvdb": ("full", BLOCK)}
+    host.ok("start", "web")
+    assert {vdev: kind for vdev, (kind, _) in back_up().items()} == {"xvda": "incremental", "xvdb": "full"}
+    assert back_up() == {"xvda": ("incremental", 0), "xvdb": ("incremental", 0)}
+    os.kill(host.domain("web")["pid"], signal.SIGKILL)
+    host.ok("wait", "web")
+    assert {kind for kind, _ in back_up().values()} == {"full"}
+    assert back_up()["xvda"] == ("incremental", 0)

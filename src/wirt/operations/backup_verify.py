@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from uuid import UUID
 
-from wirt.config.xlcfg import load, with_value, with_volumes
+from wirt.config.xlcfg import disk_entries, load, with_value, with_volumes
 from wirt.model.domain import Domain, Wanted
 from wirt.model.errors import BadInput, DeadlinePassed, IllegalState
 from wirt.model.job import Job, Recovery
@@ -30,6 +30,7 @@ from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.pools import DEFAULT_POOL
 from wirt.operations.running import START_STEPS, EnvContext, clear, let_volumes_go, unplug
 from wirt.operations.volumes_steps import release
+from wirt.plan.backup import Backup
 from wirt.ports.hypervisor import Console
 from wirt.ports.threads import in_thread
 
@@ -70,6 +71,7 @@ async def boot(
     arguments = await backup_restore.volumes_for(environment, found, name, pool or DEFAULT_POOL)
     text = isolated(found.backup.config, name, uuid)
     text = with_volumes(text, {vdev: f"pool:{each['volume']}" for vdev, each in arguments["volumes"].items()})
+    text = with_value(text, "disk", _disks(environment, found.backup, text, frozenset(arguments["volumes"])))
     arguments |= {"uuid": str(uuid), "text": text, "paused": False, "expect": expect, "timeout-s": timeout_s}
     check_files(environment, load(text, file="<stored>", cwd=PurePosixPath("/")).config)
     return await environment.jobs.submit(JobKind.BACKUP_BOOT, name, arguments)
@@ -87,6 +89,19 @@ def isolated(text: str, name: str, uuid: UUID) -> str:
     for key in ("on_poweroff", "on_reboot", "on_crash", "on_watchdog", "on_soft_reset"):
         text = with_value(text, key, "destroy")
     return text
+
+
+def _disks(environment: Environment, made: Backup, text: str, own: frozenset[str]) -> list[str] | None:
+    """The entries of the copy's own disks, and of those that the very domain has here and only reads. What else a
+    backup from anywhere may name on this host is none of the copy's business."""
+    domain = environment.domains.get(UUID(made.uuid))
+    known = {disk.target for disk in domain.config.disks} if domain is not None else set()
+    entries = [
+        entry
+        for entry, disk in disk_entries(text)
+        if disk.vdev in own or (disk.target in known and (disk.cdrom or not disk.writable))
+    ]
+    return entries or None
 
 
 async def _check(context: EnvContext) -> None:

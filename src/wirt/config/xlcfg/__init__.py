@@ -17,7 +17,7 @@
 """
 
 from wirt.config.xlcfg.cards import read_card, vif_entries, with_card, without_card
-from wirt.config.xlcfg.disks import with_volumes
+from wirt.config.xlcfg.disks import disk_entries, with_volumes
 from wirt.config.xlcfg.document import with_value
 from wirt.config.xlcfg.keys import KEYS, Group, Key, Kind, nearest
 from wirt.config.xlcfg.loading import Loaded, load
@@ -33,6 +33,7 @@ __all__ = [
     "Kind",
     "Loaded",
     "Notice",
+    "disk_entries",
     "load",
     "name_fault",
     "nearest",

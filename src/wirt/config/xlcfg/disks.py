@@ -12,17 +12,19 @@ from wirt.config.xlcfg.syntax import parse
 from wirt.model.devices import DiskSpec
 
 
+def disk_entries(text: str) -> list[tuple[str, DiskSpec]]:
+    """Each entry of ``text``, as it is stored, and what it means."""
+    entries = Settings(settle(parse(text, file="<text>").assignments)).texts("disk")
+    return [(entry, parse_disk(entry, PurePosixPath("/")).disk) for entry in entries]
+
+
 def with_volumes(text: str, volumes: Mapping[str, str]) -> str:
     """``text``, as it is stored, whose disks have these targets (``pool:POOL/VOLUME``), by ``vdev``."""
-    entries = Settings(settle(parse(text, file="<text>").assignments)).texts("disk")
-    written = [_entry(entry, volumes) for entry in entries]
+    written = [
+        entry if disk.vdev not in volumes else ",".join((*_words(disk), f"target={volumes[disk.vdev]}"))
+        for entry, disk in disk_entries(text)
+    ]
     return with_value(text, "disk", written) if written else text
-
-
-def _entry(entry: str, volumes: Mapping[str, str]) -> str:
-    disk = parse_disk(entry, PurePosixPath("/")).disk
-    target = volumes.get(disk.vdev)
-    return entry if target is None else ",".join((*_words(disk), f"target={target}"))
 
 
 def _words(disk: DiskSpec) -> list[str]:
