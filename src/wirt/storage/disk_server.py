@@ -48,7 +48,7 @@ class QemuDiskServer:
             command = (
                 *images.jail(shown, written, size),
                 images.program(self._qemu_nbd, what),
-                *("--socket", "/nbd/s", "--export-name", "disk", "--persistent", "--shared", "1", *mode, *bitmap),
+                *("--socket", "/nbd/s", "--export-name", "disk", "--shared", "1", *mode, *bitmap),
                 *("--discard", "unmap", "--detect-zeroes", "unmap"),
                 images.json_of(chain),
             )
@@ -57,7 +57,10 @@ class QemuDiskServer:
             ) as process:
                 connection = await _reach(process, Path(directory, "s"), what)
                 context = ALLOCATION if changes is None else CHANGES + _PREFIX + changes
-                blocks = await asyncio.to_thread(NbdBlocks, connection, "disk", context)
+                try:
+                    blocks = await asyncio.to_thread(NbdBlocks, connection, "disk", context)
+                except Unavailable as error:
+                    raise await _words(process, what, error) from error
                 try:
                     yield blocks
                 finally:
@@ -132,6 +135,16 @@ async def _reach(process: asyncio.subprocess.Process, path: Path, what: str) -> 
     raise Unavailable(f"{what}: nothing served it within {UP_S:g} s")
 
 
+async def _words(process: asyncio.subprocess.Process, what: str, error: WirtError) -> WirtError:
+    """Its own reason, if it is about to end."""
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(1.0):
+            return _refused(what, (await process.stderr.read(4096)).decode(errors="replace"))
+    except TimeoutError:
+        return error
+
+
 def _refused(what: str, said: str) -> WirtError:
     if "lock" in said:
         return ResourceBusy(f"{what}: someone has it open", hint="stop whoever has (fuser FILE)")
@@ -139,9 +152,7 @@ def _refused(what: str, said: str) -> WirtError:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """It flushes and closes the image before it goes."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+    """Its only client has gone: it flushes and closes the image, and goes by itself (qemu-nbd(8), ``-t``)."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(UP_S):
             await process.wait()
