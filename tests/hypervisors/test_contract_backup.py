@@ -143,7 +143,7 @@ async def test_what_is_read_is_the_instant_of_the_beginning_whatever_the_guest_w
     assert letters(exports["xvdb"]) == "..b" + "." * 13
     assert 1 in allocated(exports["xvda"])
     assert 2 in allocated(exports["xvdb"])
-    await guest.live().end(guest.domain, "t.one", None)
+    await guest.live().end(guest.domain, "t.one")
     assert (await guest.live().checkpoints(guest.domain)) == dict.fromkeys(VDEVS, frozenset({"t.one"}))
 
     await guest.write("xvda", 5, "c")
@@ -152,7 +152,7 @@ async def test_what_is_read_is_the_instant_of_the_beginning_whatever_the_guest_w
     assert changed(exports["xvda"]) == {1, 3, 5}
     assert changed(exports["xvdb"]) == {2}
     assert letters(exports["xvda"]) == ".x.x.c" + "." * 10
-    await guest.live().end(guest.domain, "t.two", "t.one")
+    await guest.live().end(guest.domain, "t.two")
     exports = await guest.begin("t.three", since="t.two")
     assert changed(exports["xvda"]) == {6}
     assert changed(exports["xvdb"]) == set()
@@ -163,14 +163,14 @@ async def test_what_is_read_is_the_instant_of_the_beginning_whatever_the_guest_w
 @every_driver
 async def test_an_abandoned_backup_loses_no_change(guest: Guest) -> None:
     await guest.begin("t.one")
-    await guest.live().end(guest.domain, "t.one", None)
+    await guest.live().end(guest.domain, "t.one")
     await guest.write("xvda", 1, "a")
     await guest.begin("t.two", since="t.one")
     await guest.write("xvda", 2, "b")
     await guest.rig.lose_daemon()
     assert await guest.rig.hypervisor.adopt(guest.started.incarnation, guest.started.directory) is not None
-    await guest.live().abandon(guest.domain)
-    await guest.live().abandon(guest.domain)
+    await guest.live().abandon(guest.domain, "t.two")
+    await guest.live().abandon(guest.domain, "t.two")
     await guest.write("xvda", 3, "c")
     assert (await guest.live().checkpoints(guest.domain))["xvda"] == {"t.one"}
     exports = await guest.begin("t.three", since="t.one")
@@ -182,7 +182,7 @@ async def test_an_abandoned_backup_loses_no_change(guest: Guest) -> None:
 @every_driver
 async def test_a_backup_that_was_never_ended_is_taken_back_by_the_next(guest: Guest) -> None:
     await guest.begin("t.one")
-    await guest.live().end(guest.domain, "t.one", None)
+    await guest.live().end(guest.domain, "t.one")
     await guest.write("xvdb", 4, "a")
     await guest.begin("t.two", since="t.one")
     await guest.rig.lose_daemon()
@@ -196,23 +196,24 @@ async def test_a_backup_that_was_never_ended_is_taken_back_by_the_next(guest: Gu
 async def test_two_places_have_checkpoints_of_their_own(guest: Guest) -> None:
     for place in ("t", "u"):
         await guest.begin(f"{place}.one")
-        await guest.live().end(guest.domain, f"{place}.one", None)
+        await guest.live().end(guest.domain, f"{place}.one")
         await guest.write("xvda", 1, "a")
     exports = await guest.begin("t.two", since="t.one")
     assert changed(exports["xvda"]) == {1}
-    await guest.live().abandon(guest.domain)
+    await guest.live().abandon(guest.domain, "t.two")
     assert (await guest.live().checkpoints(guest.domain))["xvda"] == {"t.one", "u.one"}
 
 
 @every_driver
 async def test_a_paused_guest_stays_paused_and_a_running_one_runs_on(guest: Guest) -> None:
     await guest.begin("t.one")
-    await guest.live().abandon(guest.domain)
+    await guest.live().abandon(guest.domain, "t.one")
+    assert (await guest.live().checkpoints(guest.domain))["xvda"] == frozenset()
     await guest.write("xvda", 1, "a")  # it runs
     await guest.rig.hypervisor.pause(guest.domain)
     exports = await guest.begin("t.two")
     assert letters(exports["xvda"])[1] == "a"
-    await guest.live().end(guest.domain, "t.two", None)
+    await guest.live().end(guest.domain, "t.two")
     await guest.rig.changes.until(guest.domain, State.PAUSED)
 
 

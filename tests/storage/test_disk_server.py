@@ -56,14 +56,14 @@ async def test_what_is_written_is_read(server: DiskServer, format_: DiskFormat, 
 async def test_an_image_keeps_checkpoints_and_a_raw_disk_none(server: DiskServer, tmp_path: Path) -> None:
     disk, raw = volume(tmp_path / "disk"), volume(tmp_path / "raw", DiskFormat.RAW)
     for each in (disk, raw):
-        await server.mark(each, "t.one", None)
+        await server.mark(each, "t.one")
     assert await server.checkpoints(disk) == {"t.one"}
     assert await server.checkpoints(raw) == frozenset()
     await written(server, disk, 5 * BLOCK, b"y")
     async with server.serve(disk, changes="t.one") as blocks:
         found = await asyncio.to_thread(lambda: list(blocks.extents()))
     assert [(each.offset, each.length) for each in found] == [(5 * BLOCK, BLOCK)]
-    await server.mark(disk, "t.two", "t.one")
+    await server.mark(disk, "t.two")
     assert await server.checkpoints(disk) == {"t.two"}
     async with server.serve(disk, changes="t.two") as blocks:
         assert await asyncio.to_thread(lambda: list(blocks.extents())) == []

@@ -135,12 +135,13 @@ async def _begin(context: EnvContext) -> None:
     live = backups(environment).live
     if environment.jobs.busy(domain.uuid):
         raise ResourceBusy(f"a job of domain {domain.name} is under way", hint="try again when it has ended")
-    await context.note(begun=True, was=str(domain.state), at=environment.clock.now())
+    checkpoint = f"{store.tag}.{arguments['backup']}"
+    await context.note(begun=checkpoint, was=str(domain.state), at=environment.clock.now())
     await live.abandon(domain.uuid)
     since = await _choose(context, store, domain, dict(await live.checkpoints(domain.uuid)))
     context.transient["exports"] = await live.begin(
         domain.uuid,
-        f"{store.tag}.{arguments['backup']}",
+        checkpoint,
         [disk.vdev for disk in disks_of(domain)],
         Path(environment.settings.home, "scratch"),
         since=None if since is None else f"{store.tag}.{since.id}",
@@ -179,7 +180,7 @@ async def _abandon(context: EnvContext) -> None:
         return
     environment, domain = context.environment, UUID(context.job.arguments["domain"])
     with contextlib.suppress(IllegalState):  # the run is over, and its filters with it
-        await backups(environment).live.abandon(domain)
+        await backups(environment).live.abandon(domain, context.job.notes["begun"])
         known = environment.domains.get(domain)
         between = not context.job.notes.get("frozen") and known is not None and known.state is State.PAUSED
         if between and context.job.notes.get("was") == State.RUNNING:
@@ -293,15 +294,14 @@ async def _finish(context: EnvContext) -> None:
     environment, arguments = context.environment, context.job.arguments
     made: Backup = context.transient["made"]
     store = await _store(context)
-    since = context.job.notes["since"]
-    new, old = f"{store.tag}.{made.id}", None if since is None else f"{store.tag}.{since}"
+    checkpoint = f"{store.tag}.{made.id}"
     try:
         if context.job.notes.get("begun"):
-            await backups(environment).live.end(UUID(arguments["domain"]), new, old)
+            await backups(environment).live.end(UUID(arguments["domain"]), checkpoint)
         else:
             for disk in disks_of(_domain(context)):
                 async with _opened(context, disk) as volume:
-                    await backups(environment).disks.mark(volume, new, old)
+                    await backups(environment).disks.mark(volume, checkpoint)
     except WirtError as error:
         log.warning("a backup's checkpoint was not kept", backup=made.id, error=str(error))
     await release(context)

@@ -24,6 +24,7 @@ class DiskServer(Protocol):
         """Those that the image keeps, and from which on all changes are known."""
         ...
 
-    async def mark(self, disk: Volume | Image, checkpoint: str, drop: str | None) -> None:
-        """Begin ``checkpoint`` now and forget ``drop``; an image that can't keep any stays as it is."""
+    async def mark(self, disk: Volume | Image, checkpoint: str) -> None:
+        """Begin ``checkpoint`` (``PLACE.NAME``) now, and forget all others of its place; an image that can't keep
+        any stays as it is."""
         ...

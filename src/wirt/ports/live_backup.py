@@ -1,8 +1,8 @@
 """What wirt asks of a hypervisor to back up the disks of a guest that runs.
 
-A *checkpoint* is a name for an instant; from then on the hypervisor remembers which blocks were written. A backup
-begins with a new checkpoint and freezes what the disks hold at that instant for whoever reads them, while the
-guest goes on. Disks are named by their ``vdev``.
+A *checkpoint* is a name for an instant, ``PLACE.NAME``; from then on the hypervisor remembers which blocks were
+written. A backup begins with a new checkpoint and freezes what the disks hold at that instant for whoever reads
+them, while the guest goes on. Disks are named by their ``vdev``.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ class LiveBackup(Protocol):
         earlier backup left is taken back first. On an error all is as it was."""
         ...
 
-    async def end(self, domain: UUID, checkpoint: str, since: str | None) -> None:
-        """Let go: ``checkpoint`` stays and ``since`` is forgotten. Repeated, or without a begin, no error."""
+    async def end(self, domain: UUID, checkpoint: str) -> None:
+        """Let go: ``checkpoint`` stays, and all others of its place are forgotten. Repeated, or without a begin,
+        no error."""
         ...
 
-    async def abandon(self, domain: UUID) -> None:
-        """As if the backup had never begun: no change since the checkpoints before is lost. Works on whatever a
-        daemon left that did not live to end it; nothing there is no error."""
+    async def abandon(self, domain: UUID, checkpoint: str | None = None) -> None:
+        """As if the backup that was to be ``checkpoint`` had never begun: no change since the checkpoints before
+        is lost. Works on whatever a daemon left that did not live to end it; nothing there is no error."""
         ...

@@ -57,3 +57,10 @@ class MemoryBlocks:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def forget_others(disk: MemoryDisk, checkpoint: str) -> None:
+    """Those of the same place."""
+    place = checkpoint.partition(".")[0]
+    for other in [name for name in disk.checkpoints if name.partition(".")[0] == place and name != checkpoint]:
+        del disk.checkpoints[other]

@@ -70,12 +70,13 @@ class QemuDiskServer:
     async def checkpoints(self, disk: Volume | Image) -> frozenset[str]:
         return frozenset(name for name, whole in (await self._bitmaps(disk)).items() if whole)
 
-    async def mark(self, disk: Volume | Image, checkpoint: str, drop: str | None) -> None:
+    async def mark(self, disk: Volume | Image, checkpoint: str) -> None:
         if str(disk.format) != DiskFormat.QCOW2:
             return
-        there = await self._bitmaps(disk)
-        if drop is not None and drop in there:
-            await self._change(disk, "--remove", drop)
+        place = checkpoint.partition(".")[0]
+        for other in await self._bitmaps(disk):
+            if other.partition(".")[0] == place:
+                await self._change(disk, "--remove", other)
         with contextlib.suppress(Unavailable):  # an image of the old version keeps none
             await self._change(disk, "--add", checkpoint, "-g", str(BLOCK))
 

@@ -9,7 +9,7 @@ from wirt.model.devices import DiskFormat
 from wirt.model.errors import WirtError
 from wirt.model.storage import Image, Volume
 from wirt.ports.blocks import Blocks
-from wirt.ports.memory_blocks import MemoryBlocks, MemoryDisk
+from wirt.ports.memory_blocks import MemoryBlocks, MemoryDisk, forget_others
 
 DISK_BYTES = 1024 * 1024
 
@@ -34,11 +34,11 @@ class FakeDiskServer:
     async def checkpoints(self, disk: Volume | Image) -> frozenset[str]:
         return frozenset(self._disk(disk).checkpoints) if _keeps(disk) else frozenset()
 
-    async def mark(self, disk: Volume | Image, checkpoint: str, drop: str | None) -> None:
+    async def mark(self, disk: Volume | Image, checkpoint: str) -> None:
         if _keeps(disk):
             found = self._disk(disk)
-            found.checkpoints.pop(drop or "", None)
             found.checkpoints[checkpoint] = set()
+            forget_others(found, checkpoint)
 
     def _disk(self, disk: Volume | Image) -> MemoryDisk:
         size = disk.size if isinstance(disk, Volume) else DISK_BYTES

@@ -15,7 +15,7 @@ from wirt.model.errors import IllegalState, NotFound, WirtError
 from wirt.ports.blocks import Blocks
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.live_backup import Export
-from wirt.ports.memory_blocks import MemoryBlocks, MemoryDisk
+from wirt.ports.memory_blocks import MemoryBlocks, MemoryDisk, forget_others
 
 DISK_BYTES = 1024 * 1024
 
@@ -63,12 +63,16 @@ class FakeLiveBackup:
         self._world.backups[guest.number] = begun
         return tuple(exports)
 
-    async def end(self, domain: UUID, checkpoint: str, since: str | None) -> None:
+    async def end(self, domain: UUID, checkpoint: str) -> None:
         self._world.backups.pop(self._guest(domain).number, None)
+        for disk in self._disks(domain).values():
+            forget_others(disk, checkpoint)
 
-    async def abandon(self, domain: UUID) -> None:
+    async def abandon(self, domain: UUID, checkpoint: str | None = None) -> None:
         begun = self._world.backups.pop(self._guest(domain).number, None)
         if not isinstance(begun, _Begun):
+            for disk in self._disks(domain).values():
+                disk.checkpoints.pop(checkpoint or "", None)
             return
         for vdev, disk in begun.disks.items():
             changed = disk.checkpoints.pop(begun.checkpoint, set())

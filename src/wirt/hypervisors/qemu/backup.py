@@ -109,25 +109,31 @@ class QemuLiveBackup:
             await _transaction(run.monitor, [_bitmap("disable", disk, str(old)) for disk in known])
             await self._serve(run, disks, {disk.vdev: str(old) for disk in known})
         except BaseException:
-            await self.abandon(domain)
+            await self.abandon(domain, checkpoint)
             raise
         return tuple(
             Export(disk.vdev, disk.size, disk in known, _opener(run, disk, str(old) if disk in known else None))
             for disk in disks
         )
 
-    async def end(self, domain: UUID, checkpoint: str, since: str | None) -> None:
-        monitor = self._run_of(domain).monitor
-        await _take_down(self._run_of(domain))
-        old = PREFIX + since if since is not None else None
-        disks = [disk for disk in await _disks(monitor) if old in disk.bitmaps and old != PREFIX + checkpoint]
-        await _transaction(monitor, [_bitmap("remove", disk, str(old)) for disk in disks])
+    async def end(self, domain: UUID, checkpoint: str) -> None:
+        run, new = self._run_of(domain), PREFIX + checkpoint
+        await _take_down(run)
+        others = [
+            _bitmap("remove", disk, name)
+            for disk in await _disks(run.monitor)
+            for name in disk.bitmaps
+            if name != new and _store(name) == _store(new)
+        ]
+        await _transaction(run.monitor, others)
 
-    async def abandon(self, domain: UUID) -> None:
-        run = self._run_of(domain)
+    async def abandon(self, domain: UUID, checkpoint: str | None = None) -> None:
+        run, new = self._run_of(domain), None if checkpoint is None else PREFIX + checkpoint
         await _take_down(run)
         actions = [action for disk in await _disks(run.monitor) for action in _merged_back(disk)]
         await _transaction(run.monitor, actions)
+        left = [_bitmap("remove", disk, new) for disk in await _disks(run.monitor) if new in disk.bitmaps if new]
+        await _transaction(run.monitor, left)
 
     async def _stand_by(self, run: Run, disk: _Disk, scratch: Path, number: int) -> None:
         """All nodes that need not be in the guest's way yet."""
