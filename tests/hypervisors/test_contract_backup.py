@@ -4,7 +4,7 @@ left."""
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +15,7 @@ from wirt.hypervisors.fake.backup import FakeLiveBackup
 from wirt.hypervisors.qemu.backup import QemuLiveBackup
 from wirt.hypervisors.qemu.driver import QemuHypervisor
 from wirt.model.devices import DiskFormat, DiskSpec
-from wirt.model.errors import IllegalState, NotFound
+from wirt.model.errors import IllegalState, NotFound, Unavailable
 from wirt.model.lifecycle import State
 from wirt.ports.blocks import BLOCK
 from wirt.ports.live_backup import Export, LiveBackup
@@ -224,3 +224,31 @@ async def test_what_is_not_there_is_told(guest: Guest) -> None:
     await guest.rig.hypervisor.destroy(guest.domain)
     with pytest.raises(IllegalState):
         await guest.begin("t.one")
+
+
+@pytest.fixture
+def small_place(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "scratch"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "wirt-test", str(place)], check=True, timeout=10)
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True, timeout=10)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("rig", LONG, indirect=True)
+async def test_where_nothing_more_can_be_kept_aside_the_backup_breaks_and_not_the_guest(
+    small_place: Path, guest: Guest
+) -> None:
+    for block in range(6):
+        await guest.write("xvdb", block, "a")
+    exports = await guest.begin("t.one")
+    for block in range(6):
+        await guest.write("xvdb", block, "b")
+    with pytest.raises(Unavailable):
+        letters(exports["xvdb"])
+    await guest.live().abandon(guest.domain, "t.one")
+    await guest.write("xvdb", 7, "c")
+    exports = await guest.begin("t.two")
+    assert letters(exports["xvdb"])[:8] == "bbbbbb.c"
+    await guest.live().abandon(guest.domain, "t.two")

@@ -141,6 +141,7 @@ async def test_a_disk_that_is_new_is_read_whole_beside_others(host: SimulatedHos
     disk(host, "b").checkpoints.clear()
     second = await back_up(host)
     assert {each.vdev: each.kind for each in second.disks} == {"xvda": Kind.INCREMENTAL, "xvdb": Kind.FULL}
+    assert second.reason == "of xvdb it is not known what has changed"
     assert await restored(host, second, "two") == now(host)
 
 

@@ -35,7 +35,7 @@ from wirt.operations.running import EnvContext
 from wirt.operations.volumes_copy import check_volume_chain
 from wirt.operations.volumes_domain import names_of
 from wirt.operations.volumes_steps import release
-from wirt.plan.backup import Backup, DiskBackup, check_id
+from wirt.plan.backup import Backup, DiskBackup, Kind, check_id
 from wirt.ports.backup_store import BackupStore, BackupWriter, Work
 from wirt.ports.live_backup import Export
 from wirt.ports.threads import in_thread
@@ -79,6 +79,11 @@ def under_way(environment: Environment, domain: UUID) -> bool:
         job.kind == JobKind.BACKUP and not job.state.finished and job.arguments["domain"] == str(domain)
         for job in environment.jobs.all()
     )
+
+
+def scratch(environment: Environment) -> Path:
+    """Where what a guest overwrites meanwhile is kept aside, in files without names."""
+    return Path(environment.settings.home, "scratch")
 
 
 def disks_of(domain: Domain) -> tuple[DiskSpec, ...]:
@@ -143,7 +148,7 @@ async def _begin(context: EnvContext) -> None:
         domain.uuid,
         checkpoint,
         [disk.vdev for disk in disks_of(domain)],
-        Path(environment.settings.home, "scratch"),
+        scratch(environment),
         since=None if since is None else f"{store.tag}.{since.id}",
     )
     await context.note(frozen=True)
@@ -281,7 +286,7 @@ async def _publish(context: EnvContext) -> None:
         state=str(domain.state),
         config=domain.text,
         parent=context.job.notes["since"],
-        reason=context.job.notes["reason"],
+        reason=context.job.notes["reason"] or _whole(context.transient["taken"]),
         disks=context.transient["taken"],
     )
     await in_thread(None, writer.publish, made)
@@ -308,6 +313,12 @@ async def _finish(context: EnvContext) -> None:
     await remember_place(environment, arguments["path"])
     await context.note(result=_result(made, arguments["path"]))
     environment.bus.publish("backup", context.job.subject, None, {"backup": made.id, "change": "created"})
+
+
+def _whole(disks: tuple[DiskBackup, ...]) -> str:
+    """Why some disks of an incremental backup were read whole."""
+    whole = [disk.vdev for disk in disks if disk.kind is Kind.FULL]
+    return f"of {', '.join(whole)} it is not known what has changed" if whole else ""
 
 
 def _result(made: Backup, path: str) -> dict[str, Any]:

@@ -84,7 +84,11 @@ async def remember_place(environment: Environment, path: str) -> None:
 
 async def list_place(environment: Environment, path: str) -> Listing:
     store = await open_place(environment, path)
-    return await in_thread(None, store.all)
+    try:
+        async with asyncio.timeout(LOOK_S):
+            return await in_thread(None, store.all)
+    except TimeoutError as error:
+        raise Unavailable(f"{path} did not answer for {LOOK_S:g} s", hint="is its server there?") from error
 
 
 async def list_all(environment: Environment) -> tuple[tuple[Found, ...], tuple[str, ...]]:

@@ -75,8 +75,8 @@ class Backup:
 
     @property
     def kind(self) -> Kind:
-        whole = any(disk.kind is Kind.FULL for disk in self.disks)
-        return Kind.FULL if whole or not self.disks else Kind.INCREMENTAL
+        """Incremental as soon as one disk is."""
+        return Kind.INCREMENTAL if any(disk.kind is Kind.INCREMENTAL for disk in self.disks) else Kind.FULL
 
     def disk(self, vdev: str) -> DiskBackup | None:
         return next((disk for disk in self.disks if disk.vdev == vdev), None)

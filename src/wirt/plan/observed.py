@@ -155,6 +155,8 @@ class Planned:
     device_rules: tuple[str, ...] = ()
     filters: int = 1
     weaker: tuple[str, ...] = ()
+    scratch: str | None = None
+    """While a backup is under way: where the nameless files are that it keeps what the guest overwrites in."""
 
     @property
     def kvm(self) -> bool:

@@ -97,7 +97,7 @@ class QemuDiskServer:
         what = f"{images.called(disk)} can't be read"
         chain = await asyncio.to_thread(images.chain_of, disk)
         try:
-            out = await self._run(chain, [], ("info", "--output=json", images.json_of(chain)), what, 0)
+            out = await self._run(chain, [], ("info", "--output=json", images.json_of(chain[:1])), what, 0)
             said = json.loads(out)["format-specific"]["data"].get("bitmaps", [])
             return {
                 str(each["name"]).removeprefix(_PREFIX): "auto" in each["flags"] and "in-use" not in each["flags"]
