@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,13 @@ from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
 from wirt.model.units import MIB
-from wirt.operations import backup, backup_places, backup_prune, backup_restore, backup_verify, volumes
+from wirt.operations import backup, backup_places, backup_prune, backup_restore, volumes
 from wirt.operations.backup import BACKUP
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
+from wirt.operations.jobs.engine import Hooks
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.start import start
-from wirt.plan import backup_manifest
 from wirt.plan.backup import Backup, Keep, Kind
 from wirt.ports.memory_blocks import MemoryDisk
 from wirt.storage.backup_store import DirectoryStores
@@ -261,6 +260,30 @@ async def test_a_guest_that_is_read_while_off_does_not_start(host: SimulatedHost
     await finished(host, await start(host.environment, "db"))
 
 
+async def test_a_disk_that_is_no_volume_is_not_backed_up_half_before_a_run_and_half_after(tmp_path: Path) -> None:
+    host = SimulatedHost(tmp_path)
+    ran: list[bool] = []
+
+    class Run(Hooks):
+        async def after(self, job: Job, step: str) -> None:
+            if (job.kind, step) == (JobKind.BACKUP, "copy") and not ran:
+                ran.append(True)
+                await host.engine.wait((await start(host.environment, "db")).id)
+                await host.engine.wait((await destroy(host.environment, "db")).id)
+
+    await host.boot(Run())
+    text = config("db", 'disk = ["/d/a.qcow2,qcow2,xvda,rw"]')
+    await define(host.environment, Source(text, "db.cfg", "/cfg"))
+    job = await backup.create(host.environment, "db", str(host.place), "/")
+    job = await finished(host, job, JobState.FAILED)
+    assert job.error is not None
+    assert "started meanwhile" in job.error.message
+    await host.clock.advance(1)
+    made = await back_up(host)
+    assert made.kind is Kind.FULL
+    await host.assert_consistent()
+
+
 async def test_no_room_to_keep_aside_fails_the_backup_and_not_the_guest(host: SimulatedHost) -> None:
     await running(host)
     host.live_backup.failures.append(Shortage("no room"))
@@ -331,71 +354,6 @@ async def test_one_disk_comes_back_without_a_domain(host: SimulatedHost) -> None
     assert result["volumes"] == {"xvdb": "default/db-xvdb"}
     assert "domain" not in result
     assert bytes(disk(host, "db-xvdb").content[:4]) == b"then"
-
-
-async def test_a_copy_that_comes_up_meets_nobody_and_is_gone_again(tmp_path: Path) -> None:
-    host = SimulatedHost(tmp_path)
-    await host.boot()
-    await running(host)
-    made = await back_up(host)
-    seen: list[tuple[str, int]] = []
-
-    def look(guest: object) -> None:
-        seen.append((guest.name, len(guest.plan.nics)))  # type: ignore[attr-defined]
-        guest.print(b"\r\ndb login: ")  # type: ignore[attr-defined]
-
-    host.world.on_boot = look
-    result = (await finished(host, await backup_verify.boot(host.environment, made.id, "/"))).notes["result"]
-    assert result["seen"] == "login:"
-    assert seen[-1][0].startswith("verify-")
-    assert seen[-1][1] == 0
-    assert [domain.name for domain in host.environment.domains] == ["db"]
-    await host.assert_consistent()
-
-
-async def test_a_copy_has_no_disk_of_the_host_that_a_backup_names(host: SimulatedHost) -> None:
-    await running(host)
-    made = await back_up(host)
-    evil = replace(
-        made,
-        id="evil",
-        uuid=str(host.new_uuid()),
-        config=made.config.replace("]\n", ', "/dev/sda,raw,xvdc,rw", "/etc/shadow,raw,xvdd,ro"]\n'),
-    )
-    assert "/etc/shadow" in evil.config
-    Path(host.place, "backups", "evil.json").write_bytes(backup_manifest.write(evil))
-    targets: list[str | None] = []
-
-    def look(guest: object) -> None:
-        targets.extend(each.path for each in guest.plan.disks)  # type: ignore[attr-defined]
-        guest.print(b"login: ")  # type: ignore[attr-defined]
-
-    host.world.on_boot = look
-    await finished(host, await backup_verify.boot(host.environment, "evil", "/", source=str(host.place)))
-    assert len(targets) == 2
-    assert all(str(each).startswith("/fake/") for each in targets)
-
-
-async def test_a_copy_that_never_comes_up_is_told_with_its_last_words_and_is_gone(host: SimulatedHost) -> None:
-    await running(host)
-    made = await back_up(host)
-    host.world.on_boot = lambda guest: guest.print(b"Kernel panic - not syncing\r\n")
-    job = await backup_verify.boot(host.environment, made.id, "/", timeout_s=30)
-    for _ in range(4):
-        await host.settle()
-        await host.clock.advance(10)
-    job = await finished(host, job, JobState.FAILED)
-    assert job.error is not None
-    assert "Kernel panic" in job.error.message
-    await host.settle()
-    await host.assert_consistent()
-
-
-async def test_an_expression_that_is_none_is_refused(host: SimulatedHost) -> None:
-    await running(host)
-    made = await back_up(host)
-    with pytest.raises(BadInput, match="regular expression"):
-        await backup_verify.boot(host.environment, made.id, "/", expect="(")
 
 
 async def test_pruning_keeps_what_is_to_be_kept_whole(host: SimulatedHost) -> None:

@@ -5,7 +5,7 @@ of each domain.
 
 Arguments that the steps read: ``domain`` (its UUID), ``path`` of the place, ``backup`` (the ID), ``full`` and
 ``bytes-per-s``. Notes that they write: ``begun`` once the guest's disks may be frozen, ``since`` and ``reason`` as
-they were chosen.
+they were chosen. After a crash one whose disks were being read is undone, and one that was published is finished.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import structlog
 
 from wirt.model.devices import DiskFormat, DiskSpec
 from wirt.model.domain import Domain
-from wirt.model.errors import IllegalState, NotFound, ResourceBusy, WirtError
-from wirt.model.job import Job, Recovery
+from wirt.model.errors import IllegalState, NotFound, ResourceBusy, Unavailable, WirtError
+from wirt.model.job import Job, JobState, Recovery
 from wirt.model.lifecycle import State
 from wirt.model.storage import Holder, Volume, VolumeRef
 from wirt.operations.backup_places import backups, open_place, path_of, remember_place
 from wirt.operations.environment import Environment
-from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_copy import check_volume_chain
 from wirt.operations.volumes_domain import names_of
@@ -194,6 +194,8 @@ async def _abandon(context: EnvContext) -> None:
 
 async def _copy(context: EnvContext) -> None:
     arguments, domain = context.job.arguments, _domain(context)
+    if "since" not in context.transient:
+        raise Unavailable("wirtd ended in the middle; it was undone", hint="make the backup again")
     store = await _store(context)
     writer = await in_thread(None, store.write, arguments["backup"])
     context.transient["writer"] = writer
@@ -274,7 +276,12 @@ async def _discard(context: EnvContext) -> None:
 
 async def _publish(context: EnvContext) -> None:
     environment, arguments, domain = context.environment, context.job.arguments, _domain(context)
-    writer: BackupWriter = context.transient["writer"]
+    writer: BackupWriter | None = context.transient.get("writer")
+    if writer is None:
+        await _made(context)  # by a daemon that ended right after it: then it counts
+        return
+    if not context.job.notes["running"]:
+        _check_stayed_off(context, domain)
     facts = await environment.hypervisor.facts()
     made = Backup(
         id=arguments["backup"],
@@ -291,28 +298,46 @@ async def _publish(context: EnvContext) -> None:
     )
     await in_thread(None, writer.publish, made)
     await in_thread(None, writer.close)
-    context.transient["made"] = made
+
+
+def _check_stayed_off(context: EnvContext, domain: Domain) -> None:
+    """Disks that are no volumes are nobody's to reserve: one may have been read before a run, and one after it."""
+    jobs = context.environment.jobs.all()
+    since = [job for job in jobs if job.kind == JobKind.START and job.created_at >= context.job.created_at]
+    started = any(job.arguments["uuid"] == str(domain.uuid) and job.state is not JobState.FAILED for job in since)
+    if domain.incarnation is not None or started:
+        raise IllegalState(f"domain {domain.name} was started meanwhile", hint="make the backup again")
+
+
+async def _made(context: EnvContext) -> Backup:
+    return await in_thread(None, (await _store(context)).find, context.job.arguments["backup"])
 
 
 async def _finish(context: EnvContext) -> None:
-    """From here on changes are counted from this backup. Where that can't be, the next one is full by itself."""
     environment, arguments = context.environment, context.job.arguments
-    made: Backup = context.transient["made"]
-    store = await _store(context)
-    checkpoint = f"{store.tag}.{made.id}"
+    made = await _made(context)
+    await _let_go(context)
+    await remember_place(environment, arguments["path"])
+    await context.note(result=_result(made, arguments["path"]))
+    environment.bus.publish("backup", context.job.subject, None, {"backup": made.id, "change": "created"})
+
+
+async def _let_go(context: EnvContext) -> None:
+    """From here on changes are counted from this backup. Where that can't be, the next one begins from the one
+    before, or is full by itself."""
+    environment, arguments = context.environment, context.job.arguments
+    checkpoint = f"{(await _store(context)).tag}.{arguments['backup']}"
     try:
         if context.job.notes.get("begun"):
             await backups(environment).live.end(UUID(arguments["domain"]), checkpoint)
         else:
-            for disk in disks_of(_domain(context)):
+            # Only of what nobody can have written since: the volumes, which are this job's until now.
+            for disk in (each for each in disks_of(_domain(context)) if each.volume is not None):
                 async with _opened(context, disk) as volume:
                     await backups(environment).disks.mark(volume, checkpoint)
     except WirtError as error:
-        log.warning("a backup's checkpoint was not kept", backup=made.id, error=str(error))
+        log.warning("a backup's checkpoint was not kept", backup=arguments["backup"], error=str(error))
     await release(context)
-    await remember_place(environment, arguments["path"])
-    await context.note(result=_result(made, arguments["path"]))
-    environment.bus.publish("backup", context.job.subject, None, {"backup": made.id, "change": "created"})
 
 
 def _whole(disks: tuple[DiskBackup, ...]) -> str:
@@ -339,8 +364,8 @@ BACKUP = Operation(
         Step("reserve", _reserve, release),
         Step("begin", _begin, _abandon),
         Step("copy", _copy, _discard, interruptible=True),
-        Step("publish", _publish, _discard),
-        Step("finish", _finish, nothing_to_undo),
+        Step("publish", _publish, _discard, final=True),
+        Step("finish", _finish, _let_go),
     ),
-    recovery=Recovery.UNDO,
+    recovery=Recovery.FINISH,
 )

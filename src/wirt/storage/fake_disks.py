@@ -41,7 +41,7 @@ class FakeDiskServer:
             forget_others(found, checkpoint)
 
     def _disk(self, disk: Volume | Image) -> MemoryDisk:
-        size = disk.size if isinstance(disk, Volume) else DISK_BYTES
+        size = (disk.size if isinstance(disk, Volume) else 0) or DISK_BYTES
         return self._contents.setdefault(disk.path, MemoryDisk(size))
 
 

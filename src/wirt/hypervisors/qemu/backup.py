@@ -18,13 +18,22 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from wirt.hypervisors.qemu import sockets
+from wirt.hypervisors.qemu.backup_disks import (
+    FILTER,
+    OPAQUE,
+    PREFIX,
+    Disk,
+    bitmap_action,
+    disks_of,
+    merged_back,
+    named,
+    nodes_of,
+    place_of,
+)
 from wirt.hypervisors.qemu.driver import QemuHypervisor
 from wirt.hypervisors.qemu.monitor import Monitor
 from wirt.hypervisors.qemu.run import Run
@@ -36,44 +45,14 @@ from wirt.ports.live_backup import Export
 from wirt.ports.nbd import ALLOCATION, CHANGES, NbdBlocks
 from wirt.ports.sandbox import Sandbox
 
-PREFIX = "wirt."
-"""Of our bitmaps: ``wirt.STORE.BACKUP``. Those of others are left alone."""
-_FILTER, _VIEW, _SCRATCH, _EXPORT = "bk-c-", "bk-a-", "bk-s-", "bk-e-"
+_VIEW, _SCRATCH, _EXPORT = "bk-a-", "bk-s-", "bk-e-"
 _FIRST_SET = 1 << 20
 """Descriptor sets of the command line are numbered from 1."""
-_OPAQUE = "backup-scratch"
 COPY_S = 20
 """What one copy before a write may take; the guest waits for it."""
 SLOW_S = 60.0
 LOOK_S = 0.02
 _CONNECTIONS = 8
-
-
-class Bitmap(Enum):
-    """``LOST``: QEMU ended before it could keep it, and calls it inconsistent."""
-
-    RECORDING = 1
-    FROZEN = 2
-    LOST = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Disk:
-    """``bitmaps`` that are ours, by name."""
-
-    vdev: str
-    node: str
-    size: int
-    format: str
-    bitmaps: Mapping[str, Bitmap]
-
-    def has(self, name: str | None) -> bool:
-        """Whether all that was written since ``name`` is known."""
-        return name is not None and self.bitmaps.get(name) is Bitmap.RECORDING
-
-    @property
-    def device(self) -> str:
-        return f"/machine/peripheral/disk-{self.vdev}-device"
 
 
 class QemuLiveBackup:
@@ -84,7 +63,7 @@ class QemuLiveBackup:
         self._sandbox = sandbox
 
     async def checkpoints(self, domain: UUID) -> Mapping[str, frozenset[str]]:
-        disks = await _disks(self._run_of(domain).monitor)
+        disks = await disks_of(self._run_of(domain).monitor)
         return {
             disk.vdev: frozenset(name.removeprefix(PREFIX) for name in disk.bitmaps if disk.has(name))
             for disk in disks
@@ -95,7 +74,7 @@ class QemuLiveBackup:
     ) -> tuple[Export, ...]:
         run = self._run_of(domain)
         await self.abandon(domain)
-        disks = [disk for disk in await _disks(run.monitor) if disk.vdev in vdevs]
+        disks = [disk for disk in await disks_of(run.monitor) if disk.vdev in vdevs]
         missing = set(vdevs) - {disk.vdev for disk in disks}
         if missing:
             raise NotFound(f"{run.name} has no disk {min(missing)}")
@@ -106,7 +85,7 @@ class QemuLiveBackup:
                 await self._stand_by(run, disk, scratch, _FIRST_SET + number)
             await _insert(run, disks)
             known = [disk for disk in disks if disk.has(old)]
-            await _transaction(run.monitor, [_bitmap("disable", disk, str(old)) for disk in known])
+            await _transaction(run.monitor, [bitmap_action("disable", disk, str(old)) for disk in known])
             await self._serve(run, disks, {disk.vdev: str(old) for disk in known})
         except BaseException:
             await self.abandon(domain, checkpoint)
@@ -120,27 +99,27 @@ class QemuLiveBackup:
         run, new = self._run_of(domain), PREFIX + checkpoint
         await _take_down(run)
         others = [
-            _bitmap("remove", disk, name)
-            for disk in await _disks(run.monitor)
+            bitmap_action("remove", disk, name)
+            for disk in await disks_of(run.monitor)
             for name in disk.bitmaps
-            if name != new and _store(name) == _store(new)
+            if name != new and place_of(name) == place_of(new)
         ]
         await _transaction(run.monitor, others)
 
     async def abandon(self, domain: UUID, checkpoint: str | None = None) -> None:
         run, new = self._run_of(domain), None if checkpoint is None else PREFIX + checkpoint
         await _take_down(run)
-        actions = [action for disk in await _disks(run.monitor) for action in _merged_back(disk)]
+        actions = [action for disk in await disks_of(run.monitor) for action in merged_back(disk)]
         await _transaction(run.monitor, actions)
-        left = [_bitmap("remove", disk, new) for disk in await _disks(run.monitor) if new in disk.bitmaps if new]
-        await _transaction(run.monitor, left)
+        left = [disk for disk in await disks_of(run.monitor) if new in disk.bitmaps]
+        await _transaction(run.monitor, [bitmap_action("remove", disk, str(new)) for disk in left])
 
-    async def _stand_by(self, run: Run, disk: _Disk, scratch: Path, number: int) -> None:
+    async def _stand_by(self, run: Run, disk: Disk, scratch: Path, number: int) -> None:
         """All nodes that need not be in the guest's way yet."""
         self._allow(run, disk.size)
         descriptor = _nameless(scratch, disk.size)
         try:
-            await run.monitor.add_fd(number, descriptor, f"{_OPAQUE} {disk.vdev} {disk.node}")
+            await run.monitor.add_fd(number, descriptor, f"{OPAQUE} {disk.vdev} {disk.node}")
         finally:
             os.close(descriptor)
         saved = {"driver": "file", "filename": f"/dev/fdset/{number}", "locking": "off"}
@@ -151,7 +130,7 @@ class QemuLiveBackup:
             "blockdev-add",
             {
                 "driver": "copy-before-write",
-                "node-name": _FILTER + disk.vdev,
+                "node-name": FILTER + disk.vdev,
                 "file": disk.node,
                 "target": _SCRATCH + disk.vdev,
                 "on-cbw-error": "break-snapshot",
@@ -167,10 +146,10 @@ class QemuLiveBackup:
             if now not in (resource.RLIM_INFINITY, -1) and now < size:
                 self._sandbox.allow_file_bytes(pid, size)
 
-    async def _serve(self, run: Run, disks: Iterable[_Disk], changes: Mapping[str, str]) -> None:
+    async def _serve(self, run: Run, disks: Iterable[Disk], changes: Mapping[str, str]) -> None:
         monitor = run.monitor
         for disk in disks:
-            view = {"driver": "snapshot-access", "node-name": _VIEW + disk.vdev, "file": _FILTER + disk.vdev}
+            view = {"driver": "snapshot-access", "node-name": _VIEW + disk.vdev, "file": FILTER + disk.vdev}
             await monitor.execute("blockdev-add", view)
         with contextlib.closing(sockets.listen(_socket(run))) as listening:
             await monitor.hand_over("backup", listening.fileno())
@@ -189,12 +168,12 @@ class QemuLiveBackup:
             await monitor.execute("block-export-add", wanted)
 
 
-async def _mark(monitor: Monitor, disks: Iterable[_Disk], name: str) -> None:
+async def _mark(monitor: Monitor, disks: Iterable[Disk], name: str) -> None:
     """A new bitmap on all of ``disks``, or on none. An image of an old version can't keep one."""
 
     def add(*, kept: bool) -> list[dict[str, object]]:
         return [
-            _bitmap("add", disk, name, granularity=BLOCK, persistent=kept and disk.format == "qcow2")
+            bitmap_action("add", disk, name, granularity=BLOCK, persistent=kept and disk.format == "qcow2")
             for disk in disks
         ]
 
@@ -204,14 +183,14 @@ async def _mark(monitor: Monitor, disks: Iterable[_Disk], name: str) -> None:
         await _transaction(monitor, add(kept=False))
 
 
-async def _insert(run: Run, disks: Collection[_Disk]) -> None:
+async def _insert(run: Run, disks: Collection[Disk]) -> None:
     """Several disks at one instant: the guest stands still for the few milliseconds that this takes."""
     stands = len(disks) > 1 and run.observed.state is State.RUNNING
     if stands:
         await run.monitor.execute("stop", deadline_s=SLOW_S)
     try:
         for disk in disks:
-            await _drive(run.monitor, disk, _FILTER + disk.vdev)
+            await _drive(run.monitor, disk, FILTER + disk.vdev)
     finally:
         if stands:
             status = await run.monitor.execute("query-status")
@@ -227,19 +206,19 @@ async def _take_down(run: Run) -> None:
     for each in ours:
         await monitor.execute("block-export-del", {"id": each, "mode": "hard"}, deadline_s=SLOW_S)
     await _gone(monitor, ours)
-    nodes = await _nodes(monitor)
-    if not any(name.startswith((_FILTER, _VIEW, _SCRATCH)) for name in nodes):
+    nodes = await nodes_of(monitor)
+    if not any(name.startswith((FILTER, _VIEW, _SCRATCH)) for name in nodes):
         await _close_scratch(monitor)
         return
     with contextlib.suppress(HypervisorError):  # it was not started yet
         await monitor.execute("nbd-server-stop", deadline_s=SLOW_S)
-    for name in _named(nodes, _VIEW):
+    for name in named(nodes, _VIEW):
         await monitor.execute("blockdev-del", {"node-name": name}, deadline_s=SLOW_S)
-    for disk in await _disks(monitor):
-        if _FILTER + disk.vdev in nodes:
+    for disk in await disks_of(monitor):
+        if FILTER + disk.vdev in nodes:
             await _drive(monitor, disk, disk.node)
-    for prefix in (_FILTER, _SCRATCH):
-        for name in _named(nodes, prefix):
+    for prefix in (FILTER, _SCRATCH):
+        for name in named(nodes, prefix):
             await monitor.execute("blockdev-del", {"node-name": name}, deadline_s=SLOW_S)
     await _close_scratch(monitor)
     _socket(run).unlink(missing_ok=True)
@@ -262,113 +241,9 @@ async def _close_scratch(monitor: Monitor) -> None:
             await monitor.execute("remove-fd", {"fdset-id": number})
 
 
-async def _drive(monitor: Monitor, disk: _Disk, node: str) -> None:
+async def _drive(monitor: Monitor, disk: Disk, node: str) -> None:
     what = {"path": disk.device, "property": "drive", "value": node}
     await monitor.execute("qom-set", what, deadline_s=SLOW_S)
-
-
-async def _disks(monitor: Monitor) -> list[_Disk]:
-    """Those that the guest can write, whether a filter stands before them now or not."""
-    nodes = await _nodes(monitor)
-    behind = await _behind_filters(monitor, nodes)
-    found = []
-    for each in await monitor.execute("query-block"):
-        vdev = _vdev(each.get("qdev"))
-        top = _part(each, "inserted").get("node-name")
-        if vdev is None or not isinstance(top, str):
-            continue
-        node = behind.get(vdev, top) if top.startswith(_FILTER) else top
-        facts = nodes.get(node, {})
-        size = _part(facts, "image").get("virtual-size")
-        if facts.get("ro", True) or not isinstance(size, int):
-            continue
-        found.append(_Disk(vdev, node, size, str(facts.get("drv")), _ours(facts.get("dirty-bitmaps"))))
-    return sorted(found, key=lambda disk: disk.vdev)
-
-
-async def _behind_filters(monitor: Monitor, nodes: Iterable[str]) -> dict[str, str]:
-    """The node that stands behind our filter now, by disk: what QEMU's graph says; where it says nothing, what was
-    written down with the scratch file."""
-    found: dict[str, str] = {}
-    if not _named(nodes, _FILTER):
-        return found
-    for each in await monitor.execute("query-fdsets"):
-        files = each.get("fds")
-        for file in files if isinstance(files, list) else ():
-            words = str(file.get("opaque") if isinstance(file, dict) else "").split(" ")
-            if words[0] == _OPAQUE and len(words) == 3:
-                found[words[1]] = words[2]
-    return found | _children(await monitor.execute("x-debug-query-block-graph"))
-
-
-def _children(graph: object) -> dict[str, str]:
-    """Disks may have been moved meanwhile: then another node is behind the filter."""
-    facts = graph if isinstance(graph, dict) else {}
-    nodes, edges = (
-        [each for each in facts.get(name) or () if isinstance(each, dict)] for name in ("nodes", "edges")
-    )
-    names = {each.get("id"): str(each.get("name")) for each in nodes}
-    return {
-        names[edge.get("parent")].removeprefix(_FILTER): names[edge.get("child")]
-        for edge in edges
-        if edge.get("name") == "file"
-        and names.get(edge.get("parent"), "").startswith(_FILTER)
-        and edge.get("child") in names
-    }
-
-
-def _vdev(qdev: object) -> str | None:
-    """QEMU tells the device's own name or its path in the tree of objects."""
-    name = str(qdev).removeprefix("/machine/peripheral/").partition("/")[0]
-    if not name.startswith("disk-") or not name.endswith("-device"):
-        return None
-    return name.removeprefix("disk-").removesuffix("-device")
-
-
-def _ours(bitmaps: object) -> dict[str, Bitmap]:
-    found: dict[str, Bitmap] = {}
-    for each in bitmaps if isinstance(bitmaps, list) else ():
-        name = each.get("name") if isinstance(each, dict) else None
-        if isinstance(name, str) and name.startswith(PREFIX):
-            state = Bitmap.RECORDING if each.get("recording") is True else Bitmap.FROZEN
-            found[name] = Bitmap.LOST if each.get("inconsistent") is True else state
-    return found
-
-
-async def _nodes(monitor: Monitor) -> dict[str, Mapping[str, Any]]:
-    answer = await monitor.execute("query-named-block-nodes", {"flat": True})
-    return {str(each.get("node-name")): each for each in answer}
-
-
-def _named(nodes: Iterable[str], prefix: str) -> list[str]:
-    return sorted(name for name in nodes if name.startswith(prefix))
-
-
-def _part(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = facts.get(name)
-    return part if isinstance(part, dict) else {}
-
-
-def _merged_back(disk: _Disk) -> list[dict[str, object]]:
-    """What the newer bitmap has seen goes back into the one that was frozen for it, of the same store."""
-    actions = [_bitmap("remove", disk, name) for name, state in disk.bitmaps.items() if state is Bitmap.LOST]
-    for name in (name for name, state in disk.bitmaps.items() if state is Bitmap.FROZEN):
-        newer = [other for other in disk.bitmaps if disk.has(other) and _store(other) == _store(name)]
-        if not newer:
-            actions.append(_bitmap("remove", disk, name))
-            continue
-        merge = {"node": disk.node, "target": name, "bitmaps": newer}
-        actions += [_bitmap("enable", disk, name), {"type": "block-dirty-bitmap-merge", "data": merge}]
-        actions += [_bitmap("remove", disk, other) for other in newer]
-    return actions
-
-
-def _store(bitmap: str) -> str:
-    return bitmap.removeprefix(PREFIX).partition(".")[0]
-
-
-def _bitmap(verb: str, disk: _Disk, name: str, **more: object) -> dict[str, object]:
-    return {"type": f"block-dirty-bitmap-{verb}", "data": {"node": disk.node, "name": name, **more}}
 
 
 async def _transaction(monitor: Monitor, actions: list[dict[str, object]]) -> None:
@@ -396,7 +271,7 @@ def _socket(run: Run) -> Path:
     return run.files.directory / "backup.sock"
 
 
-def _opener(run: Run, disk: _Disk, bitmap: str | None) -> Callable[[bool], Blocks]:
+def _opener(run: Run, disk: Disk, bitmap: str | None) -> Callable[[bool], Blocks]:
     path = _socket(run)
 
     def connect(changes: bool) -> Blocks:
