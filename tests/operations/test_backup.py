@@ -177,7 +177,7 @@ STEPS = [step.name for step in BACKUP.steps]
 @pytest.mark.parametrize("what", ["fail", "crash", "cancel"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("stage", [running, off])
+@pytest.mark.parametrize("stage", [running, pytest.param(off, marks=pytest.mark.long)])
 async def test_no_change_is_lost_whatever_stops_a_backup(
     tmp_path: Path, step: str, when: str, what: str, stage: Callable[[SimulatedHost], object]
 ) -> None:
