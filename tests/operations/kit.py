@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from uuid import UUID
 from tests.operations.bootstrap_kit import FakeBootstrapper
 
 from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeLiveDisks, FakeWorld
+from wirt.hypervisors.fake.backup import FakeLiveBackup
 from wirt.model.devices import devids
 from wirt.model.domain import Domain
 from wirt.model.errors import HypervisorError
@@ -33,11 +35,16 @@ from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.operations.template import volumes_of_template
+from wirt.ports.backup_store import Work
+from wirt.ports.backups import Backups
 from wirt.ports.images import GuestImage, Progress
 from wirt.ports.machine import MachineNow
+from wirt.ports.memory_blocks import MemoryDisk
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.appliances.fake import FakeAppliances
+from wirt.storage.backup_store import DirectoryStores
 from wirt.storage.fake import FakeImageTool, FakeSeeds, FakeStorage
+from wirt.storage.fake_disks import FakeDiskServer
 from wirt.store.memory import MemoryStore
 
 SETTLE_TURNS = 200
@@ -115,6 +122,10 @@ class SimulatedHost:
         self.appliances = FakeAppliances()
         self.random = random.Random(seed)
         self._directory = directory
+        self.contents: dict[str, MemoryDisk] = {}
+        self.place = directory / "backups"
+        self.live_backup = FakeLiveBackup(self.world, self.contents)
+        self.disk_server = FakeDiskServer(self.contents)
         self.environment: Environment
         self.engine: Engine[Environment]
         self._loop: HostLoop | None = None
@@ -142,6 +153,7 @@ class SimulatedHost:
             bootstrapper=self.bootstrapper,
             seeds=self.seeds,
             appliances=self.appliances,
+            backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
         )
         self.engine = Engine(
             self.environment,
@@ -181,6 +193,10 @@ class SimulatedHost:
         for turn in range(SETTLE_TURNS * 10):
             # Now and then some real time: what touches files does so on a thread.
             await asyncio.sleep(0.001 if turn % 50 == 49 else 0)
+        for _ in range(SETTLE_TURNS * 10):
+            await asyncio.sleep(0)
+            while any(thread.name == "wirt-work" for thread in threading.enumerate()):
+                await asyncio.sleep(0.001)
             busy = any(not job.state.finished for job in self.engine.all())
             quiet = 0 if busy else quiet + 1
             if quiet > SETTLE_TURNS:
@@ -220,6 +236,7 @@ class SimulatedHost:
         await self._assert_networks()
         await self._assert_volumes()
         await self._assert_snapshots()
+        self._assert_backups()
         for domain in domains:
             if domain.state in (State.RUNNING, State.PAUSED):
                 self._assert_cards(domain)
@@ -259,6 +276,20 @@ class SimulatedHost:
                 if domain.uuid in self.live_guests() and disk.volume is not None and disk.vdev not in stale:
                     volume = await pools.volume(VolumeRef.parse(disk.volume))
                     assert self.world.guest(domain.uuid).disks.find(disk.vdev).chain[0] == volume.path
+
+    def _assert_backups(self) -> None:
+        """What is listed is whole, and nothing is half there: in the place, in the guests, in the pools."""
+        assert self.world.backups == {}
+        for medium in self.storage.media.values():
+            assert not [name for name in medium.volumes if name.startswith("verify-")]
+        if not self.place.exists():
+            return
+        store = DirectoryStores().open(str(self.place))
+        assert not list((self.place / "partial").iterdir())
+        listing = store.all()
+        assert listing.problems == ()
+        for backup in listing.backups:
+            store.verify(backup, Work(threading.Event(), lambda size: None))
 
     def _assert_cards(self, domain: Domain) -> None:
         """Guest, run record and configuration have the same cards, but for those that the guest did away with;

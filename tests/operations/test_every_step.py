@@ -16,6 +16,10 @@ from wirt.model.lifecycle import State
 from wirt.model.storage import ImageFormat, PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
 from wirt.operations import (
+    backup,
+    backup_prune,
+    backup_restore,
+    backup_verify,
     bootstrap,
     clone,
     disk_move,
@@ -34,10 +38,12 @@ from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.start import start
+from wirt.plan.backup import Keep
 from wirt.plan.bootstrap import BootstrapWish
 from wirt.plan.imports import ImportWish
 from wirt.plan.networks_wishes import Wish
 from wirt.ports.storage import ImageFacts
+from wirt.storage.backup_store import DirectoryStores
 
 Action = Callable[[SimulatedHost], Awaitable[object]]
 
@@ -114,6 +120,47 @@ async def submit_create(host: SimulatedHost) -> None:
 
 def volume(name: str) -> VolumeRef:
     return VolumeRef("default", name)
+
+
+async def a_guest_with_a_disk(host: SimulatedHost) -> None:
+    await a_volume(host)
+    await host.create('disk = ["default/old,,xvda,rw"]', name="db")
+
+
+async def a_backup(host: SimulatedHost) -> None:
+    """Of a guest that runs, and has written since."""
+    await a_guest_with_a_disk(host)
+    await done(back_up)(host)
+    next(iter(host.contents.values())).write(70_000, b"written since")
+
+
+async def back_up(host: SimulatedHost) -> Job:
+    return await backup.create(host.environment, "db", str(host.place), "/")
+
+
+async def restore_backup(host: SimulatedHost) -> Job:
+    return await backup_restore.restore(host.environment, newest_backup(host), "/", name="db2")
+
+
+async def verify_backup(host: SimulatedHost) -> Job:
+    return await backup_verify.verify(host.environment, newest_backup(host), "/", source=str(host.place))
+
+
+async def boot_backup(host: SimulatedHost) -> Job:
+    return await backup_verify.boot(host.environment, newest_backup(host), "/", source=str(host.place))
+
+
+async def two_backups(host: SimulatedHost) -> None:
+    await a_backup(host)
+    await done(back_up)(host)
+
+
+async def prune_backups(host: SimulatedHost) -> Job:
+    return await backup_prune.prune(host.environment, Keep(last=1), "/", source=str(host.place))
+
+
+def newest_backup(host: SimulatedHost) -> str:
+    return DirectoryStores().open(str(host.place)).all().backups[-1].id
 
 
 LAN_POOL = PoolConfig("fast", PoolType.FAKE, "/fast")
@@ -333,6 +380,11 @@ CASES = (
     Case(JobKind.CLONE, a_volume_of_a_domain, copy_domain, False),
     Case(JobKind.IMPORT, an_appliance, import_appliance, False),
     Case(JobKind.EXPORT, a_volume_of_a_domain, export_domain, False),
+    Case(JobKind.BACKUP, a_guest_with_a_disk, back_up, False),
+    Case(JobKind.BACKUP_RESTORE, a_backup, restore_backup, False),
+    Case(JobKind.BACKUP_VERIFY, a_backup, verify_backup, False),
+    Case(JobKind.BACKUP_BOOT, a_backup, boot_backup, False),
+    Case(JobKind.BACKUP_PRUNE, two_backups, prune_backups, False),
 )
 
 STEPS = [(case, step.name) for case in CASES for step in OPERATIONS[case.kind].steps]

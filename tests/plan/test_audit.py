@@ -410,3 +410,14 @@ def test_what_others_could_open_in_the_home_is_named(entry: HomeFile, clean: boo
     wider = [finding for finding in found if finding.verdict is Verdict.WIDER]
     assert (wider == []) is clean
     assert clean or entry.path in wider[0].found
+
+
+def test_what_a_backup_keeps_aside_is_its_own_while_there_is_one_and_only_there() -> None:
+    aside = file("/home/scratch/#123 (deleted)", "read-write")
+    listening = OpenSocket("unix", f"{RUN}/backup.sock", True, (8,))
+    seen = replace(more_files(aside), sockets=(*(SEEN.sockets or ()), listening))
+    during = replace(PLANNED, scratch="/home/scratch")
+    assert wide(audit(during, seen, CARDS)) == set()
+    assert wide(audit(PLANNED, seen, CARDS)) == {"open files", "sockets"}
+    for other in ("/home/#123 (deleted)", "/home/scratch/web.raw (deleted)", "/home/scratch/#123"):
+        assert wide(audit(during, more_files(file(other, "read-write")), CARDS)) == {"open files"}

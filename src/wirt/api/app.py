@@ -9,6 +9,7 @@ from wirt.api import (
     agent,
     appliances,
     audit,
+    backup,
     bootstrap,
     disks,
     domains,
@@ -38,6 +39,7 @@ ROUTES = (
     bootstrap,
     agent,
     appliances,
+    backup,
     disks,
 )
 

@@ -66,6 +66,10 @@ VERBS = {
         Verb(HOST, "audit", "audit", "show what running domains can reach, beside what they should"),
         Verb(HOST, "pool", "pools", "say where the disks of guests live"),
         Verb(HOST, "volume", "volumes", "make, copy, grow and remove the disks of guests"),
+        Verb(
+            HOST, "backup", "backup", "back up the disks of domains, also while they run; check and prune backups"
+        ),
+        Verb(HOST, "restore-backup", "backup", "make a domain, or one disk, from a backup"),
         Verb(HOST, "network", "network", "make networks for guests, and see how they are"),
         Verb(HOST, "help", "help", "explain a verb, or the keys of an xl.cfg file"),
     )

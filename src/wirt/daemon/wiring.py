@@ -25,11 +25,13 @@ from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.plan.networks import home_tag
 from wirt.ports.appliances import Appliances
+from wirt.ports.backups import Backups
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock, SystemClock
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.live_disks import LiveDisks
+from wirt.ports.memory_blocks import MemoryDisk
 from wirt.ports.network import Network
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.seeds import SeedMaker
@@ -80,6 +82,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             bootstrapper=_bootstrapper(home, settings),
             seeds=_seeds(settings),
             appliances=_appliances(settings),
+            backups=_backups(hypervisor, sandbox),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
@@ -187,6 +190,21 @@ def _appliances(settings: DaemonSettings) -> Appliances:
     from wirt.storage.appliances.host import HostAppliances
 
     return HostAppliances()
+
+
+def _backups(hypervisor: Hypervisor, sandbox: Sandbox) -> Backups:
+    from wirt.storage.backup_store import DirectoryStores
+
+    if hypervisor.name == "fake":
+        from wirt.hypervisors.fake.backup import fake_backup
+        from wirt.storage.fake_disks import FakeDiskServer
+
+        disks: dict[str, MemoryDisk] = {}
+        return Backups(fake_backup(hypervisor, disks), FakeDiskServer(disks), DirectoryStores())
+    from wirt.hypervisors.qemu.backup import live_backup
+    from wirt.storage.disk_server import QemuDiskServer
+
+    return Backups(live_backup(hypervisor, sandbox), QemuDiskServer(), DirectoryStores())
 
 
 def _network(home: Home, settings: DaemonSettings, clock: Clock) -> Network:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wirt.model.devices import VifKind, devids
 from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, Unavailable, WirtError
+from wirt.operations.backup import scratch, under_way
 from wirt.operations.environment import Environment
 from wirt.operations.running import running
 from wirt.plan.audit import Audit, Card, Cards, CardSeen, audit, audit_home, audit_unseen
@@ -58,6 +59,8 @@ async def _audit(environment: Environment, observer: Observer, domain: Domain) -
         planned = observer.planned(environment.directory(run.domid)) or await _unjailed(environment, domain)
     except WirtError as error:
         return audit_unseen(str(error), cards)
+    if under_way(environment, domain.uuid):
+        planned = replace(planned, scratch=str(scratch(environment)))
     known = [file.path for file in planned.handed] + [f"{planned.directory}/qemu.log"]
     seen = await asyncio.to_thread(observer.observe, run.pid, run.started_ticks, known)
     if seen is None:

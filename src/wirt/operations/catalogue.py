@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wirt.operations.backup import BACKUP
+from wirt.operations.backup_prune import PRUNE
+from wirt.operations.backup_restore import RESTORE
+from wirt.operations.backup_verify import BOOT, VERIFY
 from wirt.operations.bootstrap import BOOTSTRAP
 from wirt.operations.clone import CLONE
 from wirt.operations.conclude import CONCLUSIONS
@@ -37,6 +41,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         *TEMPLATES,
         IMPORT,
         EXPORT,
+        *(BACKUP, RESTORE, VERIFY, BOOT, PRUNE),
         ATTACH,
         DETACH,
         LINK,

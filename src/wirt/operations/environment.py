@@ -25,6 +25,7 @@ from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
 from wirt.ports.appliances import Appliances
 from wirt.ports.audit import Observer
+from wirt.ports.backups import Backups
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
 from wirt.ports.fabric import Fabric
@@ -78,6 +79,7 @@ class Environment:
     bootstrapper: Bootstrapper | None = None
     seeds: SeedMaker | None = None
     appliances: Appliances | None = None
+    backups: Backups | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None

@@ -10,6 +10,7 @@ from wirt.plan.jail import Access
 from wirt.plan.observed import FileKind, Mount, Observed, OpenFile, OpenSocket, Planned, PlannedFile
 
 RUN_SOCKETS = ("control.sock", "events.sock", "console.sock", "agent.sock")
+BACKUP_SOCKET = "backup.sock"
 LOG = "qemu.log"
 TUN, KVM = "/dev/net/tun", "/dev/kvm"
 HARMLESS_ANONYMOUS = ("eventfd", "eventpoll", "signalfd", "timerfd", "inotify")
@@ -95,6 +96,8 @@ def _planned(planned: Planned, file: OpenFile) -> bool:
     names = {file.target, file.target.removesuffix(" (deleted)"), *file.same_as}
     if f"{planned.directory}/{LOG}" in names and file.access in ("write", "append"):
         return True
+    if planned.scratch is not None and _nameless_in(planned.scratch, file):
+        return True
     if file.kind is FileKind.REGULAR and file.access == "read" and _within(file.target, planned.visible):
         return True
     return any(_is(each, file, names) and file.access in _ACCESSES[each.access] for each in planned.handed)
@@ -105,6 +108,12 @@ def _is(each: PlannedFile, file: OpenFile, names: set[str]) -> bool:
     if each.identity and file.identity:
         return each.identity == file.identity
     return each.path in names
+
+
+def _nameless_in(directory: str, file: OpenFile) -> bool:
+    """As the kernel calls it (Linux, fs/dcache.c, d_tmpfile)."""
+    place, _, number = file.target.removesuffix(" (deleted)").rpartition("/#")
+    return file.target.endswith(" (deleted)") and place == directory and number.isdecimal()
 
 
 def _taps(files: tuple[OpenFile, ...], taps: frozenset[str]) -> Finding:
@@ -167,7 +176,8 @@ def _sockets(planned: Planned, sockets: tuple[OpenSocket, ...], user_cards: int)
 
 def _own(planned: Planned, each: OpenSocket, user_cards: int) -> bool:
     if each.family == "unix":
-        return not each.name or PurePosixPath(each.name).name in RUN_SOCKETS
+        own = RUN_SOCKETS if planned.scratch is None else (*RUN_SOCKETS, BACKUP_SOCKET)
+        return not each.name or PurePosixPath(each.name).name in own
     return not planned.private_network and user_cards > 0 and each.family in ("tcp", "udp", "raw")
 
 

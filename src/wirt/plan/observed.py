@@ -170,6 +170,8 @@ class Planned:
     filters: int = 1
     weaker: tuple[str, ...] = ()
     io_uring: bool = False
+    scratch: str | None = None
+    """While a backup is under way: where the nameless files are that it keeps what the guest overwrites in."""
 
     @property
     def kvm(self) -> bool:

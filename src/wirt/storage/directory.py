@@ -82,6 +82,10 @@ class DirectoryPool:
         self._directory = directory
         self._file_system: FileSystem | None = None
 
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
     async def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Every touch of the file system."""
         call = self._patient or asyncio.to_thread

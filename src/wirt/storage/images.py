@@ -53,7 +53,7 @@ class QemuImageTool:
         return _facts(out, path)
 
     async def chain(self, volume: Volume) -> tuple[str, ...]:
-        return tuple(layer.path for layer in (await asyncio.to_thread(_chain, volume))[1:])
+        return tuple(layer.path for layer in (await asyncio.to_thread(chain_of, volume))[1:])
 
     async def convert(
         self,
@@ -63,12 +63,12 @@ class QemuImageTool:
         *,
         bytes_per_s: int | None = None,
     ) -> None:
-        what = f"{_called(source)} can't be copied to {_called(target)}"
-        chain = await asyncio.to_thread(_chain, source)
+        what = f"{called(source)} can't be copied to {called(target)}"
+        chain = await asyncio.to_thread(chain_of, source)
         into = await asyncio.to_thread(find_layer, target.path, str(target.format), "/out")
         options = f"driver={driver(target.format)},file.driver={protocol(into)},file.filename=/out"
         rate = ["-r", str(bytes_per_s)] if bytes_per_s else []
-        words = ["convert", "-p", "-n", *rate, "--target-image-opts", _json(chain), options]
+        words = ["convert", "-p", "-n", *rate, "--target-image-opts", json_of(chain), options]
         size = source.size if isinstance(source, Volume) else (await self.inspect(source.path, source.format)).size
         try:
             await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
@@ -83,14 +83,14 @@ class QemuImageTool:
         *,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        what = f"{_called(source)} can't be written to {target.path}"
-        chain = await asyncio.to_thread(_chain, source)
+        what = f"{called(source)} can't be written to {target.path}"
+        chain = await asyncio.to_thread(chain_of, source)
         size = source.size if isinstance(source, Volume) else (await self.inspect(source.path, source.format)).size
         await asyncio.to_thread(_touch, target.path, what)
         try:
             into = Layer(target.path, str(target.format), False, "/out")
             said = [word for name, value in (options or {}).items() for word in ("-o", f"{name}={value}")]
-            words = ["convert", "-p", "-O", driver(target.format), *said, _json(chain), "/out"]
+            words = ["convert", "-p", "-O", driver(target.format), *said, json_of(chain), "/out"]
             await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
             await asyncio.to_thread(_settle, target.path)
         except BaseException as error:
@@ -103,9 +103,9 @@ class QemuImageTool:
         if volume.format is not DiskFormat.QCOW2:
             return
         what = f"{volume.reference} can't be made {size} bytes large"
-        top, *below = await asyncio.to_thread(_chain, volume)
+        top, *below = await asyncio.to_thread(chain_of, volume)
         shrink = ["--shrink"] if size < volume.size else []
-        words = ["resize", "-q", *shrink, _json([top, *below]), str(size)]
+        words = ["resize", "-q", *shrink, json_of([top, *below]), str(size)]
         try:
             await self._run(below, [top], words, what, file_bytes=max(size, volume.size))
         except Failed as error:
@@ -113,12 +113,12 @@ class QemuImageTool:
 
     async def commit(self, volume: Volume, progress: Progress) -> None:
         what = f"{volume.reference} can't be put into what it stands on"
-        top, *chain = await asyncio.to_thread(_chain, volume)
+        top, *chain = await asyncio.to_thread(chain_of, volume)
         if not chain:
             raise BadInput(f"{what}: it stands on nothing")
         below, *rest = chain
         # -d: top is not emptied, since it is to go. Its data must fit, and so must what it was grown by.
-        words = ["commit", "-q", "-p", "-d", _json([top, below, *rest])]
+        words = ["commit", "-q", "-p", "-d", json_of([top, below, *rest])]
         try:
             await self._run(rest, [top, below], words, what, progress=progress, file_bytes=volume.size)
         except Failed as error:
@@ -128,7 +128,7 @@ class QemuImageTool:
         what = f"{volume.reference} can't be made to stand on {below.reference}"
         top = await asyncio.to_thread(find_layer, volume.path, str(volume.format), "/in/0")
         name = Path(below.path).name
-        words = ["rebase", "-q", "-u", "-b", name, "-F", str(below.format), _json([top])]
+        words = ["rebase", "-q", "-u", "-b", name, "-F", str(below.format), json_of([top])]
         try:
             await self._run([], [top], words, what, deadline_s=INSPECT_S)
         except Failed as error:
@@ -167,7 +167,7 @@ class QemuImageTool:
         return await stream(*argv, what=what, stalled_s=deadline_s, listener=percent(progress))
 
 
-def _chain(source: Volume | Image) -> list[Layer]:
+def chain_of(source: Volume | Image) -> list[Layer]:
     """Topmost first. Only a volume's is followed: whoever hands in an image may name any file in it."""
     path, format_ = source.path, str(source.format)
     layers: list[Layer] = []
@@ -189,7 +189,7 @@ def _chain(source: Volume | Image) -> list[Layer]:
         path, format_ = os.path.normpath(Path(path).parent / backing[0]), str(backing[1])
 
 
-def _json(chain: list[Layer]) -> str:
+def json_of(chain: list[Layer]) -> str:
     below: dict[str, Any] | None = None
     for layer in reversed(chain):
         node: dict[str, Any] = {
@@ -202,7 +202,7 @@ def _json(chain: list[Layer]) -> str:
     return f"json:{json.dumps(below)}"
 
 
-def _called(image: Volume | Image) -> str:
+def called(image: Volume | Image) -> str:
     return image.reference if isinstance(image, Volume) else image.path
 
 

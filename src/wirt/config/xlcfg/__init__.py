@@ -13,10 +13,12 @@
     loading     all of it in order
     entries     single strings of a list replaced; disks written as entries
     cards       a card put into a text's vif list, or taken out of it
+    disks       other targets in a text's disk list
     reference   the table as a page
 """
 
-from wirt.config.xlcfg.cards import read_card, with_card, without_card
+from wirt.config.xlcfg.cards import read_card, vif_entries, with_card, without_card
+from wirt.config.xlcfg.disks import disk_entries, with_volumes
 from wirt.config.xlcfg.document import with_value
 from wirt.config.xlcfg.entries import disk_entry, entries, own_card, with_entries
 from wirt.config.xlcfg.keys import KEYS, Group, Key, Kind, nearest
@@ -33,6 +35,7 @@ __all__ = [
     "Kind",
     "Loaded",
     "Notice",
+    "disk_entries",
     "disk_entry",
     "entries",
     "load",
@@ -41,9 +44,11 @@ __all__ = [
     "own_card",
     "read_card",
     "reference_markdown",
+    "vif_entries",
     "with_card",
     "with_entries",
     "with_value",
+    "with_volumes",
     "without_card",
     "without_secrets",
 ]

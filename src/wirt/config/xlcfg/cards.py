@@ -27,13 +27,13 @@ def read_card(words: Sequence[str]) -> tuple[str, VifSpec]:
 
 def with_card(text: str, entry: str, devid: int) -> str:
     """``text`` with the card ``entry`` as number ``devid``."""
-    return with_value(text, "vif", [*_entries(text), _numbered(entry, devid)])
+    return with_value(text, "vif", [*vif_entries(text), _numbered(entry, devid)])
 
 
 def without_card(text: str, devid: int) -> str:
     """``text`` without the card number ``devid``. Those left say their number, where they no longer have it by
     their place in the list."""
-    entries = _entries(text)
+    entries = vif_entries(text)
     numbers = devids([parse_vif(entry).vif for entry in entries])
     left = [(number, entry) for number, entry in zip(numbers, entries, strict=True) if number != devid]
     kept = [entry for _, entry in left]
@@ -42,7 +42,7 @@ def without_card(text: str, devid: int) -> str:
     return with_value(text, "vif", kept or None)
 
 
-def _entries(text: str) -> tuple[str, ...]:
+def vif_entries(text: str) -> tuple[str, ...]:
     return Settings(settle(parse(text, file="<text>").assignments)).texts("vif")
 
 

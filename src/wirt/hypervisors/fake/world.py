@@ -74,6 +74,8 @@ class FakeWorld:
         """How large an image is to its guest, in bytes, by its path."""
         self.full: set[str] = set()
         """Images into which nothing more can be written."""
+        self.backups: dict[int, object] = {}
+        """What is begun and not ended, by the run's number (backup.py)."""
         self._ring_bytes = ring_bytes
         # More than one run of a domain is what must never be, so the world can hold it and a simulation see it.
         self._guests: dict[UUID, list[FakeGuest]] = {}
@@ -169,6 +171,7 @@ class FakeWorld:
     def _tell(self, guest: FakeGuest, change: RunChanged) -> None:
         if guest.gone:
             self._drop(guest)
+            self.backups.pop(guest.number, None)
         if self._listener is not None:
             self._listener(guest, change)
 

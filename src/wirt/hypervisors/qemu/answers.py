@@ -20,6 +20,8 @@ _SHAPES: dict[str, type] = {
     "query-fdsets": list,
     "query-jobs": list,
     "query-migrate": dict,
+    "query-block": list,
+    "query-block-exports": list,
     "query-pci": list,
     "query-version": dict,
     "add-fd": dict,
@@ -48,16 +50,22 @@ def vcpus(answer: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
 MOST_LAYERS = 256
 
 
+FILTER = "bk-c-"
+"""Begins the name of what stands between a guest and its disk while a backup is read."""
+
+
 def block_layers(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     """From the top down, the nodes of a device's layers: of the format, and of the protocol below it. One of what
-    ``query-blockstats`` answers; a device without a disk has none."""
+    ``query-blockstats`` answers; a device without a disk has none. A backup's filter is no layer."""
     found: list[tuple[str, str]] = []
     here: object = entry if entry.get("node-name") is not None else None
     while here is not None:
         below = here.get("parent") if isinstance(here, dict) else None
         if not isinstance(here, dict) or not isinstance(below, dict) or len(found) == MOST_LAYERS:
             raise Malformed("layers that could not be")
-        found.append((_text(here, "node-name"), _text(below, "node-name")))
+        name = _text(here, "node-name")
+        if found or not name.startswith(FILTER):
+            found.append((name, _text(below, "node-name")))
         here = here.get("backing")
     return found
 

@@ -154,6 +154,15 @@ class Monitor:
                 raise HypervisorError(f"{self._name}: QEMU took no descriptor: {error}") from error
             return await self.execute(command, arguments)
 
+    async def add_fd(self, number: int, descriptor: int, opaque: str) -> None:
+        """Give QEMU an open file as a part of ``/dev/fdset/NUMBER`` (QMP add-fd). One at a time."""
+        async with self._handing:
+            try:
+                self._client.send_fd_scm(descriptor)
+            except (QMPError, OSError) as error:
+                raise HypervisorError(f"{self._name}: QEMU took no descriptor: {error}") from error
+            await self.execute("add-fd", {"fdset-id": number, "opaque": opaque})
+
     async def close(self) -> None:
         """Let go of the connection; QEMU goes on. Never fails: what is left to say no longer matters."""
         with contextlib.suppress(Exception, asyncio.CancelledError):

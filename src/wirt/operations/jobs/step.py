@@ -53,6 +53,11 @@ class JobKind(StrEnum):
     CLONE = "clone"
     IMPORT = "import"
     EXPORT = "export"
+    BACKUP = "backup"
+    BACKUP_RESTORE = "restore-backup"
+    BACKUP_VERIFY = "backup-verify"
+    BACKUP_BOOT = "backup-boot"
+    BACKUP_PRUNE = "backup-prune"
 
 
 class Context(Protocol[E_co]):
