@@ -22,8 +22,8 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.qemu import sockets
+from wirt.hypervisors.qemu.answers import FILTER
 from wirt.hypervisors.qemu.backup_disks import (
-    FILTER,
     OPAQUE,
     PREFIX,
     Disk,
