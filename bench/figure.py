@@ -12,6 +12,9 @@ from bench.rigs.workshop import Workshop
 
 R = TypeVar("R")
 
+RIG_TIMEOUT_S = 180.0
+"""For what is built once before the first run: a thousand domains, or QEMU's functional probe."""
+
 
 class Basis(StrEnum):
     """What a promise holds against its limit: the subject's median, or the median over the runs of what each
@@ -70,7 +73,7 @@ class Contender(Generic[R]):
 @dataclass(frozen=True, slots=True)
 class Figure(Generic[R]):
     """``rig`` holds what the contenders share (daemons, files) for all runs. ``timeout_s`` is for
-    one run."""
+    one run, ``rig_timeout_s`` for building the rig."""
 
     name: str
     measures: str
@@ -82,6 +85,7 @@ class Figure(Generic[R]):
     quick_runs: int
     warm_up: int = 1
     timeout_s: float = 30.0
+    rig_timeout_s: float = RIG_TIMEOUT_S
 
     def __post_init__(self) -> None:
         names = {contender.name for contender in self.contenders}

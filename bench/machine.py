@@ -6,10 +6,10 @@ import os
 import platform
 import shutil
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
 
 from bench.rigs.workshop import ROOT, Workshop
+from wirt import __version__
 
 Facts = dict[str, str | int | float]
 EMULATOR, CLIENT = "qemu-system-x86_64", "virsh"
@@ -31,7 +31,7 @@ def machine(workshop: Workshop) -> Facts:
 
 def versions() -> Facts:
     found: Facts = {
-        "wirt": version("wirt"),
+        "wirt": __version__,
         "commit": _first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "unknown",
         "python": platform.python_version(),
         "qemu": _first_line(EMULATOR, "--version").removeprefix("QEMU emulator version "),

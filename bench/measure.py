@@ -19,8 +19,6 @@ from bench.summary import Round
 R = TypeVar("R")
 Tell = Callable[[str], None]
 
-RIG_TIMEOUT_S = 180.0
-"""For what is built once before the first run: a thousand domains, or QEMU's functional probe."""
 PATIENCE = 3
 """A contender that has failed so often is not asked again."""
 
@@ -46,7 +44,7 @@ def measure(figure: Figure[R], workshop: Workshop, runs: int, tell: Tell) -> Mea
     notes = _Notes(tuple(contender.name for contender in figure.contenders))
     try:
         with contextlib.ExitStack() as stack:
-            with deadline(RIG_TIMEOUT_S):
+            with deadline(figure.rig_timeout_s):
                 rig = stack.enter_context(figure.rig(workshop))
             _take_turns(figure, rig, rounds, notes, tell)
     except NotHere as missing:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wirt.images.tiny import TinyImage, build_tiny, find_tiny
+from wirt.images.tiny import TinyImage, build_tiny, find_tiny, is_current
 from wirt.model.errors import ImageBuildFailed
 
 pytest_plugins = ("tests.testhost.plugin",)
@@ -28,9 +28,10 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def tiny() -> TinyImage:
-    """The tiny guest, built when it is missing: that takes a minute and the network, once."""
+    """The tiny guest, built when it is missing or made from other sources: that takes a minute and the network,
+    once."""
     found = find_tiny(CACHE / "tiny")
-    if found is not None:
+    if found is not None and is_current(CACHE / "tiny"):
         return found
     try:
         # In a thread, because the test that asks for it may have an event loop of its own running here.

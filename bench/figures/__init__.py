@@ -10,6 +10,7 @@ from bench.figures import (
     boot,
     create,
     destroy,
+    disk,
     filter_rules,
     hundredth,
     jail,
@@ -33,4 +34,7 @@ FIGURES: tuple[Figure[Any], ...] = (
     throughput.FIGURE,
     filter_rules.FIGURE,
     linked_clone.FIGURE,
+    disk.THROUGHPUT,
+    disk.IOPS,
+    disk.ENGINES_FIGURE,
 )

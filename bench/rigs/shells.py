@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from websockets.sync.client import unix_connect
+from websockets.sync.client import ClientConnection, unix_connect
 
 from bench.rigs.guests import READY
 from bench.rigs.wirtd import Wirtd
@@ -33,8 +33,20 @@ def type_line(send: Send, log: Path, line: str) -> None:
 
 @contextlib.contextmanager
 def managed_console(wirtd: Wirtd, name: str) -> Iterator[Send]:
+    """Drained meanwhile: one that is not read answers no ping after a while, and is closed."""
     with unix_connect(wirtd.socket, f"ws://localhost/v1/domains/{name}/console") as console:
-        yield console.send
+        reader = threading.Thread(target=_drain_websocket, args=(console,))
+        reader.start()
+        try:
+            yield console.send
+        finally:
+            console.close()
+            reader.join()
+
+
+def _drain_websocket(console: ClientConnection) -> None:
+    for _ in console:
+        pass
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ POOL = {
     "promised": 20 << 30,
     "formats": ["qcow2", "raw"],
     "capabilities": ["clone", "grow"],
+    "file_system": "xfs",
+    "abilities": ["reflink", "discard"],
 }
 GONE = {"name": "far", "type": "nfs", "target": "", "source": "nas:/x", "state": "unavailable", "problem": "gone"}
 VOLUME = {
@@ -31,6 +33,7 @@ VOLUME = {
     "backing": "base",
     "holders": [{"host": "a", "domain": "web", "job": None, "writes": True}],
     "domains": ["web"],
+    "engine": [{"what": "detect_zeroes", "choice": "unmap", "reason": "zeroes take no room"}],
 }
 POOLS = """\
 Name  Type  Target     Capacity  Available  Promised  State
@@ -55,7 +58,15 @@ def test_volumes_are_listed_with_those_who_have_them(wirtd: Canned, wirt: Run) -
 
 def test_a_volume_is_shown_with_who_has_it_open(wirtd: Canned, wirt: Run) -> None:
     wirtd.routes["GET /v1/volumes/fast/web"] = (200, VOLUME)
-    assert "open by                : web on a, for writing\n" in wirt("volume", "info", "fast/web").out
+    shown = wirt("volume", "info", "fast/web").out
+    assert "open by                : web on a, for writing\n" in shown
+    assert "detect-zeroes          : unmap: zeroes take no room\n" in shown
+
+
+def test_a_pool_is_shown_with_what_its_file_system_can_do_and_what_not(wirtd: Canned, wirt: Run) -> None:
+    wirtd.routes["GET /v1/pools/fast"] = (200, {"api": "v1", "pool": POOL, "volumes": []})
+    said = "file system            : xfs (reflink: yes, direct access: no, discard: yes)\n"
+    assert said in wirt("pool", "info", "fast").out
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from wirt.config.xlcfg.spec import SpecError
 from wirt.config.xlcfg.vdev import Bus, Vdev, parse_vdev
 from wirt.config.xlcfg.vif import MODELS, parse_vif
 from wirt.model.devices import DiskBackend, DiskFormat, DiskSpec, NicType, PortForward, Rate, VifKind
+from wirt.model.engine import Aio, CacheMode, DetectZeroes, IoThread
 
 CWD = PurePosixPath("/srv")
 
@@ -50,6 +51,20 @@ def test_the_manuals_equal_disks_are_equal() -> None:
         )
         == 1
     )
+
+
+def test_how_a_disk_is_served_can_be_said() -> None:
+    said = disk("/a,,xvda,cache=directsync,aio=native,detect-zeroes=on,iothread=shared,queues=4,discard")
+    assert (said.cache, said.aio, said.detect_zeroes) == (CacheMode.DIRECTSYNC, Aio.NATIVE, DetectZeroes.ON)
+    assert (said.iothread, said.queues, said.discard, said.discard_given) == (IoThread.SHARED, 4, True, True)
+    silent = disk("/a,,xvda")
+    assert (silent.cache, silent.aio, silent.detect_zeroes, silent.iothread, silent.queues) == (None,) * 5
+    assert not silent.discard_given
+
+
+def test_a_bad_number_of_queues_is_told_the_range() -> None:
+    with pytest.raises(SpecError, match="queues= is a number from 1 to 64, not 65"):
+        disk("/a,,xvda,queues=65")
 
 
 def test_an_empty_drive() -> None:
@@ -135,6 +150,15 @@ def test_deprecated_forms_of_disks_are_named(spec: str, said: list[str]) -> None
         ("raw,sda", 4),
         ("vdev=xvda,foo:", 10),
         ("vdev=xvda,foo:,raw", 10),
+        ("/a,,xvda,cache=fast", 15),
+        ("/a,,xvda,aio=", 13),
+        ("/a,,xvda,detect-zeroes=yes", 23),
+        ("/a,,xvda,iothread=2", 18),
+        ("/a,,xvda,queues=0", 16),
+        ("/a,,xvda,queues=65", 16),
+        ("/a,,xvda,queues=two", 16),
+        ("/a,,xvda,aio=native,cache=writeback", 13),
+        ("/a,,xvda,no-discard,detect-zeroes=unmap", 34),
     ],
 )
 def test_a_bad_disk_is_refused_at_its_parameter(spec: str, offset: int) -> None:

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from wirt.model.devices import DiskFormat, DiskSpec, NicType, PortForward, VifKind, VifSpec
 from wirt.model.domain import DomainConfig, Firmware, GuestType
+from wirt.model.engine import Aio, CacheMode, IoThread
+from wirt.plan.engine import Medium
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
 
@@ -33,6 +35,12 @@ DIRECT = DomainConfig(
 )
 DISK = DiskSpec(vdev="xvda", target="/images/root.qcow2", format=DiskFormat.QCOW2)
 FIRMWARE = DomainConfig(name="firmware", type=GuestType.HVM, memory_mib=512, disks=(DISK,))
+
+MEDIA = {
+    "/ext4/laid-out.raw": Medium("ext4"),
+    "/ext4/root.qcow2": Medium("ext4", sparse=True),
+    "/tmpfs/a.raw": Medium("tmpfs", "tmpfs keeps it in memory anyway", sparse=True),
+}
 
 CONFIGS: dict[str, DomainConfig] = {
     "pvh": DIRECT,
@@ -98,6 +106,19 @@ CONFIGS: dict[str, DomainConfig] = {
             DiskSpec(vdev="xvdb", target="/dev/vg/shared", specification="shared"),
         ),
     ),
+    "disk-engines": replace(
+        DIRECT,
+        vcpus=2,
+        maxvcpus=12,
+        disks=(
+            DiskSpec(vdev="xvda", target="/ext4/laid-out.raw"),
+            DiskSpec(vdev="xvdb", target="/ext4/root.qcow2", format=DiskFormat.QCOW2, iothread=IoThread.SHARED),
+            DiskSpec(vdev="xvdc", target="/ext4/laid-out.raw", aio=Aio.IO_URING, iothread=IoThread.SHARED),
+            DiskSpec(vdev="xvdd", target="/tmpfs/a.raw", cache=CacheMode.NONE, aio=Aio.NATIVE),
+            DiskSpec(vdev="xvde", target="/ext4/laid-out.raw", cache=CacheMode.WRITETHROUGH, queues=3),
+            DiskSpec(vdev="xvdf", target="/ext4/laid-out.raw", cache=CacheMode.UNSAFE, iothread=IoThread.OWN),
+        ),
+    ),
     "maxvcpus": replace(DIRECT, vcpus=2, maxvcpus=8),
     "device-model-args": replace(DIRECT, device_model_args=("-global", "isa-debugcon.iobase=0x402")),
 }
@@ -106,4 +127,4 @@ CONFIGS: dict[str, DomainConfig] = {
 def plan(name: str) -> LaunchPlan:
     facts = KVM if name == "kvm" else TCG
     devices = frozenset({"/dev/vg/root", "/dev/vg/shared"})
-    return plan_launch(CONFIGS[name], UUID_1, 7, HOST, facts, devices)
+    return plan_launch(CONFIGS[name], UUID_1, 7, HOST, facts, devices, media=MEDIA)

@@ -130,6 +130,12 @@ def test_commands_are_answered_over_udp_too(guest: Guest) -> None:
         "disk-write vda 1 512 1",
         "disk-write vda 0 0 1",
         f"disk-write vda {DATA_BYTES} 512 1",
+        "disk-speed vdq read seq 4096 1 100",
+        "disk-speed vda erase seq 4096 1 100",
+        "disk-speed vda read backwards 4096 1 100",
+        "disk-speed vda read seq 100 1 100",
+        "disk-speed vda read seq 4096 33 100",
+        "disk-speed vda read seq 4096 1 0",
         "watchdog 601",
         "stat " + "x " * 20,
     ],
@@ -199,6 +205,15 @@ def test_disk_content_follows_from_the_seed_and_damage_is_found(guest: Guest, fo
     assert guest.ok("disk-verify vda 4096 512 78")["ok"] == "0"
     guest.ok("disk-write vda 512000 512 1")
     assert guest.ok("disk-verify vda 4096 1048576 77") == {"ok": "0", "bytes": "1048576", "first_wrong": "512000"}
+
+
+def test_a_disks_speed_is_told_for_reads_and_writes_in_order_and_not(guest: Guest) -> None:
+    for way, order, block in (("read", "seq", 262144), ("write", "seq", 4096), ("read", "random", 4096)):
+        told = guest.ok(f"disk-speed vda {way} {order} {block} 4 300")
+        assert int(told["requests"]) > 0
+        assert float(told["seconds"]) >= 0.3
+        moved_mib = int(told["requests"]) * block / (1 << 20)
+        assert abs(float(told["mib_s"]) * float(told["seconds"]) - moved_mib) < 0.05 * moved_mib + 0.1
 
 
 def test_flood_sends_at_its_rate_and_ends(guest: Guest) -> None:

@@ -36,6 +36,7 @@ from wirt.operations.template import volumes_of_template
 from wirt.ports.images import GuestImage, Progress
 from wirt.ports.machine import MachineNow
 from wirt.ports.virtual_clock import VirtualClock
+from wirt.storage.appliances.fake import FakeAppliances
 from wirt.storage.fake import FakeImageTool, FakeSeeds, FakeStorage
 from wirt.store.memory import MemoryStore
 
@@ -111,6 +112,7 @@ class SimulatedHost:
         self.world.on_merge = self._merged
         self.seeds = FakeSeeds()
         self.bootstrapper = FakeBootstrapper(self.image_tool)
+        self.appliances = FakeAppliances()
         self.random = random.Random(seed)
         self._directory = directory
         self.environment: Environment
@@ -139,6 +141,7 @@ class SimulatedHost:
             live_disks=FakeLiveDisks(hypervisor),
             bootstrapper=self.bootstrapper,
             seeds=self.seeds,
+            appliances=self.appliances,
         )
         self.engine = Engine(
             self.environment,
@@ -241,6 +244,7 @@ class SimulatedHost:
             await pools.volume(VolumeRef.parse(volume))
         assert not [pool for pool in pools if pool.leaving]
         assert self.bootstrapper.scratches == set()
+        assert self.appliances.scratches == set()
 
     async def _assert_snapshots(self) -> None:
         """What snapshots keep is there; guests write the very images that their domains have."""

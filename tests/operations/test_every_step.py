@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.operations.appliance_kit import APPLIANCE, machine
 from tests.operations.kit import SimulatedHost, Strike, config, crash, fail
 
 from wirt.model.job import Job, JobState
@@ -18,6 +19,7 @@ from wirt.operations import (
     bootstrap,
     clone,
     disk_move,
+    import_domain,
     network,
     pools_verbs,
     snapshots_verbs,
@@ -26,12 +28,14 @@ from wirt.operations import (
     volumes,
     volumes_copy,
 )
+from wirt.operations import export_domain as exporting
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.start import start
 from wirt.plan.bootstrap import BootstrapWish
+from wirt.plan.imports import ImportWish
 from wirt.plan.networks_wishes import Wish
 from wirt.ports.storage import ImageFacts
 
@@ -269,6 +273,18 @@ async def copy_domain(host: SimulatedHost) -> Job:
     return await clone.clone(host.environment, clone.CloneRequest("db", "new", count=3))
 
 
+async def an_appliance(host: SimulatedHost) -> None:
+    host.appliances.appliances[APPLIANCE] = machine("shop")
+
+
+async def import_appliance(host: SimulatedHost) -> Job:
+    return await import_domain.import_domain(host.environment, APPLIANCE, ImportWish())
+
+
+async def export_domain(host: SimulatedHost) -> Job:
+    return await exporting.export(host.environment, "db", "/nowhere/db.ova", ImageFormat.VMDK)
+
+
 @dataclass(frozen=True)
 class Case:
     """``prepare`` sets the stage, ``act`` sets the operation going, ``ends_running`` is what success means."""
@@ -315,6 +331,8 @@ CASES = (
     Case(JobKind.TEMPLATE_DESTROY, a_template, destroy_template, False),
     Case(JobKind.CLONE, a_template, clone_template, False),
     Case(JobKind.CLONE, a_volume_of_a_domain, copy_domain, False),
+    Case(JobKind.IMPORT, an_appliance, import_appliance, False),
+    Case(JobKind.EXPORT, a_volume_of_a_domain, export_domain, False),
 )
 
 STEPS = [(case, step.name) for case in CASES for step in OPERATIONS[case.kind].steps]

@@ -214,6 +214,14 @@ def test_each_deviation_is_named_alone(what: str, seen: Observed) -> None:
     assert result.sentence == "wider than it should be"
 
 
+def test_rings_are_found_strange_but_in_a_jail_whose_disks_use_them() -> None:
+    seen = more_files(file("anon_inode:[io_uring]", "read-write", FileKind.ANONYMOUS))
+    result = audit(replace(PLANNED, io_uring=True), seen, CARDS)
+    assert not wide(result)
+    calls = next(finding for finding in result.findings if finding.what == "system calls")
+    assert "io_uring" in calls.expected
+
+
 def test_a_core_that_could_be_written_is_told_with_where_it_would_go() -> None:
     result = audit(PLANNED, replace(limit("core", 0, 0), core_pattern="|/usr/bin/report %p"), CARDS)
     assert wide(result) == {"core dump"}

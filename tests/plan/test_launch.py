@@ -50,6 +50,24 @@ def test_more_devices_than_slots_is_told_and_not_tried() -> None:
         plan(DIRECT + f"disk=[{disks}]\nvif=[{EIGHT_CARDS}]")
 
 
+def test_the_agents_port_takes_no_slot_that_something_else_had() -> None:
+    text = DIRECT + 'disk=["/a.img,raw,xvda,w"]\nvif=[""]'
+    with_agent, without = plan(text), plan(text + "\nguest_agent=0")
+    assert (with_agent.agent_slot, without.agent_slot) == (30, None)
+    assert replace(with_agent, agent_slot=None) == without
+    assert plan(text + "\nguest_agent=1") == with_agent
+
+
+def test_a_guest_with_no_slot_left_has_no_agent_unless_it_asks_for_one() -> None:
+    # Four devices, the ports and 25 disks: all thirty.
+    disks = ", ".join(f'"/{n}.img,raw,xvd{chr(97 + n)},w"' for n in range(25))
+    full = DIRECT + f"disk=[{disks}]"
+    assert plan(full).agent_slot is None
+    with pytest.raises(ConfigError, match="no PCI slot is left for the guest agent") as caught:
+        plan(full + "\nguest_agent=1")
+    assert caught.value.key == "guest_agent"
+
+
 def test_a_card_keeps_its_place_address_and_tap_whatever_cards_come_and_go() -> None:
     before = plan(DIRECT + 'vif=["", "", ""]')
     after = plan(DIRECT + 'vif=["devid=2", "devid=5", "devid=1"]')

@@ -15,10 +15,16 @@ CLONE_THREAD_OF_GLIBC = 0x3D0F00
 CLONE_NEWUSER = 0x10000000
 
 
-def answer(number: int, first: int = 0, third: int = 0, architecture: int = seccomp.AUDIT_ARCH_X86_64) -> int:
+WITH_RINGS = seccomp.program("x86_64", io_uring=True)
+X86_64 = seccomp.AUDIT_ARCH_X86_64
+
+
+def answer(
+    number: int, first: int = 0, third: int = 0, architecture: int = X86_64, program: bytes | None = CODE
+) -> int:
     """What the kernel would do (Linux, Documentation/networking/filter.rst)."""
-    assert CODE is not None
-    code = list(struct.iter_unpack("=HBBI", CODE))
+    assert program is not None
+    code = list(struct.iter_unpack("=HBBI", program))
     data = struct.pack("=IIQ6Q", number, architecture, 0, first, 0, third, 0, 0, 0)
     place, accumulator = 0, 0
     while True:
@@ -82,3 +88,10 @@ def test_there_is_no_second_door() -> None:
 
 def test_a_machine_whose_numbers_are_unknown_has_no_filter() -> None:
     assert seccomp.program("aarch64") is None
+
+
+def test_rings_are_let_through_for_a_disk_that_is_served_with_them_and_nothing_else_is() -> None:
+    for number in range(470):
+        expected = ALLOW if number in seccomp.IO_URING else answer(number)
+        assert answer(number, program=WITH_RINGS) == expected, number
+    assert sorted(seccomp.IO_URING) == [425, 426, 427]

@@ -13,7 +13,8 @@ from wirt.model.devices import DiskFormat
 from wirt.model.errors import BadInput, NameInUse, NotFound
 from wirt.model.storage import Image, ImageFormat, Volume
 from wirt.model.units import MIB
-from wirt.storage.images import Layer, QemuImageTool, _jail
+from wirt.storage.image_jail import Layer, jail
+from wirt.storage.images import QemuImageTool
 
 pytestmark = pytest.mark.skipif(
     shutil.which("qemu-img") is None or shutil.which("bwrap") is None,
@@ -119,7 +120,7 @@ async def test_the_jail_holds_the_images_and_nothing_else_of_the_host(tmp_path: 
     inside = tmp_path / "image"
     inside.write_bytes(b"image")
     shell = "cat /in/0; ls /; cat /etc/shadow /proc/1/environ; echo x > /in/0; mknod /n b 7 0; ls /sys; ip -o link"
-    words = [*_jail([Layer(str(inside), "raw", False, "/in/0")], [], 0), "/usr/bin/bash", "-c", shell]
+    words = [*jail([Layer(str(inside), "raw", False, "/in/0")], [], 0), "/usr/bin/bash", "-c", shell]
     done = attempt(*words)
     seen, *_ = done.stdout.split("\n")
     assert seen.startswith("image")
@@ -132,8 +133,8 @@ async def test_the_jail_holds_the_images_and_nothing_else_of_the_host(tmp_path: 
 async def test_a_conversion_that_would_write_without_end_is_stopped(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.touch()
-    jail = _jail([], [Layer(str(out), "raw", False, "/out")], MIB)
-    done = attempt(*jail, "/usr/bin/truncate", "-s", "1G", "/out")
+    words = jail([], [Layer(str(out), "raw", False, "/out")], MIB)
+    done = attempt(*words, "/usr/bin/truncate", "-s", "1G", "/out")
     assert done.returncode != 0
     assert out.stat().st_size < 100 * MIB
 

@@ -221,3 +221,16 @@ def test_of_two_starts_of_one_domain_at_once_one_wins_and_its_run_stays(host: Ho
         assert host.domain("web")["state"] == "running"
         assert host.domain("web")["wanted"] == "on"
         host.ok("destroy", "web")
+
+
+def test_a_guests_agent_tells_of_it_and_sets_its_clock(host: Host) -> None:
+    create(host, "web")
+    assert host.json("agent", "web")["system"] == "a fake guest"
+    assert re.search(r"^system +: a fake guest$", host.ok("agent", "web").out, re.MULTILINE)
+    assert "the clock of web is set to " in host.ok("set-time", "web").err
+    host.ok("pause", "web")
+    assert "wirt unpause web" in host.fails("agent", "web")
+    host.ok("destroy", "web")
+    create(host, "web", "guest_agent=0")
+    assert "no guest agent" in host.fails("agent", "web")
+    host.ok("destroy", "web")

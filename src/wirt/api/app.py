@@ -6,6 +6,8 @@ from fastapi import FastAPI
 
 import wirt
 from wirt.api import (
+    agent,
+    appliances,
     audit,
     bootstrap,
     disks,
@@ -25,7 +27,6 @@ from wirt.operations.environment import Environment
 ROUTES = (
     domains,
     vifs,
-    disks,
     host,
     streams,
     groups,
@@ -35,6 +36,9 @@ ROUTES = (
     snapshots,
     templates,
     bootstrap,
+    agent,
+    appliances,
+    disks,
 )
 
 

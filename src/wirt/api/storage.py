@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -23,7 +24,7 @@ from wirt.model.storage import (
     VolumeRef,
     parse_size,
 )
-from wirt.operations import pools_verbs, volumes, volumes_copy
+from wirt.operations import engines, pools_verbs, volumes, volumes_copy
 from wirt.operations.environment import Environment
 from wirt.operations.volumes_domain import names_of
 from wirt.operations.volumes_steps import owners
@@ -98,8 +99,11 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
 
     @routes.get("/volumes/{pool}/{name}", response_model=v1.Volume)
     async def show(pool: str, name: str) -> Response:
-        """One volume, with those who have it."""
-        return reply(_volume(environment, await environment.pools.volume(_ref(pool, name))))
+        """One volume, with those who have it, and how it would be served to a guest."""
+        volume = await environment.pools.volume(_ref(pool, name))
+        choices = await engines.choices(environment, volume)
+        chosen = [v1.DiskChoice(each.what, each.choice, each.reason) for each in choices]
+        return reply(replace(_volume(environment, volume), engine=chosen))
 
 
 def _making(routes: APIRouter, environment: Environment) -> None:
@@ -195,6 +199,7 @@ async def _pool(environment: Environment, record: StoragePool) -> v1.Pool:
         async with asyncio.timeout(LOOK_S):
             pool = await environment.pools.open(config.name)
             usage = await pool.usage()
+            lies_on = await pool.file_system()
     except (WirtError, TimeoutError) as error:
         problem = str(error) if isinstance(error, WirtError) else f"it did not answer for {LOOK_S:g} s"
         return v1.Pool(**{**convert.plain(known), "state": "unavailable", "problem": problem})
@@ -207,6 +212,8 @@ async def _pool(environment: Environment, record: StoragePool) -> v1.Pool:
             "available": usage.available,
             "allocated": usage.allocated,
             "promised": usage.promised,
+            "file_system": None if lies_on is None else lies_on.kind,
+            "abilities": [] if lies_on is None else list(lies_on.abilities),
         }
     )
 

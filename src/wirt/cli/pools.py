@@ -182,9 +182,21 @@ def _facts(pool: Pool) -> list[tuple[str, str]]:
         ("available", _size(pool.available, "")),
         ("allocated", _size(pool.allocated, "")),
         ("promised", _size(pool.promised, "")),
+        ("file system", _file_system(pool)),
         ("formats", ", ".join(pool.formats)),
         ("can", ", ".join(pool.capabilities)),
     ]
+
+
+_ABILITIES = {"reflink": "reflink", "direct": "direct access", "discard": "discard"}
+
+
+def _file_system(pool: Pool) -> str:
+    """What users choose by: what it can do, and what it can't."""
+    if pool.file_system is None:
+        return ""
+    said = [f"{words}: {'yes' if name in pool.abilities else 'no'}" for name, words in _ABILITIES.items()]
+    return f"{pool.file_system} ({', '.join(said)})"
 
 
 def _size(size: int | None, nothing: str = "-") -> str:

@@ -157,6 +157,7 @@ def _info(document: Json, session: Session) -> int:
     for each in volume.holders:
         who = each.domain or f"job {each.job}"
         facts.append(("open by", f"{who} on {each.host}, {'for writing' if each.writes else 'for reading'}"))
+    facts += [(each.what.replace("_", "-"), f"{each.choice}: {each.reason}") for each in volume.engine]
     session.write("".join(f"{name:<23}: {printable(value)}\n" for name, value in facts if value))
     return 0
 

@@ -55,8 +55,8 @@ class Api:
     def get(self, target: str, *, timeout_s: float = TIMEOUT_S) -> Json:
         return self._call("GET", target, None, timeout_s)
 
-    def post(self, target: str, body: Mapping[str, object] | None = None) -> Json:
-        return self._call("POST", target, None if body is None else json.dumps(body).encode(), TIMEOUT_S)
+    def post(self, target: str, body: Mapping[str, object] | None = None, *, timeout_s: float = TIMEOUT_S) -> Json:
+        return self._call("POST", target, None if body is None else json.dumps(body).encode(), timeout_s)
 
     def delete(self, target: str) -> Json:
         return self._call("DELETE", target, None, TIMEOUT_S)

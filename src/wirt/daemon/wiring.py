@@ -24,6 +24,7 @@ from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.plan.networks import home_tag
+from wirt.ports.appliances import Appliances
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock, SystemClock
 from wirt.ports.fabric import Fabric
@@ -78,6 +79,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             live_disks=live_disks,
             bootstrapper=_bootstrapper(home, settings),
             seeds=_seeds(settings),
+            appliances=_appliances(settings),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
@@ -175,6 +177,16 @@ def _bootstrapper(home: Home, settings: DaemonSettings) -> Bootstrapper | None:
     if settings.hypervisor == "fake":
         return None
     return SystemBuilder(Path(home.cache), Path(home.state))
+
+
+def _appliances(settings: DaemonSettings) -> Appliances:
+    if settings.hypervisor == "fake":
+        from wirt.storage.appliances.fake import FakeAppliances
+
+        return FakeAppliances()
+    from wirt.storage.appliances.host import HostAppliances
+
+    return HostAppliances()
 
 
 def _network(home: Home, settings: DaemonSettings, clock: Clock) -> Network:

@@ -109,6 +109,15 @@ def find_tiny(directory: Path) -> TinyImage | None:
     return TinyImage(kernel, initial, disk, fingerprint)
 
 
+def is_current(directory: Path) -> bool:
+    """Whether the image in `directory` was made from the sources that are here now."""
+    try:
+        source = json.loads((directory / _MANIFEST_NAME).read_text())["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(source == _source_hash())
+
+
 async def build_tiny(directory: Path, cache: Path, progress: Progress) -> TinyImage:
     """Build the image into `directory`, unless the very same is there already, and return it.
 

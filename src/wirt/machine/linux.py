@@ -33,6 +33,7 @@ class LinuxMachine:
             release=platform.release(),
             architecture=platform.machine(),
             each_cpu_time_s=tuple((int(row[0][3:]), _work_s(row)) for row in rows[1:]),
+            native_requests=_native_requests(),
         )
 
     def missing(self, path: str, *, write: bool) -> str | None:
@@ -50,6 +51,15 @@ class LinuxMachine:
 
     def is_block_device(self, path: str) -> bool:
         return Path(path).is_block_device()
+
+
+def _native_requests() -> int:
+    """None where the kernel has no Linux AIO."""
+    try:
+        most, taken = (int(Path("/proc/sys/fs", name).read_text()) for name in ("aio-max-nr", "aio-nr"))
+    except OSError:
+        return 0
+    return max(0, most - taken)
 
 
 def _work_s(row: list[str]) -> float:

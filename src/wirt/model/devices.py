@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from wirt.model.engine import Aio, CacheMode, DetectZeroes, IoThread
+
 VOLUME_PREFIX = "pool:"
 """Before ``POOL/VOLUME`` in a configuration that wirt has stored: unmistakable for a path."""
 
@@ -56,6 +58,14 @@ class DiskSpec:
     transport: str | None = None
     format_given: bool = field(default=False, compare=False)
     """Whether the entry names a format: that of a volume is known without."""
+    discard_given: bool = field(default=False, compare=False)
+    """Whether the entry says ``discard`` or ``no-discard``."""
+    cache: CacheMode | None = None
+    """This and the four below are wirt's own; ``None``: chosen by where the disk lies."""
+    aio: Aio | None = None
+    detect_zeroes: DetectZeroes | None = None
+    iothread: IoThread | None = None
+    queues: int | None = None
 
     @property
     def volume(self) -> str | None:

@@ -58,6 +58,8 @@ class DomainConfig:
     cpus: str | tuple[str, ...] | None = None
     serial: tuple[str, ...] = ()
     device_model_args: tuple[str, ...] = ()
+    guest_agent: bool | None = None
+    """Whether the guest has a port for an agent; ``None``: if there is room for one."""
 
 
 class Wanted(StrEnum):

@@ -92,6 +92,23 @@ class PoolUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSystem:
+    """What a pool's files lie on, and what it can do for them. ``kind`` as mount(8) names it. ``reflink``: files
+    share blocks, so that a raw volume is cloned at once. ``direct``: guests' disks pass by the host's memory.
+    ``discard``: what a guest deletes is given back."""
+
+    kind: str
+    reflink: bool
+    direct: bool
+    discard: bool
+
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        able = {"reflink": self.reflink, "direct": self.direct, "discard": self.discard}
+        return tuple(name for name, holds in able.items() if holds)
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
     """``size`` is what a guest sees, ``allocated`` the room it takes. ``path`` is a file or device of this host,
     or a URL that QEMU opens by itself (``nfs://``). ``backing`` is the volume of the same pool that it shares

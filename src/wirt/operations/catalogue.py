@@ -11,7 +11,9 @@ from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
 from wirt.operations.disk_move import DISK_MOVE
 from wirt.operations.environment import Environment
+from wirt.operations.export_domain import EXPORT
 from wirt.operations.image import BUILD_IMAGE
+from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
@@ -33,6 +35,8 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         BOOTSTRAP,
         CLONE,
         *TEMPLATES,
+        IMPORT,
+        EXPORT,
         ATTACH,
         DETACH,
         LINK,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wirt.config.xlcfg import with_value
+from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
+from wirt.model.storage import Volume
 from wirt.operations.bus import Bus
 from wirt.operations.groups import SecurityGroups
 from wirt.operations.networks import Networks
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
 from wirt.operations.snapshots import Snapshots
+from wirt.plan.engine import Medium
 from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
+from wirt.ports.appliances import Appliances
 from wirt.ports.audit import Observer
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
@@ -73,6 +77,7 @@ class Environment:
     live_disks: LiveDisks | None = None
     bootstrapper: Bootstrapper | None = None
     seeds: SeedMaker | None = None
+    appliances: Appliances | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None
@@ -107,6 +112,7 @@ class Environment:
             security_groups=self.groups.names,
             networks=tuple(network.config for network in self.networks if not network.leaving),
             leaving=tuple(network.config for network in self.networks if network.leaving),
+            native_requests=now.native_requests,
         )
 
     async def load(self) -> None:
@@ -125,7 +131,14 @@ class Environment:
         facts, host = await self.hypervisor.facts(), self.host_facts()
         if running:
             host = replace(host, memory_available_bytes=host.memory_bytes)
-        return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes)
+        media = await self._media(domain.config.disks, volumes)
+        return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes, media)
+
+    async def _media(self, disks: Iterable[DiskSpec], volumes: Mapping[str, Volume]) -> Mapping[str, Medium]:
+        """What the disks lie on, by path, as far as that can be found out now."""
+        targets = [disk.target for disk in disks if disk.target is not None]
+        paths = {volumes[target].path if target in volumes else target for target in targets}
+        return {} if self.storage is None or not paths else await self.storage.media_of(paths)
 
     def rename_in_text(self, text: str, name: str, uuid: UUID | None = None) -> str:
         """A domain's stored xl.cfg under another name (and UUID)."""

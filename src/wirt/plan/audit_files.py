@@ -9,7 +9,7 @@ from wirt.plan.findings import Finding, few, judged, unseen
 from wirt.plan.jail import Access
 from wirt.plan.observed import FileKind, Mount, Observed, OpenFile, OpenSocket, Planned, PlannedFile
 
-RUN_SOCKETS = ("control.sock", "events.sock", "console.sock")
+RUN_SOCKETS = ("control.sock", "events.sock", "console.sock", "agent.sock")
 LOG = "qemu.log"
 TUN, KVM = "/dev/net/tun", "/dev/kvm"
 HARMLESS_ANONYMOUS = ("eventfd", "eventpoll", "signalfd", "timerfd", "inotify")
@@ -64,7 +64,7 @@ def descriptors(planned: Planned, seen: Observed, taps: frozenset[str], user_car
     yield _kvm(planned, seen.files)
     yield _anonymous(planned, seen.files)
     if seen.sockets is None:
-        yield unseen("sockets", "monitor, events, console", seen.unseen.get("sockets", ""))
+        yield unseen("sockets", "monitor, events, console, agent", seen.unseen.get("sockets", ""))
     else:
         yield _sockets(planned, seen.sockets, user_cards)
 
@@ -149,6 +149,8 @@ def _harmless(planned: Planned, file: OpenFile, name: str) -> bool:
         return True
     if file.kind is not FileKind.ANONYMOUS:
         return False
+    if name == "io_uring":
+        return planned.io_uring
     return name in HARMLESS_ANONYMOUS or (planned.kvm and name.startswith(_KVM_ANONYMOUS))
 
 
@@ -160,7 +162,7 @@ def _sockets(planned: Planned, sockets: tuple[OpenSocket, ...], user_cards: int)
         strange += unnamed[user_cards:]
     details = [_socket(each) for each in sockets]
     found = f"strange: {few(map(_socket, strange))}" if strange else f"{len(sockets)}, all its own"
-    return judged("sockets", found, "monitor, events, console", wider=bool(strange), details=details)
+    return judged("sockets", found, "monitor, events, console, agent", wider=bool(strange), details=details)
 
 
 def _own(planned: Planned, each: OpenSocket, user_cards: int) -> bool:

@@ -100,7 +100,8 @@ def _gates(planned: Planned, has: Rights) -> Iterator[Finding]:
     filtered = has.seccomp_modes == {_FILTERED}
     found = _filters(has.filters) if filtered else few(_SECCOMP.get(m, "filters") for m in has.seccomp_modes)
     wider = not filtered or has.filters < planned.filters
-    yield judged("system calls", found, _filters(planned.filters), wider=wider)
+    rings = ", io_uring let through" if planned.io_uring else ""
+    yield judged("system calls", found, f"{_filters(planned.filters)}{rings}", wider=wider)
     yield judged("traced by", few([has.tracer] if has.tracer else []), "none", wider=has.tracer != 0)
 
 

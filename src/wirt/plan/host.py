@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wirt.model.domain import GuestType
+from wirt.model.engine import Aio
 from wirt.model.network import NetworkConfig
 from wirt.model.units import MIB
 
@@ -27,6 +28,8 @@ class HypervisorFacts:
     guest_types: frozenset[GuestType]
     notes: tuple[str, ...] = ()
     firmware_files: tuple[tuple[str, str], ...] = ()
+    missing_engines: tuple[tuple[Aio, str], ...] = ()
+    """Those that disks can't be served with here, and why."""
 
     def firmware_file(self, name: str) -> str | None:
         return dict(self.firmware_files).get(name)
@@ -50,3 +53,5 @@ class HostFacts:
     """Those that a card may be plugged into by name, besides the default one."""
     leaving: tuple[NetworkConfig, ...] = ()
     """Those that are being destroyed, so that no card may."""
+    native_requests: int = 65536
+    """How many requests of Linux AIO may still be reserved (fs.aio-max-nr less fs.aio-nr)."""

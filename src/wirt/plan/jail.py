@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from wirt.model.devices import DiskFormat, VifKind
 from wirt.model.domain import Firmware
+from wirt.model.engine import Aio
 from wirt.model.units import MIB
 from wirt.plan.host import Accelerator
 from wirt.plan.launch import DEFAULT_WEIGHT, LaunchPlan
@@ -66,6 +67,8 @@ class Handed:
     path: str
     access: Access
     layer: Layer | None = None
+    direct: bool = False
+    """Past the host's memory. QEMU from 9.1 on takes a descriptor for that only if it is one already."""
 
     @property
     def name(self) -> str:
@@ -143,6 +146,9 @@ class JailPlan:
     passt: bool = False
     """User-mode cards go through passt, a process beside QEMU."""
     logs_bytes: int = LOGS_BYTES
+    io_uring: bool = False
+    """A disk is served with it, so the process may make rings: what those do passes by the filter of system calls,
+    though by no other wall of the jail."""
     weaker: tuple[str, ...] = ()
 
     def handed_for(self, what: str) -> Handed | None:
@@ -153,8 +159,10 @@ class JailPlan:
 class _Sets:
     handed: list[Handed] = field(default_factory=list)
 
-    def add(self, what: str, path: str, access: Access, layer: Layer | None = None) -> None:
-        self.handed.append(Handed(len(self.handed) + 1, what, path, access, layer))
+    def add(
+        self, what: str, path: str, access: Access, layer: Layer | None = None, *, direct: bool = False
+    ) -> None:
+        self.handed.append(Handed(len(self.handed) + 1, what, path, access, layer, direct))
 
 
 def plan_jail(
@@ -185,8 +193,13 @@ def plan_jail(
         private_network=not user_mode,
         passt=host.no_passt is None and any(nic.kind is VifKind.USER for nic in plan.nics),
         limits=_limits(plan, chains),
+        io_uring=_with_io_uring(plan),
         weaker=tuple(_weaker(plan, host.no_passt if user_mode else None)),
     )
+
+
+def _with_io_uring(plan: LaunchPlan) -> bool:
+    return any(disk.engine.aio is Aio.IO_URING for disk in plan.disks if disk.path is not None)
 
 
 def run_name(plan: LaunchPlan, directory: str) -> str:
@@ -217,7 +230,9 @@ def _handed(
         # Each use of a file is opened for itself: two that shared one open file would share its lock as well.
         for depth, layer in enumerate(chains.get(disk.id, ()) if disk.path is not None else ()):
             writable = disk.writable and depth == 0
-            sets.add(f"{disk.id}/{depth}", layer.path, Access.WRITE if writable else Access.READ, layer)
+            access = Access.WRITE if writable else Access.READ
+            direct = depth == 0 and disk.engine.cache.direct
+            sets.add(f"{disk.id}/{depth}", layer.path, access, layer, direct=direct)
     if kvm:
         sets.add("kvm", "/dev/kvm", Access.WRITE)
     return tuple(sets.handed)

@@ -6,7 +6,7 @@ No meaningful choice is left for the driver: devices, their models, buses and or
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
 from wirt.model.storage import Volume
 from wirt.model.units import MIB
+from wirt.plan.engine import DEVICE, UNKNOWN, DiskEngine, Engines, Medium, plan_engine
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.nics import NicPlan, plan_nics
 
@@ -52,13 +53,12 @@ class DiskPlan:
     writable: bool
     cdrom: bool
     shared: bool
-    discard: bool
     boot_index: int | None
     device: bool = False
     """``path`` is a block device of the host, not a file."""
     volume: str | None = None
-    """``POOL/VOLUME``, if it is one. What is best for a pool (cache, engine, discard) will be chosen by this, and
-    stand beside it."""
+    """``POOL/VOLUME``, if it is one."""
+    engine: DiskEngine = field(default_factory=DiskEngine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,8 @@ class LaunchPlan:
     extra_arguments: tuple[str, ...] = ()
     cpu_weight: int = DEFAULT_WEIGHT
     """In the credit scheduler's terms (xl.cfg(5), "cpu_weight")."""
+    agent_slot: int | None = None
+    """PCI slot of the controller that has the guest agent's port; ``None``: the guest has none."""
 
     def forwards(self) -> tuple[PortForward, ...]:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
@@ -107,9 +109,10 @@ def plan_launch(
     hypervisor: HypervisorFacts,
     block_devices: frozenset[str] = frozenset(),
     volumes: Mapping[str, Volume] | None = None,
+    media: Mapping[str, Medium] | None = None,
 ) -> LaunchPlan:
     """The plan for one run of ``config`` on ``host``. ``block_devices``: those disk targets that are devices.
-    ``volumes``: what those that name volumes lead to.
+    ``volumes``: what those that name volumes lead to. ``media``: what the paths of disks lie on.
 
     Raises ``ConfigError`` (with the key) for what this hypervisor can't do, ``Shortage`` for what this host
     hasn't got.
@@ -127,6 +130,9 @@ def plan_launch(
     nics = plan_nics(
         config, uuid, domid, host, lambda index: slots.take(f"vif {index}"), _network_boot(config, boot)
     )
+    disks = _plan_disks(
+        config, slots, boot, block_devices, volumes or {}, _Ground(media or {}, _engines(host, hypervisor))
+    )
     return LaunchPlan(
         uuid=uuid,
         domid=domid,
@@ -142,19 +148,32 @@ def plan_launch(
         firmware=None if _direct_boot(config) else config.firmware,
         firmware_path=config.firmware_path or hypervisor.firmware_file(config.firmware),
         console=console,
-        disks=_plan_disks(config, slots, boot, block_devices, volumes or {}),
+        disks=disks,
         nics=nics,
         smbios_oem=tuple(value for key, value in config.smbios if key == "oem"),
         slots=fixed,
         extra_arguments=config.device_model_args,
         cpu_weight=config.cpu_weight or DEFAULT_WEIGHT,
+        agent_slot=_agent_slot(config, slots),
     )
+
+
+def _engines(host: HostFacts, hypervisor: HypervisorFacts) -> Engines:
+    return Engines(hypervisor.missing_engines, host.native_requests)
 
 
 def plan_card(config: DomainConfig, uuid: UUID, domid: int, host: HostFacts, devid: int) -> NicPlan:
     """The card ``devid`` of ``config``, just as :func:`plan_launch` has it, for a run that is under way."""
     boot = _network_boot(config, _boot_order(config))
     return next(nic for nic in plan_nics(config, uuid, domid, host, lambda _: 0, boot) if nic.index == devid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What is under the disks: media by path, and what serves them."""
+
+    media: Mapping[str, Medium]
+    engines: Engines
 
 
 class _Slots:
@@ -168,6 +187,10 @@ class _Slots:
             raise BadInput(f"no PCI slot is left for {device}", hint="give the domain fewer disks or vifs")
         self._next += 1
         return self._next - 1
+
+    @property
+    def full(self) -> bool:
+        return self._next > LAST_SLOT
 
 
 def _check_type(config: DomainConfig, hypervisor: HypervisorFacts) -> None:
@@ -226,6 +249,20 @@ def _console(config: DomainConfig) -> ConsoleDevice:
     return ConsoleDevice.VIRTIO if last.startswith("console=hvc") else ConsoleDevice.SERIAL
 
 
+def _agent_slot(config: DomainConfig, slots: _Slots) -> int | None:
+    """The last slot, from the far end, so that whoever had devices before there was an agent finds them where they
+    were. Who has used up all slots goes without, unless he asked for one."""
+    if config.guest_agent is False or (slots.full and config.guest_agent is None):
+        return None
+    if slots.full:
+        raise ConfigError(
+            "no PCI slot is left for the guest agent's port",
+            key="guest_agent",
+            hint="give the domain fewer disks or vifs, or set guest_agent = 0",
+        )
+    return LAST_SLOT
+
+
 def _boot_order(config: DomainConfig) -> dict[str, int]:
     """``boot=`` letters to their place: c disk, d CD-ROM, n network (xl.cfg(5), "boot")."""
     order: dict[str, int] = {}
@@ -245,6 +282,7 @@ def _plan_disks(
     boot: dict[str, int],
     block_devices: frozenset[str],
     volumes: Mapping[str, Volume],
+    ground: _Ground,
 ) -> tuple[DiskPlan, ...]:
     plans: list[DiskPlan] = []
     ports = 0
@@ -269,20 +307,32 @@ def _plan_disks(
             slot = slots.take(disk.vdev)
         place = boot.get("d" if disk.cdrom else "c")
         volume = _volume(disk, volumes)
+        path = volume.path if volume is not None else disk.target
+        format_ = volume.format if volume is not None else disk.format
+        device = volume.device if volume is not None else disk.target in block_devices
+        engine = plan_engine(
+            disk,
+            format_,
+            ground.media.get(path or "", DEVICE if device else UNKNOWN),
+            ground.engines,
+            volume=volume,
+            vcpus=config.maxvcpus or config.vcpus,
+            paravirtual=bus is Bus.VIRTIO,
+        )
         plans.append(
             DiskPlan(
                 id=f"disk-{disk.vdev}",
                 bus=bus,
                 slot=slot,
-                path=volume.path if volume is not None else disk.target,
-                format=volume.format if volume is not None else disk.format,
+                path=path,
+                format=format_,
                 writable=disk.writable and not disk.cdrom,
                 cdrom=disk.cdrom,
                 shared=disk.specification == "shared",
-                discard=disk.discard,
                 boot_index=None if place is None else place * 100 + index,
-                device=volume.device if volume is not None else disk.target in block_devices,
+                device=device,
                 volume=volume.reference if volume is not None else None,
+                engine=engine,
             )
         )
     return tuple(plans)

@@ -169,6 +169,7 @@ class Planned:
     device_rules: tuple[str, ...] = ()
     filters: int = 1
     weaker: tuple[str, ...] = ()
+    io_uring: bool = False
 
     @property
     def kvm(self) -> bool:
@@ -211,6 +212,7 @@ def planned_jail(
         device_rules=device_rules,
         filters=2 if filtered else 1,
         weaker=plan.weaker,
+        io_uring=plan.io_uring,
     )
 
 

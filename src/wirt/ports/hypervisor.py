@@ -16,6 +16,7 @@ from wirt.model.domain import Incarnation
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.host import HypervisorFacts
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.guest_agent import GuestAgents
 from wirt.ports.network import Plugged
 
 
@@ -109,6 +110,11 @@ class Hypervisor(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def agents(self) -> GuestAgents:
+        """The way to agents inside the guests."""
+        ...
 
     async def facts(self) -> HypervisorFacts: ...
 

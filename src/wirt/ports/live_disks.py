@@ -69,10 +69,3 @@ class LiveDisks(Protocol):
     async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:
         """Write memory and devices of a stopped guest to a file that :meth:`Hypervisor.launch` can begin from."""
         ...
-
-    async def freeze(self, domain: UUID) -> bool:
-        """Have the guest write out its file systems and hold them; whether it has an agent that did so. Undone by
-        :meth:`thaw`, and by itself after ten seconds."""
-        ...
-
-    async def thaw(self, domain: UUID) -> None: ...

@@ -19,6 +19,8 @@ class MachineNow:
     release: str
     architecture: str
     each_cpu_time_s: tuple[tuple[int, float], ...] = ()
+    native_requests: int = 65536
+    """Of Linux AIO, that may still be reserved (Linux, Documentation/admin-guide/sysctl/fs.rst, "aio-nr")."""
 
 
 class Machine(Protocol):

@@ -34,6 +34,14 @@ class JailedCommand:
     inherited: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a program: whether it ended ``well``, and what it said at the end of its standard error."""
+
+    well: bool
+    words: str = ""
+
+
 class Jail(Protocol):
     """One run's jail between its plan and its first instruction. ``close`` always, also after a failure; the jail
     of a process that was admitted stays until :meth:`Sandbox.clear`."""
@@ -70,6 +78,13 @@ class Sandbox(Protocol):
         ...
 
     async def claims(self) -> tuple[Claim, ...]: ...
+
+    async def trial(
+        self, program: str, words: Sequence[str], given: bytes, descriptors: Sequence[int], *, io_uring: bool
+    ) -> Outcome:
+        """Run ``program`` once in a jail with nothing but ``descriptors`` and ``given`` on standard input.
+        ``io_uring``: whether the jail leaves it that."""
+        ...
 
     async def prepare(self, plan: JailPlan) -> Jail:
         """Everything that can be made before the process: the directory's own small file system, the control

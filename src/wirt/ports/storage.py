@@ -10,6 +10,7 @@ from typing import Protocol
 from wirt.model.devices import DiskFormat
 from wirt.model.storage import (
     Capability,
+    FileSystem,
     Image,
     ImageFormat,
     PoolConfig,
@@ -18,6 +19,7 @@ from wirt.model.storage import (
     Preallocation,
     Volume,
 )
+from wirt.plan.engine import Medium
 
 Progress = Callable[[float], None]
 """Told the share that is done, 0 to 1."""
@@ -55,6 +57,11 @@ class Pool(Protocol):
         ...
 
     async def usage(self) -> PoolUsage: ...
+
+    async def file_system(self) -> FileSystem | None:
+        """What its files lie on, found out by trying, once. ``None`` where volumes are devices, or where nothing
+        can be tried now."""
+        ...
 
     async def volumes(self) -> tuple[Volume, ...]:
         """By name."""
@@ -150,6 +157,11 @@ class Storage(Protocol):
 
     async def identify(self, paths: Collection[str]) -> Mapping[str, Identity]:
         """What each path leads to through all links; without those that lead nowhere. Never waits long."""
+        ...
+
+    async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
+        """What each path lies on, found out by opening it to read; without those of which nothing can be found
+        out. Never waits long."""
         ...
 
 

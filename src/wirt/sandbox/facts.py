@@ -7,13 +7,14 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from wirt.model.errors import Unavailable
 from wirt.model.units import MIB
 from wirt.plan.jail import UID_BASE, JailHost, JailPlan, Limits, Uids
 from wirt.ports.process import finish
-from wirt.ports.sandbox import Claim
+from wirt.ports.sandbox import Claim, Outcome
 from wirt.sandbox import bubblewrap, cgroups
 from wirt.sandbox.bubblewrap import Ends, Tools
 from wirt.sandbox.cgroups import Hierarchies
@@ -179,7 +180,10 @@ def _uid(*, root: bool) -> Claim:
 
 def _system_calls(*, filtered: bool) -> Claim:
     if filtered:
-        return Claim("system calls", True, "filtered twice: by the jail and by QEMU's own sandbox")
+        said = (
+            "filtered twice: by the jail, which leaves io_uring to disks that it serves, and by QEMU's own sandbox"
+        )
+        return Claim("system calls", True, said)
     machine = os.uname().machine
     return Claim("system calls", False, f"only QEMU's own filter holds: the jail has none for {machine}")
 
@@ -214,34 +218,60 @@ def _growth(*, root: bool) -> Claim:
     return Claim("disk files", True, said)
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """``filter`` is a descriptor with the filter of system calls."""
+
+    program: str
+    words: Sequence[str] = ()
+    given: bytes = b""
+    descriptors: tuple[int, ...] = ()
+    filter: int | None = None
+
+
 async def refusal(tools: Tools, *, root: bool) -> str | None:
     """Why no jail can be built here; ``None`` if /usr/bin/true ran in one."""
-    true = shutil.which("true") or "/usr/bin/true"
+    ended = await trial(tools, Trial(shutil.which("true") or "/usr/bin/true"), root=root)
+    return None if ended.well else f"no jail can be built here: {ended.words}"
+
+
+async def trial(tools: Tools, wanted: Trial, *, root: bool) -> Outcome:
+    """What became of it in a jail."""
+    program = str(Path(wanted.program).resolve())
     plan = JailPlan(
         name="trial",
         directory="/",
-        program=true,
+        program=program,
         uids=Uids(UID_BASE, 1, 0) if root else None,
         groups=(),
-        shown=tuple(program_files(true)),
+        shown=tuple(program_files(program)),
         copied=(),
-        devices=("/dev/null",),
+        devices=("/dev/null", "/dev/urandom"),
         handed=(),
         private_network=True,
         limits=Limits(64 * MIB, 16, 64, MIB),
     )
     status, gate = os.open("/dev/null", os.O_WRONLY), os.open("/dev/null", os.O_RDONLY)
     try:
-        words = bubblewrap.command_line(plan, [true], UID_BASE if root else None, tools, Ends(status, gate, None))
-        ended = await finish(words, deadline_s=TRY_S, pass_fds=(status, gate))
-    except TimeoutError:
-        return f"a trial jail did not end within {TRY_S:g} s"
+        ends = Ends(status, gate, wanted.filter)
+        uid = UID_BASE if root else None
+        words = bubblewrap.command_line(plan, [program, *wanted.words], uid, tools, ends)
+        filters = (wanted.filter,) if wanted.filter is not None else ()
+        return await outcome(words, wanted.given, (*wanted.descriptors, status, gate, *filters))
     finally:
         os.close(status)
         os.close(gate)
-    if ended.code == 0:
-        return None
-    return f"no jail can be built here: {ended.said.decode(errors='replace').strip() or ended.code}"
+
+
+async def outcome(words: Sequence[str], given: bytes, descriptors: Sequence[int]) -> Outcome:
+    try:
+        ended = await finish(words, deadline_s=TRY_S, given=given, pass_fds=descriptors)
+    except TimeoutError:
+        return Outcome(False, f"it did not end within {TRY_S:g} s")
+    except OSError as error:
+        return Outcome(False, error.strerror or str(error))
+    said = " ".join(ended.said.decode(errors="replace").split())[-200:]
+    return Outcome(ended.code == 0, said or (f"exit status {ended.code}" if ended.code else ""))
 
 
 def _text(path: Path) -> str:

@@ -22,7 +22,7 @@ from typing import TypeVar
 from wirt.model.errors import HypervisorSilent, LaunchFailed, Shortage, Unavailable
 from wirt.plan.jail import JailHost, JailPlan, Limits, Uids
 from wirt.plan.observed import PlannedFile, planned_jail
-from wirt.ports.sandbox import Claim, JailedCommand
+from wirt.ports.sandbox import Claim, JailedCommand, Outcome
 from wirt.sandbox import bubblewrap, cgroups, facts, places, seccomp
 from wirt.sandbox import record as audit_record
 from wirt.sandbox.bubblewrap import Ends, Tools
@@ -46,7 +46,7 @@ class HostSandbox:
         self._claims = claims or UidClaims()
         self._root = root
         self._bounded = root and facts.mounts_stay()
-        self._filter = seccomp.program(os.uname().machine)
+        self._filters = {each: seccomp.program(os.uname().machine, io_uring=each) for each in (False, True)}
         self._refusal: str | None = None
         self._tried = False
 
@@ -71,8 +71,19 @@ class HostSandbox:
             self._tried = True
         return self._refusal
 
+    async def trial(
+        self, program: str, words: Sequence[str], given: bytes, descriptors: Sequence[int], *, io_uring: bool
+    ) -> Outcome:
+        filter_ = self._filters[io_uring]
+        with contextlib.ExitStack() as stack:
+            loaded = None if filter_ is None else _in_memory(filter_)
+            if loaded is not None:
+                stack.callback(os.close, loaded)
+            trial = facts.Trial(program, words, given, tuple(descriptors), loaded)
+            return await facts.trial(self._tools, trial, root=self._root)
+
     async def claims(self) -> tuple[Claim, ...]:
-        refusal, filtered = await self.refusal(), self._filter is not None
+        refusal, filtered = await self.refusal(), self._filters[False] is not None
         return facts.claims(refusal, self._hierarchies, root=self._root, bounded=self._bounded, filtered=filtered)
 
     async def prepare(self, plan: JailPlan) -> HostJail:
@@ -101,13 +112,13 @@ class HostSandbox:
         uid = self._claims.take(plan.uids, directory) if plan.uids is not None else None
         self._keep_for_audit(plan, uid, group)
         group = self._make_group(plan)
-        return HostJail(plan, uid, group, self._tools, self._filter)
+        return HostJail(plan, uid, group, self._tools, self._filters[plan.io_uring])
 
     def _keep_for_audit(self, plan: JailPlan, uid: int | None, group: Group) -> None:
         """What the jail is meant to be, for whoever compares it with what it is."""
         places = tuple(map(str, group.places))
         tools = (self._tools.setpriv,) if uid is not None else ()
-        filtered = self._filter is not None
+        filtered = self._filters[False] is not None
         planned = planned_jail(
             plan,
             uid,

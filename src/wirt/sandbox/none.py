@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from wirt.plan.jail import JailHost, JailPlan, Limits
 from wirt.plan.observed import PlannedFile
-from wirt.ports.sandbox import Claim, JailedCommand
+from wirt.ports.sandbox import Claim, JailedCommand, Outcome
+from wirt.sandbox.facts import outcome
 
 T = TypeVar("T")
 
@@ -23,6 +24,11 @@ class NoSandbox:
 
     def host(self, program: str, names: Sequence[str]) -> JailHost:
         return JailHost(root=False, program=program, program_files=())
+
+    async def trial(
+        self, program: str, words: Sequence[str], given: bytes, descriptors: Sequence[int], *, io_uring: bool
+    ) -> Outcome:
+        return await outcome((program, *words), given, descriptors)
 
     async def claims(self) -> tuple[Claim, ...]:
         who = os.geteuid()

@@ -2,8 +2,8 @@
 
 It holds beside QEMU's own (``-sandbox on``) and does not trust QEMU to have loaded that. It denies what would open
 more of the kernel to a process that has lost everything else: new namespaces, where it would be root again;
-tracing; keys, BPF and io_uring; limits, which are the daemon's to move; sockets of families that no network
-namespace holds back (vsock), or that nothing here needs.
+tracing; keys, BPF and, unless a disk is served with it, io_uring; limits, which are the daemon's to move; sockets
+of families that no network namespace holds back (vsock), or that nothing here needs.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ DENIED = {
 }  # fmt: skip
 """x86-64 numbers (Linux, arch/x86/entry/syscalls/syscall_64.tbl)."""
 
+IO_URING = frozenset(number for name, number in DENIED.items() if name.startswith("io_uring_"))
+
 _LOAD, _JUMP_EQUAL, _JUMP_SET, _JUMP_GREATER_OR_EQUAL, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 32
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 
 
-def program(machine: str) -> bytes | None:
+def program(machine: str, *, io_uring: bool = False) -> bytes | None:
     """The filter for ``machine`` (uname(2)), or ``None`` where there is none: the numbers differ everywhere."""
     if machine != "x86_64":
         return None
@@ -77,7 +79,7 @@ def program(machine: str) -> bytes | None:
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _ERROR | EPERM),
     ]
-    numbers = sorted(DENIED.values())
+    numbers = sorted(number for number in DENIED.values() if not (io_uring and number in IO_URING))
     # Each jumps over those behind it and the ALLOW at their end, to the refusal.
     code += [(_JUMP_EQUAL, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
     code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR | EPERM)]

@@ -37,6 +37,9 @@ class BlockPool:
         whole = sum(volume.size for volume in await self.volumes())
         return PoolUsage(capacity=whole, available=0, allocated=whole, promised=whole)
 
+    async def file_system(self) -> None:
+        """Its volumes are devices."""
+
     async def volumes(self) -> tuple[Volume, ...]:
         """Without those that are unplugged: ``find`` tells which."""
         return await asyncio.to_thread(self._volumes)

@@ -25,6 +25,7 @@ from wirt.model.devices import DiskFormat
 from wirt.model.errors import BadInput, NameInUse, NotFound, ResourceBusy, Shortage, Unavailable, WirtError
 from wirt.model.storage import (
     Capability,
+    FileSystem,
     PoolConfig,
     PoolUsage,
     Preallocation,
@@ -34,10 +35,11 @@ from wirt.model.storage import (
 from wirt.model.units import MIB
 from wirt.plan import qcow2
 from wirt.ports.storage import NewVolume
+from wirt.storage.media import PART as PART
+from wirt.storage.media import file_system_at
 from wirt.storage.programs import run
 from wirt.storage.waiting import Patient
 
-PART = ".part-"
 SECTOR = 512
 _OWN_SUFFIXES = {".raw": DiskFormat.RAW, ".qcow2": DiskFormat.QCOW2}
 _SUFFIXES = {format_: suffix for suffix, format_ in _OWN_SUFFIXES.items()}
@@ -78,6 +80,7 @@ class DirectoryPool:
         self._patient = patient
         self.capabilities = self.capabilities | extra
         self._directory = directory
+        self._file_system: FileSystem | None = None
 
     async def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Every touch of the file system."""
@@ -93,6 +96,12 @@ class DirectoryPool:
             allocated=sum(volume.allocated for volume in volumes),
             promised=sum(max(volume.size, volume.allocated) for volume in volumes),
         )
+
+    async def file_system(self) -> FileSystem | None:
+        if self._file_system is None:
+            with contextlib.suppress(OSError):
+                self._file_system = await self._call(file_system_at, self._directory)
+        return self._file_system
 
     async def volumes(self) -> tuple[Volume, ...]:
         """Files that are no image of the format that their name says are left out: ``find`` tells why."""

@@ -20,6 +20,7 @@ from wirt.model.storage import (
     check_volume_name,
 )
 from wirt.model.units import GIB, MIB
+from wirt.plan.engine import Medium
 from wirt.ports.storage import Identity, ImageFacts, NewVolume, Progress
 
 
@@ -65,6 +66,9 @@ class FakePool:
             allocated=allocated,
             promised=sum(volume.size for volume in volumes),
         )
+
+    async def file_system(self) -> None:
+        """There is none in memory."""
 
     async def volumes(self) -> tuple[Volume, ...]:
         return tuple(sorted(self._medium.volumes.values(), key=lambda volume: volume.name))
@@ -211,6 +215,9 @@ class FakeStorage:
 
     async def identify(self, paths: Collection[str]) -> Mapping[str, Identity]:
         return {path: Identity(path) for path in paths}
+
+    async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
+        return {}
 
     async def open(self, config: PoolConfig) -> FakePool:
         if config.target not in self.media:

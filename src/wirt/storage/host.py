@@ -11,9 +11,11 @@ from pathlib import Path
 
 from wirt.model.errors import BadInput, NotFound, Unavailable
 from wirt.model.storage import PoolConfig, PoolType
+from wirt.plan.engine import Medium
 from wirt.ports.storage import Identity, Pool
 from wirt.storage import block, lvm, nfs
 from wirt.storage.directory import DirectoryPool, is_plain_directory
+from wirt.storage.media import media_of
 from wirt.storage.waiting import Patient
 
 IDENTIFY_S = 5.0
@@ -67,6 +69,12 @@ class HostStorage:
     async def identify(self, paths: Collection[str]) -> Mapping[str, Identity]:
         try:
             return await self._patient(_identities, paths)
+        except Unavailable:
+            return {}
+
+    async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
+        try:
+            return await self._patient(media_of, paths)
         except Unavailable:
             return {}
 

@@ -13,45 +13,24 @@ import asyncio
 import contextlib
 import json
 import os
-import re
-import shutil
-import signal
-import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from wirt.model.devices import DiskFormat
-from wirt.model.errors import BadInput, NameInUse, NotFound, Unavailable, WirtError
+from wirt.model.errors import BadInput, NameInUse, Unavailable
 from wirt.model.storage import Image, ImageFormat, Volume
 from wirt.model.text import plain
-from wirt.model.units import GIB, MIB
 from wirt.plan import qcow2
 from wirt.ports.storage import ImageFacts, Progress
-from wirt.storage.programs import Failed, failed, stream
+from wirt.storage.image_jail import Layer, driver, find_layer, jail, percent, program, protocol, reason
+from wirt.storage.programs import Failed, stream
 
 INSPECT_S = 30.0
 STALLED_S = 300.0
 """A conversion that gets no further for so long is given up: a server or a device has gone."""
-MEMORY_BYTES = 2 * GIB
-"""Of address space, most of which is never touched."""
 MOST_LAYERS = 64
-SLACK_BYTES = 64 * MIB
-_DRIVERS = {"vhd": "vpc"}
 _FORMATS = {"vpc": ImageFormat.VHD, **{each.value: each for each in ImageFormat}}
-_PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
-_LINKS = ("/lib", "/lib64", "/bin", "/sbin")
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A file as the jail shows it. ``path`` is its place on the host."""
-
-    path: str
-    format: str
-    device: bool
-    inside: str
 
 
 class QemuImageTool:
@@ -60,17 +39,17 @@ class QemuImageTool:
 
     async def inspect(self, path: str, format_: ImageFormat | DiskFormat | None = None) -> ImageFacts:
         what = f"{path} can't be read as an image"
-        layer = await asyncio.to_thread(_layer, path, str(format_ or ""), "/in/0")
+        layer = await asyncio.to_thread(find_layer, path, str(format_ or ""), "/in/0")
         node = {"driver": "host_device" if layer.device else "file", "filename": layer.inside}
         if format_ is None:
             words = ["info", "--output=json", layer.inside]
         else:
-            image = json.dumps({"driver": _driver(format_), "file": node})
+            image = json.dumps({"driver": driver(format_), "file": node})
             words = ["info", "--output=json", f"json:{image}"]
         try:
             out = await self._run([layer], [], words, what, deadline_s=INSPECT_S)
         except Failed as error:
-            raise _reason(what, error) from error
+            raise reason(what, error) from error
         return _facts(out, path)
 
     async def chain(self, volume: Volume) -> tuple[str, ...]:
@@ -86,15 +65,15 @@ class QemuImageTool:
     ) -> None:
         what = f"{_called(source)} can't be copied to {_called(target)}"
         chain = await asyncio.to_thread(_chain, source)
-        into = await asyncio.to_thread(_layer, target.path, str(target.format), "/out")
-        options = f"driver={_driver(target.format)},file.driver={_protocol(into)},file.filename=/out"
+        into = await asyncio.to_thread(find_layer, target.path, str(target.format), "/out")
+        options = f"driver={driver(target.format)},file.driver={protocol(into)},file.filename=/out"
         rate = ["-r", str(bytes_per_s)] if bytes_per_s else []
         words = ["convert", "-p", "-n", *rate, "--target-image-opts", _json(chain), options]
         size = source.size if isinstance(source, Volume) else (await self.inspect(source.path, source.format)).size
         try:
             await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
         except Failed as error:
-            raise _reason(what, error) from error
+            raise reason(what, error) from error
 
     async def write(
         self,
@@ -111,13 +90,13 @@ class QemuImageTool:
         try:
             into = Layer(target.path, str(target.format), False, "/out")
             said = [word for name, value in (options or {}).items() for word in ("-o", f"{name}={value}")]
-            words = ["convert", "-p", "-O", _driver(target.format), *said, _json(chain), "/out"]
+            words = ["convert", "-p", "-O", driver(target.format), *said, _json(chain), "/out"]
             await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
             await asyncio.to_thread(_settle, target.path)
         except BaseException as error:
             Path(target.path).unlink(missing_ok=True)
             if isinstance(error, Failed):
-                raise _reason(what, error) from error
+                raise reason(what, error) from error
             raise
 
     async def resize(self, volume: Volume, size: int) -> None:
@@ -130,7 +109,7 @@ class QemuImageTool:
         try:
             await self._run(below, [top], words, what, file_bytes=max(size, volume.size))
         except Failed as error:
-            raise _reason(what, error) from error
+            raise reason(what, error) from error
 
     async def commit(self, volume: Volume, progress: Progress) -> None:
         what = f"{volume.reference} can't be put into what it stands on"
@@ -143,25 +122,25 @@ class QemuImageTool:
         try:
             await self._run(rest, [top, below], words, what, progress=progress, file_bytes=volume.size)
         except Failed as error:
-            raise _reason(what, error) from error
+            raise reason(what, error) from error
 
     async def point(self, volume: Volume, below: Volume) -> None:
         what = f"{volume.reference} can't be made to stand on {below.reference}"
-        top = await asyncio.to_thread(_layer, volume.path, str(volume.format), "/in/0")
+        top = await asyncio.to_thread(find_layer, volume.path, str(volume.format), "/in/0")
         name = Path(below.path).name
         words = ["rebase", "-q", "-u", "-b", name, "-F", str(below.format), _json([top])]
         try:
             await self._run([], [top], words, what, deadline_s=INSPECT_S)
         except Failed as error:
-            raise _reason(what, error) from error
+            raise reason(what, error) from error
 
     async def check(self, path: str, format_: DiskFormat) -> tuple[str, ...]:
         if format_ not in (DiskFormat.QCOW2, DiskFormat.QED):
             return ()
         what = f"{path} can't be checked"
-        layer = await asyncio.to_thread(_layer, path, str(format_), "/in/0")
+        layer = await asyncio.to_thread(find_layer, path, str(format_), "/in/0")
         image = json.dumps(
-            {"driver": str(format_), "backing": None, "file": {"driver": _protocol(layer), "filename": "/in/0"}}
+            {"driver": str(format_), "backing": None, "file": {"driver": protocol(layer), "filename": "/in/0"}}
         )
         words = ["check", "--output=json", f"json:{image}"]
         try:
@@ -169,7 +148,7 @@ class QemuImageTool:
         except Failed as error:
             faults = _faults(error.out)
             if not faults:
-                raise _reason(what, error) from error
+                raise reason(what, error) from error
             return faults
         return ()
 
@@ -184,57 +163,8 @@ class QemuImageTool:
         file_bytes: int = 0,
         deadline_s: float = STALLED_S,
     ) -> str:
-        argv = (*_jail(shown, written, file_bytes), _program(self._qemu_img, what), *words)
-
-        def look(part: bytes) -> None:
-            found = _PERCENT.findall(part)
-            if found and progress is not None:
-                progress(float(found[-1]) / 100)
-
-        return await stream(*argv, what=what, stalled_s=deadline_s, listener=look)
-
-
-def _reason(what: str, error: Failed) -> WirtError:
-    """qemu-img names the images as the jail does; nobody else knows them so."""
-    said = (
-        re.sub(r"'json:.*?}'", "the image", error.said)
-        .replace("'/in/0'", "the image")
-        .replace("/out", "the target")
-    )
-    if error.code in (128 + signal.SIGXFSZ, -signal.SIGXFSZ):
-        return BadInput(f"{what}: it would become larger than what it says of itself allows")
-    reason = failed(what, plain("; ".join(line.strip() for line in said.splitlines() if line.strip())))
-    if isinstance(reason, Unavailable) and "Could not open the image" in said:
-        return BadInput(reason.message, hint="is it of another format, or damaged?")
-    return reason
-
-
-def _jail(shown: list[Layer], written: list[Layer], file_bytes: int) -> Iterator[str]:
-    yield from ("prlimit", f"--as={MEMORY_BYTES}", "--core=1", "--nofile=256")
-    if written:
-        yield f"--fsize={file_bytes + file_bytes // 256 + SLACK_BYTES}"
-    yield from ("--", "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
-    if os.geteuid() == 0:  # for images that belong to others; there are none in there but those of this run
-        yield from ("--cap-add", "CAP_DAC_OVERRIDE")
-    yield from ("--ro-bind", "/usr", "/usr")
-    for link in _LINKS:
-        if Path(link).is_symlink():
-            yield from ("--symlink", str(Path(link).readlink()), link)
-        elif Path(link).is_dir():
-            yield from ("--ro-bind", link, link)
-    yield from ("--dev-bind", "/dev/null", "/dev/null")
-    for layer in shown:
-        yield from ("--dev-bind" if layer.device else "--ro-bind", layer.path, layer.inside)
-    for layer in written:
-        yield from ("--dev-bind" if layer.device else "--bind", layer.path, layer.inside)
-    yield from ("--remount-ro", "/", "--chdir", "/", "--clearenv", "--setenv", "LC_ALL", "C", "--")
-
-
-def _program(name: str, what: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise Unavailable(f"{what}: there is no {name}", hint="make setup (Debian: apt-get install qemu-utils)")
-    return os.path.realpath(found)
+        argv = (*jail(shown, written, file_bytes), program(self._qemu_img, what), *words)
+        return await stream(*argv, what=what, stalled_s=deadline_s, listener=percent(progress))
 
 
 def _chain(source: Volume | Image) -> list[Layer]:
@@ -244,7 +174,7 @@ def _chain(source: Volume | Image) -> list[Layer]:
     while True:
         if len(layers) == MOST_LAYERS:
             raise BadInput(f"{source.path} stands on more than {MOST_LAYERS} images; does one stand on itself?")
-        layers.append(_layer(path, format_, f"/in/{len(layers)}"))
+        layers.append(find_layer(path, format_, f"/in/{len(layers)}"))
         if format_ != DiskFormat.QCOW2:
             return layers
         with open(path, "rb") as file:  # noqa: PTH123 (a path from an image may be relative to another)
@@ -259,36 +189,17 @@ def _chain(source: Volume | Image) -> list[Layer]:
         path, format_ = os.path.normpath(Path(path).parent / backing[0]), str(backing[1])
 
 
-def _layer(path: str, format_: str, inside: str) -> Layer:
-    real = os.path.realpath(path)
-    try:
-        mode = os.stat(real).st_mode  # noqa: PTH116 (the errors are what is asked for)
-    except OSError as error:
-        raise NotFound(f"{path}: {(error.strerror or 'it is not there').lower()}") from error
-    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise BadInput(f"{path} is neither a file nor a disk")
-    return Layer(real, format_, stat.S_ISBLK(mode), inside)
-
-
 def _json(chain: list[Layer]) -> str:
     below: dict[str, Any] | None = None
     for layer in reversed(chain):
         node: dict[str, Any] = {
-            "driver": _driver(layer.format),
-            "file": {"driver": _protocol(layer), "filename": layer.inside},
+            "driver": driver(layer.format),
+            "file": {"driver": protocol(layer), "filename": layer.inside},
         }
         if layer.format in (DiskFormat.QCOW2, DiskFormat.QED, DiskFormat.QCOW, ImageFormat.VMDK):
             node["backing"] = below
         below = node
     return f"json:{json.dumps(below)}"
-
-
-def _driver(format_: str) -> str:
-    return _DRIVERS.get(str(format_), str(format_))
-
-
-def _protocol(layer: Layer) -> str:
-    return "host_device" if layer.device else "file"
 
 
 def _called(image: Volume | Image) -> str:

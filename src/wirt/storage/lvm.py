@@ -75,6 +75,9 @@ class LvmPool:
             promised=sum(volume.size for volume in volumes),
         )
 
+    async def file_system(self) -> None:
+        """Its volumes are devices."""
+
     async def volumes(self) -> tuple[Volume, ...]:
         logicals = sorted((await self._logicals()).values(), key=lambda each: each.name)
         return tuple(self._volume(each) for each in logicals if self._is_volume(each))

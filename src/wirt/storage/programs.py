@@ -44,13 +44,17 @@ async def attempt(*words: str, what: str, deadline_s: float = DEADLINE_S, pass_f
     return _end(ended.code, ended.out, ended.said)
 
 
-async def stream(*words: str, what: str, stalled_s: float, listener: Callable[[bytes], None]) -> str:
+async def stream(
+    *words: str, what: str, stalled_s: float, listener: Callable[[bytes], None], pass_fds: Sequence[int] = ()
+) -> str:
     """One that takes long: ``listener`` is given its output as it comes. ``Failed``; ``Unavailable`` after
     ``stalled_s`` without any."""
     out = bytearray()
     async with AsyncExitStack() as stack:
         with _starting(words, what):
-            process = await stack.enter_async_context(started(words, environment=_environment()))
+            process = await stack.enter_async_context(
+                started(words, environment=_environment(), pass_fds=pass_fds)
+            )
         assert process.stdout is not None
         assert process.stderr is not None
         errors = asyncio.create_task(_last_words(process.stderr))

@@ -618,6 +618,9 @@ class Pool:
     allocated: int | None = None
     promised: int | None = None
     problem: str | None = None
+    file_system: str | None = None
+    abilities: list[str] = field(default_factory=list)
+    """What the file system can do, of ``reflink``, ``direct`` and ``discard``; found out by trying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -646,6 +649,15 @@ class VolumeHolder:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskChoice:
+    """``what``: ``cache``, ``aio``, ``discard``, ``detect_zeroes`` or ``iothread``."""
+
+    what: str
+    choice: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
     """Sizes are in bytes. ``backing`` is the volume that it shares unchanged blocks with. ``domains`` have it
     among their disks, running or not."""
@@ -660,6 +672,8 @@ class Volume:
     backing: str | None = None
     holders: list[VolumeHolder] = field(default_factory=list)
     domains: list[str] = field(default_factory=list)
+    engine: list[DiskChoice] = field(default_factory=list)
+    """How it would be served as a disk whose entry says nothing of that. Only of one volume that is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

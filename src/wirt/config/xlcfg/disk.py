@@ -4,6 +4,9 @@ Parameters are separated by commas. One with an equals sign, and a known flag, i
 next free position, and an empty one leaves its position at the default. ``target=`` takes the whole rest.
 The prefixes of xend (``phy:``, ``tap:aio:``, ``qcow2:``) are read with a remark; after one there is no
 position for the format. ``pool:`` is none of them but a part of the target: ``pool:POOL/VOLUME``.
+
+Beyond xl, wirt reads how the disk is to be served, which it chooses by itself otherwise: ``cache=``, ``aio=``,
+``detect-zeroes=``, ``iothread=`` and ``queues=`` (``model/engine.py`` says what the words mean).
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TypeVar
 
 from wirt.config.xlcfg.spec import Part, Remark, SpecError, part_at
 from wirt.config.xlcfg.vdev import parse_vdev
 from wirt.model.devices import VOLUME_PREFIX, DiskBackend, DiskFormat, DiskSpec
+from wirt.model.engine import MOST_QUEUES, Aio, CacheMode, DetectZeroes, IoThread
 from wirt.model.errors import BadInput
 from wirt.model.storage import VolumeRef
 
@@ -30,6 +35,7 @@ _PREFIXES = _FORMAT_PREFIXES | _SCRIPT_PREFIXES | _IGNORED_PREFIXES
 # These may be said again, with the same value.
 _REPEATABLE = {"backendtype", "specification", "transport", "colo-port"}
 _COLO = ("colo-host", "colo-port", "colo-export", "active-disk", "hidden-disk")
+_ENGINE = ("cache", "aio", "detect-zeroes", "iothread", "queues")
 _NAMED = (
     "format",
     "vdev",
@@ -42,9 +48,11 @@ _NAMED = (
     "transport",
     "grant_usage",
     "target",
+    *_ENGINE,
     *_COLO,
 )
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=StrEnum)
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 
@@ -90,6 +98,7 @@ class _Reader:
     cdrom: bool = False
     prefixes: list[str] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
     flags: dict[str, bool] = field(default_factory=dict)
     remarks: list[Remark] = field(default_factory=list)
 
@@ -216,9 +225,12 @@ class _Reader:
             raise SpecError(at, f"{name} is {before} already")
         if name == "colo-port" and not re.fullmatch("0*[1-9][0-9]{0,4}", value):
             raise SpecError(at, "colo-port is a port number")
+        if name == "queues" and not (re.fullmatch("[0-9]{1,4}", value) and 1 <= int(value) <= MOST_QUEUES):
+            raise SpecError(at, f"queues= is a number from 1 to {MOST_QUEUES}, not {value or 'empty'}")
         if name in _CHOICES:
             _pick({each: each for each in _CHOICES[name]}, value, at, name)
         self.texts[name] = value
+        self.places[name] = at
 
     def finish(self, cwd: PurePosixPath, pools: frozenset[str] = frozenset()) -> ParsedDisk:
         """Defaults, and what must not be missing."""
@@ -229,6 +241,7 @@ class _Reader:
             hint = "names are xvda, sda, hda to hdd, vda, d0p0, or a number"
             raise SpecError(self.vdev_at, f"{self.vdev} is no vdev", hint=hint)
         self._check_empty()
+        self._check_engine()
         target, spec = self._absolute(cwd, pools)
         format_ = DiskFormat.EMPTY if not target else self.format or DiskFormat.RAW
         disk = self._disk(target or None, format_)
@@ -242,6 +255,16 @@ class _Reader:
             raise SpecError(0, "the disk has no target, and only a cdrom can be empty")
         elif self.format is DiskFormat.EMPTY:
             raise SpecError(0, "the format is empty, which only a cdrom can be")
+
+    def _check_engine(self) -> None:
+        """Wishes that contradict each other; whether the host can fulfil them is the plan's business."""
+        cache, aio = self.texts.get("cache"), self.texts.get("aio")
+        if aio == Aio.NATIVE and cache is not None and not CacheMode(cache).direct:
+            hint = "write cache=none or cache=directsync, or leave one of them out"
+            raise SpecError(self.places["aio"], f"aio=native contradicts cache={cache}", hint=hint)
+        if self.texts.get("detect-zeroes") == DetectZeroes.UNMAP and not self.flags.get("discard", True):
+            hint = "write detect-zeroes=on, which gives no room back"
+            raise SpecError(self.places["detect-zeroes"], "detect-zeroes=unmap contradicts no-discard", hint=hint)
 
     def _absolute(self, cwd: PurePosixPath, pools: frozenset[str]) -> tuple[str, str]:
         """The target as an absolute path or as a volume, and the specification that says so."""
@@ -294,6 +317,12 @@ class _Reader:
             specification=self.texts.get("specification") or None,
             transport=self.texts.get("transport") or None,
             format_given=self.format_given,
+            discard_given="discard" in self.flags,
+            cache=_wish(CacheMode, self.texts.get("cache")),
+            aio=_wish(Aio, self.texts.get("aio")),
+            detect_zeroes=_wish(DetectZeroes, self.texts.get("detect-zeroes")),
+            iothread=_wish(IoThread, self.texts.get("iothread")),
+            queues=int(self.texts["queues"]) if "queues" in self.texts else None,
         )
 
 
@@ -322,7 +351,15 @@ _CHOICES = {
     "backendtype": tuple(each.value for each in DiskBackend),
     "specification": ("xen", "virtio"),
     "transport": ("mmio", "pci"),
+    "cache": tuple(each.value for each in CacheMode),
+    "aio": tuple(each.value for each in Aio),
+    "detect-zeroes": tuple(each.value for each in DetectZeroes),
+    "iothread": tuple(each.value for each in IoThread),
 }
+
+
+def _wish(kind: type[_E], text: str | None) -> _E | None:
+    return None if text is None else kind(text)
 
 
 def _pick(choices: Mapping[str, _T], text: str, at: int, what: str) -> _T:

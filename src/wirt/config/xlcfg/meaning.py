@@ -116,6 +116,7 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         cpus=_cpus(settings),
         serial=peripherals.serial(reading),
         device_model_args=_device_model_args(reading),
+        guest_agent=_flag(settings, "guest_agent"),
     )
 
 
@@ -264,6 +265,11 @@ def _cmdline(reading: Reading) -> str:
 def _action(settings: Settings, key: str, default: Action) -> Action:
     text = settings.text(key)
     return default if text is None else Action(text)
+
+
+def _flag(settings: Settings, key: str) -> bool | None:
+    number = settings.number(key)
+    return None if number is None else number != 0
 
 
 def _cpus(settings: Settings) -> str | tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+from wirt.hypervisors.fake.agent import FakeAgents
 from wirt.hypervisors.fake.faults import DaemonDies, DaemonKilled, Die, Fault, Refuse, Silence, Verb
 from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.hypervisors.fake.world import FakeWorld
@@ -19,6 +20,7 @@ from wirt.model.errors import HypervisorError, HypervisorSilent, IllegalState, L
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.host import HypervisorFacts
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.guest_agent import GuestAgents
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
 from wirt.ports.network import Plugged
 
@@ -44,6 +46,7 @@ class FakeHypervisor:
         # As many as the verbs called: a guest changes by itself once, and then waits for the daemon.
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
         world.listen(self._changed)
+        self.agents: GuestAgents = FakeAgents(self.reach)
 
     @property
     def alive(self) -> bool:
@@ -106,6 +109,8 @@ class FakeHypervisor:
             return None
         guest.domid = incarnation.domid
         guest.end_copies()
+        if guest.agent is not None:
+            guest.agent.thaw()
         self._runs[domain] = guest
         await self._finish(Verb.ADOPT, guest.name, fault)
         return guest.observed

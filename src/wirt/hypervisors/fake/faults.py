@@ -30,8 +30,7 @@ class Verb(StrEnum):
     SNAPSHOT_DISKS = "snapshot-disks"
     MERGE_DISK = "merge-disk"
     SAVE_MEMORY = "save-memory"
-    FREEZE = "freeze"
-    THAW = "thaw"
+    AGENT = "agent"
 
 
 @dataclass(frozen=True, slots=True)

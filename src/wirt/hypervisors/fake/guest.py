@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
+from wirt.hypervisors.fake.agent import FakeAgent
 from wirt.hypervisors.fake.console import FakeConsole
 from wirt.hypervisors.fake.disks import FakeDisks
 from wirt.hypervisors.fake.images import Claim, ImageLocks
@@ -26,9 +27,9 @@ GUEST_STATES = (State.RUNNING, State.PAUSED)
 class FakeGuest:
     """Tests and simulations drive the public methods of the second half; the driver those of the first.
 
-    ``obeys_power_button``, ``lets_cards_go`` and ``load`` may be set at any time. ``links``: of each card, by its
-    devid, whether the cable is in. ``thrown_out``: cards that it did away with unasked.
-    ``memory``: anything that a script keeps in it.
+    ``obeys_power_button``, ``lets_cards_go``, ``agent`` and ``load`` may be set at any time. ``links``: of each
+    card, by its devid, whether the cable is in. ``thrown_out``: cards that it did away with unasked. ``memory``:
+    anything that a script keeps in it.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class FakeGuest:
         "_on_boot",
         "_running_since",
         "_tell",
+        "agent",
         "console",
         "directory",
         "disks",
@@ -88,6 +90,7 @@ class FakeGuest:
         self.observed = Observed(State.PAUSED)
         self.obeys_power_button = True
         self.lets_cards_go = True
+        self.agent = None if plan.agent_slot is None else FakeAgent(clock)
         self.links = {nic.index: True for nic in plan.nics}
         self.thrown_out: set[int] = set()
         self._leaving: set[int] = set()

@@ -96,12 +96,3 @@ class FakeLiveDisks:
             except OSError as error:
                 raise HypervisorError(f"{guest.name}: {path} can't be written: {error.strerror}") from error
             progress(1.0)
-
-    async def freeze(self, domain: UUID) -> bool:
-        """No fake guest has an agent yet."""
-        async with self._hypervisor.reach(Verb.FREEZE, domain):
-            return False
-
-    async def thaw(self, domain: UUID) -> None:
-        async with self._hypervisor.reach(Verb.THAW, domain):
-            return

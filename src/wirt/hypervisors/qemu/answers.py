@@ -23,6 +23,7 @@ _SHAPES: dict[str, type] = {
     "query-pci": list,
     "query-version": dict,
     "add-fd": dict,
+    "query-chardev": list,
     "qom-list": list,
 }
 

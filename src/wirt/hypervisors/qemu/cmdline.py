@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from wirt.hypervisors.qemu import devices
+from wirt.hypervisors.qemu import devices, engines
 from wirt.model.devices import PortForward, VifKind
 from wirt.model.domain import Firmware
+from wirt.plan.engine import iothreads
 from wirt.plan.host import Accelerator
 from wirt.plan.launch import Bus, ConsoleDevice, DiskPlan, LaunchPlan
 from wirt.plan.nics import PLACES, NicPlan
@@ -20,10 +21,13 @@ from wirt.plan.nics import PLACES, NicPlan
 TRANSLATION_BUFFER_MIB = 64
 """QEMU's default under TCG is a gigabyte of address space a guest; 64 MiB boot Debian without a flush."""
 
+AGENT_PORT = "org.qemu.guest_agent.0"
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
 
 @dataclass(frozen=True, slots=True)
 class Handles:
-    """Descriptors that QEMU inherits: three listening sockets, and by card index a tap for each bridged card, a
+    """Descriptors that QEMU inherits: four listening sockets, and by card index a tap for each bridged card, a
     socket for each user-mode card that passt serves. ``forwards`` are user-mode forwards with their host ports
     chosen, by card index."""
 
@@ -38,6 +42,8 @@ class Handles:
     """Block nodes of disks that are handed over, by the disk's id."""
     incoming: bool = False
     """Memory and devices come over the control connection."""
+    agent: int | None = 9
+    """``None`` where the guest has no port for one."""
 
     def name(self, what: str, path: str) -> str:
         return dict(self.names).get(what, path)
@@ -63,6 +69,8 @@ def command_line(plan: LaunchPlan, binary: str, directory: str, handles: Handles
         *_console(plan, directory, handles),
         *_boot(plan, directory, handles),
         *_fixed_devices(plan),
+        *_agent(plan, handles),
+        *_iothreads(plan),
         *(word for disk in plan.disks for word in _disk(disk, handles)),
         *(word for nic in plan.nics for word in _nic(nic, handles)),
         *(("-incoming", "defer") if handles.incoming else ()),
@@ -101,7 +109,7 @@ def _machine(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
     yield from ("-rtc", "base=utc,clock=host")
     # The guest stops where it ended, and the daemon decides by on_poweroff and its siblings what follows.
     yield from ("-action", "reboot=shutdown,shutdown=pause,panic=pause,watchdog=pause")
-    yield from ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+    yield from ("-sandbox", SANDBOX)
 
 
 def _monitors(directory: str, handles: Handles) -> Iterator[str]:
@@ -160,22 +168,39 @@ def _fixed_devices(plan: LaunchPlan) -> Iterator[str]:
         yield from ("-device", f"pcie-root-port,id={devices.port_id(place)},addr={address},chassis={place + 1}")
 
 
+def _agent(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
+    """The port that the QEMU guest agent knows by its name (qemu-ga(8)). What a guest writes while nobody is
+    connected is thrown away; one that is not read stops only the process in the guest that writes."""
+    if plan.agent_slot is None:
+        return
+    yield from ("-chardev", f"socket,id=agent,fd={handles.agent},server=on,wait=off")
+    # Two ports: port 0 is always a console's. Each port costs two queues, and the default is 31.
+    yield from ("-device", f"virtio-serial-pci,id=agent-bus,max_ports=2,addr={plan.agent_slot:#x}")
+    yield from ("-device", f"virtserialport,bus=agent-bus.0,id=agent-port,chardev=agent,name={AGENT_PORT}")
+
+
 def _slot(plan: LaunchPlan, device: str) -> str:
     return hex(dict(plan.slots)[device])
+
+
+def _iothreads(plan: LaunchPlan) -> Iterator[str]:
+    for name in iothreads(disk.engine for disk in plan.disks):
+        yield from ("-object", f"iothread,id={name}")
 
 
 def _disk(disk: DiskPlan, handles: Handles) -> Iterator[str]:
     if disk.path is None:
         yield from ("-device", f"ide-cd,id={disk.id},bus=ide.{disk.slot}{_boot_index(disk.boot_index)}")
         return
-    file = {"driver": "host_device" if disk.device else "file", "filename": disk.path}
+    file: dict[str, object] = {"driver": "host_device" if disk.device else "file", "filename": disk.path}
+    file |= engines.file_options(disk.engine)
     if disk.shared:
         file["locking"] = "off"
     node = {
         "driver": str(disk.format),
         "node-name": disk.id,
         "read-only": not disk.writable,
-        "discard": "unmap" if disk.discard else "ignore",
+        **engines.node_options(disk.engine),
         "file": file,
     }
     yield from ("-blockdev", _json(dict(handles.nodes).get(disk.id, node)))
@@ -186,7 +211,8 @@ def _disk(disk: DiskPlan, handles: Handles) -> Iterator[str]:
     else:
         model, place = "virtio-blk-pci", f"addr={hex(disk.slot)}"
     yield "-device"
-    yield f"{model},id={disk.id}-device,drive={disk.id},{place}{share}{_boot_index(disk.boot_index)}"
+    how = engines.device_options(disk.engine)
+    yield f"{model},id={disk.id}-device,drive={disk.id},{place}{share}{how}{_boot_index(disk.boot_index)}"
 
 
 def _nic(nic: NicPlan, handles: Handles) -> Iterator[str]:

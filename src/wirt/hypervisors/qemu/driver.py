@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process
+from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process, rings
+from wirt.hypervisors.qemu.agents import Agents
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt, Served
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
@@ -63,11 +64,14 @@ class QemuHypervisor:
         self._patience = settings.patience
         self._facts: HypervisorFacts | None = None
         self._runs: dict[UUID, Run] = {}
+        self.agents = Agents(self.run)
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
 
     async def facts(self) -> HypervisorFacts:
         if self._facts is None:
-            self._facts = await probe.find_facts(self._binary, self._cache)
+            found = await probe.find_facts(self._binary, self._cache)
+            known = self._cache.with_name("engines.json")
+            self._facts = await rings.with_engines(found, self._binary, self.sandbox, known)
         missing = await self._passt.missing()
         note = "user-mode cards go through passt"
         if missing is not None:

@@ -15,10 +15,12 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from wirt.hypervisors.qemu import engines
 from wirt.hypervisors.qemu.cmdline import quoted
 from wirt.hypervisors.qemu.nodes import Traits, layer_name, protocol_name
 from wirt.model.devices import DiskFormat
 from wirt.model.errors import LaunchFailed
+from wirt.plan.engine import DiskEngine
 from wirt.plan.jail import Access, Handed, JailPlan
 from wirt.plan.launch import DiskPlan, LaunchPlan
 
@@ -45,8 +47,9 @@ def opened(handed: Sequence[Handed]) -> Iterator[dict[int, int]]:
 
 def _open(file: Handed) -> int:
     """Without waiting: a FIFO in the place of an image must not hold the daemon up."""
+    flags = _FLAGS[file.access] | (os.O_DIRECT if file.direct else 0)
     try:
-        descriptor = os.open(file.path, _FLAGS[file.access] | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(file.path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     except OSError as error:
         raise LaunchFailed(f"{file.path} can't be opened: {error.strerror}") from error
     mode = os.fstat(descriptor).st_mode
@@ -80,7 +83,7 @@ def nodes(
 def node(disk: DiskPlan, jail: JailPlan, descriptors: Mapping[int, int]) -> dict[str, object]:
     """The block node of ``disk`` on ``descriptors`` (by set), with all that lies under it named: QEMU itself
     follows no name that stands in an image."""
-    chain, traits = list(_chain(disk, jail)), Traits(disk.discard, disk.shared)
+    chain, traits = list(_chain(disk, jail)), Traits(disk.engine.discard, disk.shared)
     result: dict[str, object] = {}
     for depth, file in reversed(list(enumerate(chain))):
         assert file.layer is not None, f"{file.what} is no disk"
@@ -91,6 +94,7 @@ def node(disk: DiskPlan, jail: JailPlan, descriptors: Mapping[int, int]) -> dict
             file.layer.format,
             traits,
             writable=disk.writable and depth == 0,
+            engine=disk.engine if depth == 0 else None,
         )
         result = {**made, **({"backing": result} if result else {})}
     return result
@@ -105,21 +109,26 @@ def _chain(disk: DiskPlan, jail: JailPlan) -> Iterator[Handed]:
 
 
 def layer(
-    name: str, set_: int, descriptor: int, format_: DiskFormat, traits: Traits, *, writable: bool
+    name: str,
+    set_: int,
+    descriptor: int,
+    format_: DiskFormat,
+    traits: Traits,
+    *,
+    writable: bool,
+    engine: DiskEngine | None = None,
 ) -> dict[str, object]:
-    """The node of one file, of which ``descriptor`` is one that is in ``set_``; what it stands on is not in it."""
+    """The node of one file, of which ``descriptor`` is one that is in ``set_``; what it stands on is not in it.
+    Without an ``engine`` it has threads and the host's memory: so has all that a disk only stands on."""
     driver = "host_device" if stat.S_ISBLK(os.fstat(descriptor).st_mode) else "file"
     protocol: dict[str, object] = {"driver": driver, "filename": f"/dev/fdset/{set_}"}
     protocol["node-name"] = protocol_name(descriptor, set_, traits)
     if traits.shared:
         protocol["locking"] = "off"
-    return {
-        "driver": str(format_),
-        "node-name": name,
-        "read-only": not writable,
-        "discard": "unmap" if traits.discard else "ignore",
-        "file": protocol,
-    }
+    own: dict[str, object] = {"discard": "unmap" if traits.discard else "ignore", "cache": engines.BUFFERED}
+    if engine is not None:
+        own, protocol = engines.node_options(engine), protocol | engines.file_options(engine)
+    return {"driver": str(format_), "node-name": name, "read-only": not writable, **own, "file": protocol}
 
 
 def readable(words: str, jail: JailPlan) -> str:

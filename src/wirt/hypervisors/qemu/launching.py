@@ -24,17 +24,18 @@ async def start(
     """``passts`` are sockets of user-mode cards, by card. All descriptors are QEMU's once it runs; those that are
     opened here are closed whatever happens."""
     with contextlib.ExitStack() as stack:
-        listeners = [
-            stack.enter_context(contextlib.closing(_listen(path)))
-            for path in (files.control, files.events, files.console)
-        ]
-        control, event, console = (listener.fileno() for listener in listeners)
+        paths = [files.control, files.events, files.console]
+        if launch.plan.agent_slot is not None:
+            paths.append(files.agent)
+        listeners = [stack.enter_context(contextlib.closing(_listen(path))) for path in paths]
+        control, event, console, *agent = (listener.fileno() for listener in listeners)
         taps = {p.nic.index: p.descriptor for p in launch.plugged if p.descriptor is not None} | dict(passts)
         handed = stack.enter_context(handover.opened(jailed.handed))
         handles = cmdline.Handles(
             control=control,
             events=event,
             console=console,
+            agent=agent[0] if agent else None,
             taps=tuple(taps.items()),
             forwards=tuple((p.nic.index, p.forwards) for p in launch.plugged),
             names=handover.names(jailed),
@@ -45,7 +46,7 @@ async def start(
             *cmdline.command_line(launch.plan, jailed.program, str(files.directory), handles),
             *handover.words(jailed.handed, handed),
         )
-        ready = jail.command(command, (control, event, console, *taps.values(), *handed.values()))
+        ready = jail.command(command, (control, event, console, *agent, *taps.values(), *handed.values()))
         child = jail.start(lambda: process.start(ready.argv, ready.inherited, files.qemu_log))
         try:
             return process.watched(child, await jail.admit(child.pid, ADMIT_S))

@@ -143,14 +143,6 @@ class QemuLiveDisks:
         """Until the guest goes on its QEMU has its disks open, but no hold on them: snapshots come before."""
         await memory.save(self._hypervisor.run(domain), self._sandbox, path, progress)
 
-    async def freeze(self, domain: UUID) -> bool:
-        """There is no channel to an agent in the guest yet."""
-        self._hypervisor.run(domain)
-        return False
-
-    async def thaw(self, domain: UUID) -> None:
-        self._hypervisor.run(domain)
-
 
 async def _pivot(disk: Disk, job: BlockJob, settle: Settle | None) -> None:
     """While the guest stands still both images hold the same, whichever QEMU has: nothing is lost whoever dies

@@ -21,6 +21,7 @@ from wirt.hypervisors.qemu import answers, events, sockets
 from wirt.hypervisors.qemu.untrusted import MOST_LINE_BYTES, BoundedLines, Malformed, parse
 from wirt.model.errors import HypervisorError, HypervisorSilent
 from wirt.model.text import plain
+from wirt.ports.guest_agent import HELD_S
 
 T = TypeVar("T")
 
@@ -29,12 +30,14 @@ T = TypeVar("T")
 class Patience:
     """How long a QEMU may take, in seconds, before it is taken to hang. It says hello within 25 to 75 ms
     (measured). ``quit_s`` is what flushing the disks may take before the process is killed; ``unplug_s`` what the
-    guest may take to let go of a device."""
+    guest may take to let go of a device; ``held_s`` how long its file systems stay frozen when nobody thaws
+    them."""
 
     greeting_s: float = 10.0
     command_s: float = 5.0
     quit_s: float = 3.0
     unplug_s: float = 10.0
+    held_s: float = HELD_S
 
 
 # The library logs what we report as errors of our own; twice is once too often.

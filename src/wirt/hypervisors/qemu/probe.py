@@ -66,7 +66,7 @@ def probe_rom() -> bytes:
 
 async def find_facts(binary: str, cache: Path) -> HypervisorFacts:
     """``Unavailable`` if ``binary`` is no QEMU that wirt can use."""
-    key = _key(binary)
+    key = boot_key(binary)
     answer = _cached(cache, key)
     if answer is None:
         version = await _version(binary)
@@ -173,7 +173,7 @@ def _parse_version(text: str) -> tuple[int, int, int]:
     return major, minor, micro
 
 
-def _key(binary: str) -> str:
+def boot_key(binary: str) -> str:
     """Changes with the host's boot, the binary, and who may open /dev/kvm."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)

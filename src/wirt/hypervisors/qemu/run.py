@@ -14,6 +14,8 @@ from uuid import UUID
 from wirt.hypervisors.qemu import answers, events
 from wirt.hypervisors.qemu.cards import Cards
 from wirt.hypervisors.qemu.console import ConsoleLog
+from wirt.hypervisors.qemu.freezing import Freezer
+from wirt.hypervisors.qemu.guest_agent import Agent
 from wirt.hypervisors.qemu.logs import GrowingLog, Keeper
 from wirt.hypervisors.qemu.monitor import Monitor, Patience
 from wirt.hypervisors.qemu.process import Process, last_words
@@ -48,6 +50,15 @@ class RunFiles:
     @property
     def console(self) -> Path:
         return self.directory / "console.sock"
+
+    @property
+    def agent(self) -> Path:
+        return self.directory / "agent.sock"
+
+    @property
+    def frozen(self) -> Path:
+        """There while the guest's file systems may be frozen by us."""
+        return self.directory / "frozen"
 
     @property
     def event_log(self) -> Path:
@@ -88,6 +99,8 @@ class Run:
         )
         self.cards = Cards(name)
         self.disks_at_work: set[str] = set()
+        self.agent = Agent(name, files.agent)
+        self.freezer = Freezer(self.agent, files.frozen, patience.held_s)
         self._domid = domid
         self._changed = changed
         self._patience = patience
@@ -112,6 +125,7 @@ class Run:
         except OSError as error:
             raise HypervisorError(f"{self.name}: its console can't be used: {error.strerror}") from error
         self._keeper.start()
+        self.freezer.take_over()
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         if events.is_guest_reset(event):
@@ -218,6 +232,7 @@ class Run:
         self._watch.cancel()
         if self._rearm is not None:
             self._rearm.cancel()
+        await self.freezer.let_go()
         self._keeper.stop()
         self.console.detach()
         self.process.detach()
@@ -228,6 +243,7 @@ class Run:
         await self.process.wait()
         if self._rearm is not None:
             self._rearm.cancel()
+        self.freezer.end()
         if self._monitor is not None:
             await self._monitor.close()
         self._keeper.stop()

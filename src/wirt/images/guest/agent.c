@@ -191,8 +191,12 @@ static void say_ready(void)
 _Noreturn void run_agent(const struct params *p, int ready_fd)
 {
     pthread_condattr_t monotonic;
+    sigset_t port_signal;
 
     signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&port_signal);
+    sigaddset(&port_signal, SIGIO);
+    sigprocmask(SIG_BLOCK, &port_signal, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&tick_changed, &monotonic);
@@ -203,6 +207,7 @@ _Noreturn void run_agent(const struct params *p, int ready_fd)
     open_power_buttons();
     start_thread(watch_power_buttons);
     start_thread(watch_cpus);
+    start_thread(serve_channel);
     start_load("dirty", p->dirty);
     start_load("spin", p->spin);
     start_load("flood", p->flood);

@@ -145,8 +145,9 @@ static bool do_settime(struct request *r)
 
 struct long_job {
     struct caller to;
-    bool memory;
+    enum { MEMORY, DISK, SPEED } what;
     struct disk_job disk;
+    struct speed_job speed;
 };
 
 static _Atomic bool job_running;
@@ -156,10 +157,12 @@ static void *run_long_job(void *argument)
     struct long_job *job = argument;
     char answer[ANSWER_MAX_BYTES];
 
-    if (job->memory)
+    if (job->what == MEMORY)
         verify_memory(answer);
-    else
+    else if (job->what == DISK)
         run_disk_job(&job->disk, answer);
+    else
+        run_speed_job(&job->speed, answer);
     job_running = false;
     send_answer(&job->to, answer);
     if (job->to.stream)
@@ -198,7 +201,7 @@ static bool start_long_job(struct request *r, struct long_job job)
 
 static bool do_mem_verify(struct request *r)
 {
-    return start_long_job(r, (struct long_job){.memory = true});
+    return start_long_job(r, (struct long_job){.what = MEMORY});
 }
 
 static bool is_device(const char *name)
@@ -214,7 +217,7 @@ static bool is_device(const char *name)
 
 static bool do_disk(struct request *r)
 {
-    struct long_job job = {.disk = {.offset = r->numbers[2], .bytes = r->numbers[3], .seed = r->numbers[4]}};
+    struct long_job job = {.what = DISK, .disk = {.offset = r->numbers[2], .bytes = r->numbers[3], .seed = r->numbers[4]}};
 
     if (!is_device(r->words[1])) {
         ANSWER(r, "error no such disk");
@@ -223,6 +226,26 @@ static bool do_disk(struct request *r)
     strcpy(job.disk.device, r->words[1]);
     job.disk.verify = strcmp(r->words[0], "disk-verify") == 0;
     return start_long_job(r, job);
+}
+
+static bool do_disk_speed(struct request *r)
+{
+    struct long_job job = {.what = SPEED,
+                           .speed = {.block_bytes = r->numbers[4], .depth = (unsigned)r->numbers[5], .ms = r->numbers[6]}};
+
+    job.speed.write = strcmp(r->words[2], "write") == 0;
+    job.speed.random = strcmp(r->words[3], "random") == 0;
+    if (!is_device(r->words[1]))
+        ANSWER(r, "error no such disk");
+    else if (!job.speed.write && strcmp(r->words[2], "read") != 0)
+        ANSWER(r, "error read or write");
+    else if (!job.speed.random && strcmp(r->words[3], "seq") != 0)
+        ANSWER(r, "error seq or random");
+    else {
+        strcpy(job.speed.device, r->words[1]);
+        return start_long_job(r, job);
+    }
+    return true;
 }
 
 /* `limits` has one entry for each word after the name: the most that a number may be, or 0 for a word that is none. */
@@ -242,6 +265,8 @@ static const struct command {
     {"mem-verify", do_mem_verify, "", 0, 0, {0}},
     {"disk-write", do_disk, "DEVICE OFFSET BYTES SEED", 4, 4, {0, 1ull << 48, 1ull << 40, UINT64_MAX}},
     {"disk-verify", do_disk, "DEVICE OFFSET BYTES SEED", 4, 4, {0, 1ull << 48, 1ull << 40, UINT64_MAX}},
+    {"disk-speed", do_disk_speed, "DEVICE read|write seq|random BLOCK DEPTH MS", 6, 6,
+     {0, 0, 0, 1 << 20, DEPTH_MAX, 60000}},
     {"settime", do_settime, "UNIXTIME", 1, 1, {1ull << 33}},
     {"watchdog", do_watchdog, "[SECONDS]", 0, 1, {600}},
     {"panic", do_panic, "", 0, 0, {0}},

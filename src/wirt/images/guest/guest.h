@@ -80,6 +80,10 @@ void send_answer(const struct caller *to, const char *text);
 uint64_t flood_received_bytes(void);
 uint64_t echoed_bytes(void);
 
+/* ---- channel.c: a thread; SIGIO must be blocked in all of them ---- */
+
+void *serve_channel(void *unused);
+
 /* ---- client.c: what the shell calls `wirt` and `ticks` ---- */
 
 int run_client(int argc, char **argv);
@@ -110,5 +114,18 @@ struct disk_job {
     bool verify;
 };
 void run_disk_job(const struct disk_job *job, char *answer);
+
+/* ---- speed.c: fills `answer` ---- */
+
+enum { DEPTH_MAX = 32 };
+
+struct speed_job {
+    char device[NAME_MAX_BYTES];
+    bool write, random;
+    size_t block_bytes;
+    unsigned depth; /* requests under way at once */
+    uint64_t ms;
+};
+void run_speed_job(const struct speed_job *job, char *answer);
 
 #endif

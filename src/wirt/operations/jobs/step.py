@@ -51,6 +51,8 @@ class JobKind(StrEnum):
     TEMPLATE_DESTROY = "template-destroy"
     TEMPLATE_TO_DOMAIN = "template-to-domain"
     CLONE = "clone"
+    IMPORT = "import"
+    EXPORT = "export"
 
 
 class Context(Protocol[E_co]):

@@ -26,7 +26,9 @@ DEVICES = (
         STRINGS,
         Group.DEVICES,
         "The guest's disks, each as target,format,vdev,access or with names: format, vdev, access, devtype, "
-        "backendtype, and target= last. See xl-disk-configuration(5).",
+        "backendtype, and target= last. See xl-disk-configuration(5). wirt adds how it is to be served, which it "
+        "chooses by itself otherwise: cache=none|writeback|directsync|writethrough|unsafe, "
+        "aio=io_uring|native|threads, detect-zeroes=off|on|unmap, iothread=none|shared|own and queues=1 to 64.",
         default="none",
         honoured=QEMU,
     ),
@@ -283,6 +285,14 @@ DEVICE_MODEL = (
         Group.DEVICE_MODEL,
         "As device_model_args, for hvm guests.",
         guests=HVM,
+        honoured=QEMU,
+    ),
+    Key(
+        "guest_agent",
+        BOOLEAN,
+        Group.DEVICE_MODEL,
+        "Give the guest the port that a QEMU guest agent in it answers on. xl does not know this key.",
+        default="1, where a PCI slot is free for it",
         honoured=QEMU,
     ),
     Key(
