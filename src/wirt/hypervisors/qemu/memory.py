@@ -78,6 +78,8 @@ async def load(run: Run, path: Path) -> None:
         async with _handed(run.monitor, descriptor) as uri:
             await run.monitor.execute("migrate-incoming", {"uri": uri})
             await asyncio.wait_for(_until_ended(run, lambda share: None), deadline_s)
+    except IllegalState as error:  # a QEMU that can't make sense of it ends
+        raise HypervisorError(error.message) from error
     except TimeoutError as error:
         raise HypervisorSilent(f"{run.name}: its memory was not read within {deadline_s:g} s") from error
     finally:
