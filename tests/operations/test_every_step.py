@@ -283,6 +283,10 @@ async def take_snapshot(host: SimulatedHost) -> Job:
     return await snapshots_verbs.create(host.environment, "web", "before")
 
 
+async def grow_running_disk(host: SimulatedHost) -> Job:
+    return await volumes.resize(host.environment, volume("web"), 2 * MIB)
+
+
 async def revert_to_snapshot(host: SimulatedHost) -> Job:
     return await snapshots_verbs.revert(host.environment, "db", "before")
 
@@ -368,6 +372,7 @@ CASES = (
     Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),
     Case(JobKind.VOLUME_DESTROY, a_volume, destroy_volume, False),
+    Case(JobKind.VOLUME_RESIZE, a_running_web, grow_running_disk, True),
     Case(JobKind.SNAPSHOT_CREATE, a_running_web, take_snapshot, True),
     Case(JobKind.SNAPSHOT_REVERT, a_snapshot_of_what_is_off, revert_to_snapshot, False),
     Case(JobKind.SNAPSHOT_RESUME, a_snapshot_with_memory, resume_from_snapshot, True),

@@ -15,8 +15,8 @@ from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import Capability, VolumeRef
 from wirt.model.units import MIB
+from wirt.operations import backup, disk_move, template, volumes
 from wirt.operations import snapshots_verbs as verbs
-from wirt.operations import volumes
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy, undefine
 from wirt.operations.jobs.engine import Hooks
@@ -153,6 +153,31 @@ async def test_a_domain_with_snapshots_is_not_forgotten_nor_are_its_volumes(benc
     for name in ("web-xvda+before", "web-xvda"):
         with pytest.raises(WirtError):
             await volumes.destroy(bench.host.environment, VolumeRef("default", name))
+
+
+async def test_nothing_is_done_to_disks_whose_backup_is_under_way(bench: Bench, tmp_path: Path) -> None:
+    await run(bench)
+    await ok(await bench.take("before"))
+    environment = bench.host.environment
+    job = await backup.create(environment, "web", str(tmp_path / "backups"), "/")
+    for refused in (
+        verbs.create(environment, "web", "now"),
+        verbs.delete(environment, "web", "before"),
+        verbs.revert(environment, "web", "before", force=True),
+        volumes.resize(environment, VolumeRef("default", "web-xvda"), 2 * MIB),
+        disk_move.move_disk(environment, "web", "xvda", VolumeRef("default", "new")),
+    ):
+        with pytest.raises(WirtError, match=r"backup|snapshots"):
+            await refused
+    await bench.host.engine.wait(job.id)
+    await bench.host.settle()
+    await ok(await bench.delete("before"))
+
+
+async def test_what_a_snapshot_is_made_of_becomes_no_template(bench: Bench) -> None:
+    await ok(await bench.take("before"))
+    with pytest.raises(IllegalState, match="snapshots"):
+        await template.create(bench.host.environment, "web")
 
 
 async def test_names_are_given_once_and_told_when_wrong(bench: Bench) -> None:

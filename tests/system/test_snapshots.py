@@ -18,6 +18,7 @@ pytestmark = pytest.mark.real
 
 DISKS = 'disk = ["default/one,,xvda,rw", "default/two,,xvdb,rw"]'
 DEVICES = ("vda", "vdb")
+ENGINES = ("cache=none,aio=native,iothread=own", "cache=none,aio=io_uring", "aio=threads")
 
 
 @pytest.fixture
@@ -106,6 +107,33 @@ def test_a_running_guest_is_kept_goes_back_and_loses_its_snapshots_one_by_one(we
     assert names(web) == ["one", "two"]
     start(web)
     assert holds(web, 5, 0, 16)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ENGINES)
+def test_disks_are_kept_and_moved_however_they_are_served(host: Host, tiny: TinyImage, engine: str) -> None:
+    host.ok("volume", "create", "default/one", "--size", "16M", "--format", "raw", "--preallocation", "full")
+    host.ok("volume", "create", "default/two", "--size", "16M", "--format", "qcow2")
+    disks = f'disk = ["default/one,,xvda,rw,{engine}", "default/two,,xvdb,rw,{engine}"]'
+    host.ok("define", host.write("web.cfg", pvh(tiny, "web", more=disks)))
+    start(host)
+    write(host, 1, 0, 16)
+    for name in ("a", "b"):
+        host.ok("snapshot", "create", "web", name)
+        write(host, 2, 4)
+    host.ok("backup", "create", "web", "--to", str(host.scratch / "backups"))
+    for name in ("a", "b"):
+        host.ok("snapshot", "delete", "web", name)
+        assert holds(host, 2, 4)
+    host.ok("backup", "create", "web", "--to", str(host.scratch / "backups"))
+    host.ok("disk-move", "web", "xvda", "default/three", "--format", "qcow2")
+    assert holds(host, 1, 8, 8)
+    host.ok("volume", "resize", "default/two", "--size", "24M")
+    assert "of which strange" not in host.run("-o", "json", "audit", "web").out
+    host.ok("destroy", "web")
+    check_images(host)
+    start(host)
+    assert holds(host, 2, 4)
 
 
 def test_a_guest_goes_on_from_its_memory_with_the_disks_of_then(web: Host) -> None:

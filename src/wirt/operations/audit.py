@@ -10,7 +10,8 @@ from pathlib import Path
 from wirt.model.devices import VifKind, devids
 from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, Unavailable, WirtError
-from wirt.operations.backup import scratch, under_way
+from wirt.operations.backup import scratch
+from wirt.operations.backup_busy import under_way
 from wirt.operations.environment import Environment
 from wirt.operations.running import running
 from wirt.plan.audit import Audit, Card, Cards, CardSeen, audit, audit_home, audit_unseen

@@ -28,6 +28,7 @@ from wirt.model.errors import IllegalState, NotFound, ResourceBusy, Unavailable,
 from wirt.model.job import Job, JobState, Recovery
 from wirt.model.lifecycle import State
 from wirt.model.storage import Holder, Volume, VolumeRef
+from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.backup_places import backups, open_place, path_of, remember_place
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
@@ -60,8 +61,7 @@ async def create(
     backups(environment)
     if not disks_of(domain):
         raise IllegalState(f"domain {domain.name} has no disk that it could write")
-    if under_way(environment, domain.uuid):
-        raise ResourceBusy(f"a backup of domain {domain.name} is under way", hint="wirt jobs shows how far it is")
+    check_no_backup(environment, domain)
     path = await path_of(environment, to, cwd)
     arguments = {
         "domain": str(domain.uuid),
@@ -71,14 +71,6 @@ async def create(
         "bytes-per-s": None if bytes_per_s is None else max(LEAST_RATE, bytes_per_s),
     }
     return await environment.jobs.submit(JobKind.BACKUP, domain.name, arguments)
-
-
-def under_way(environment: Environment, domain: UUID) -> bool:
-    """Whether a backup has, or may have, its filters between this domain and its disks."""
-    return any(
-        job.kind == JobKind.BACKUP and not job.state.finished and job.arguments["domain"] == str(domain)
-        for job in environment.jobs.all()
-    )
 
 
 def scratch(environment: Environment) -> Path:

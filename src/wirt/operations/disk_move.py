@@ -16,6 +16,7 @@ from wirt.model.job import Job, Recovery
 from wirt.model.lifecycle import State
 from wirt.model.storage import Holder, Preallocation, Volume, VolumeRef
 from wirt.operations.backing import changed
+from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext
@@ -65,6 +66,7 @@ async def move_disk(
     if domain.state not in LIVE:
         raise IllegalState(f"domain {domain.name} is {domain.state}", hint=f"wirt destroy {domain.name} ends it")
     _live(environment)
+    check_no_backup(environment, domain)
     _check_alone(environment, domain, source, target)
     check_no_snapshots(environment, source)
     arguments = await into(environment, source, target, format_, Preallocation.OFF)

@@ -12,6 +12,7 @@ from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.snapshots import KeptDisk, Snapshot, SnapshotTree, check_snapshot_name
 from wirt.model.storage import Capability, VolumeRef
+from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.destroy import destroy
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
@@ -41,6 +42,7 @@ async def create(
             hint="make it one that stays: wirt shutdown it, then wirt define FILE and wirt start",
         )
     check_settled(domain, tree)
+    check_no_backup(environment, domain)
     _check_state(domain, memory=memory)
     disks = await _disks(environment, domain, name)
     if not disks and not memory:
@@ -62,6 +64,7 @@ async def revert(environment: Environment, ref: str, name: str, *, force: bool =
     domain = environment.domains.find(ref)
     snapshot = environment.snapshots.find(domain, name)
     check_settled(domain, environment.snapshots.of(domain.uuid))
+    check_no_backup(environment, domain)
     _check_disks(domain, snapshot)
     for disk in snapshot.disks:
         await environment.pools.volume(VolumeRef.parse(disk.kept))
@@ -89,6 +92,7 @@ async def delete(environment: Environment, ref: str, name: str) -> Job:
     unfinished = environment.snapshots.of(domain.uuid).unfinished
     if unfinished and unfinished != name:
         check_settled(domain, environment.snapshots.of(domain.uuid))
+    check_no_backup(environment, domain)
     if domain.incarnation is not None:
         live(environment)
     arguments = {**_subject(domain, name), "disks": written(snapshot.disks)}

@@ -20,7 +20,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.volumes_domain import holder_of, names_of
-from wirt.operations.volumes_steps import check_free, owners, remove_volumes, tell
+from wirt.operations.volumes_steps import check_free, check_no_snapshots, owners, remove_volumes, tell
 from wirt.plan.clones import copied_disks
 
 
@@ -29,6 +29,8 @@ async def create(environment: Environment, ref: str, name: str | None = None) ->
     domain = environment.domains.find(ref)
     _check_off(domain)
     copied_disks(domain)
+    for volume in volumes_of_template(domain):
+        check_no_snapshots(environment, volume)
     if name is not None:
         _check_name(environment, domain, name)
     for volume in volumes_of_template(domain):

@@ -10,6 +10,7 @@ from wirt.model.errors import BadInput, IllegalState, ResourceBusy, Shortage
 from wirt.model.job import Job, Recovery
 from wirt.model.storage import Capability, Preallocation, Volume, VolumeRef
 from wirt.model.units import MIB
+from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.running import EnvContext
@@ -80,6 +81,7 @@ async def resize(environment: Environment, ref: VolumeRef, size: int, *, force: 
         )
     arguments: dict[str, object] = {"target": str(ref), "size": size, "before": volume.size}
     if running is not None:
+        check_no_backup(environment, running)
         arguments["uuid"] = str(running.uuid)
     return await environment.jobs.submit(JobKind.VOLUME_RESIZE, subject(ref), arguments)
 

@@ -72,7 +72,8 @@ class Disk:
         file = self.opened(layer)
         if writable:
             self._note(file.path, layer.identity)
-        flags = os.O_RDWR if writable else os.O_RDONLY
+        # QEMU takes one for direct access only if it is direct already.
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | nodes.direct_flag(pid, file.descriptor)
         try:
             descriptor = os.open(f"/proc/{pid}/fd/{file.descriptor}", flags | os.O_CLOEXEC)
         except OSError as error:

@@ -150,6 +150,16 @@ def _opened(place: Path) -> Iterator[tuple[str, OpenedFile]]:
         return
 
 
+def direct_flag(pid: int, descriptor: int) -> int:
+    """``O_DIRECT`` if ``pid`` has the file open so (proc(5), /proc/PID/fdinfo), else 0."""
+    try:
+        about = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text()
+    except OSError:
+        return 0
+    flags = next((line.split()[1] for line in about.splitlines() if line.startswith("flags:")), "0")
+    return int(flags, 8) & os.O_DIRECT
+
+
 def identity_of(path: str) -> str | None:
     """``None`` if nothing is there."""
     try:
