@@ -79,6 +79,18 @@ async def accept(environment: Environment, image: str) -> None:
     await environment.store.commit(Delete(key))
 
 
+async def lost_a_layer(environment: Environment, volume: Volume) -> None:
+    """An operation that was to take one of the images from under ``volume`` did not come to its end: whether the
+    image says so already or not, it is right. Any other change is not."""
+    image = str(await asyncio.to_thread(Path(volume.path).resolve))
+    entry = await environment.store.get(records.backing_key(image))
+    if entry is None or volume.format is not DiskFormat.QCOW2 or environment.image_tool is None:
+        return
+    known, now = records.read_backing(entry), await environment.image_tool.chain(volume)
+    if any(now == known[:place] + known[place + 1 :] for place in range(len(known))):
+        await environment.store.commit(Put(records.backing_key(image), records.write_backing(image, now)))
+
+
 async def changed(environment: Environment, volume: Volume) -> None:
     """An operation of wirt's has put ``volume`` on others than before: that is what it stands on from now on."""
     image = str(await asyncio.to_thread(Path(volume.path).resolve))

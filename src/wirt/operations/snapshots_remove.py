@@ -71,6 +71,13 @@ async def _merge(context: EnvContext) -> None:
             await _change(context, lambda tree, name, disk=disk: tree.with_left(name, disk))  # type: ignore[misc]
 
 
+async def _stop_merging(context: EnvContext) -> None:
+    """What was put together stays so. An image may say already that it stands on one less."""
+    environment = context.environment
+    for volume in {disk.volume for disk in _tree(context).disks() if disk.into is not None}:
+        await backing.lost_a_layer(environment, await environment.pools.volume(VolumeRef.parse(volume)))
+
+
 async def _change(context: EnvContext, change: Callable[[SnapshotTree, str], SnapshotTree]) -> None:
     name = context.job.arguments["name"]
     await context.environment.snapshots.change(domain_of(context).uuid, lambda tree: change(tree, name))
@@ -192,7 +199,7 @@ SNAPSHOT_DELETE = Operation(
     (
         Step("reserve", reserve, release),
         Step("mark", _mark, _unmark),
-        Step("merge", _merge, nothing_to_undo, interruptible=True),
+        Step("merge", _merge, _stop_merging, interruptible=True),
         Step("record", _record, nothing_to_undo, final=True),
     ),
     recovery=Recovery.FINISH,
