@@ -117,15 +117,15 @@ async def guest(
         with contextlib.ExitStack() as stack:
             listeners = [
                 stack.enter_context(contextlib.closing(sockets.listen(directory / name)))
-                for name in ("control.sock", "events.sock", "console.sock")
+                for name in ("control.sock", "events.sock", "console.sock", "agent.sock")
             ]
-            control, events, console = (listener.fileno() for listener in listeners)
+            control, events, console, agent = (listener.fileno() for listener in listeners)
             files = stack.enter_context(handover.opened(jailed.handed))
             kvm = jailed.handed_for("kvm")
             names = (("kvm", kvm.name),) if kvm is not None else ()
-            handles = cmdline.Handles(control, events, console, taps, names=names)
+            handles = cmdline.Handles(control, events, console, taps, names=names, agent=agent)
             argv = [*_words(plan, jailed, handles, files), *handover.words(jailed.handed, files)]
-            inherited = [control, events, console, *(tap for _, tap in taps), *files.values()]
+            inherited = [control, events, console, agent, *(tap for _, tap in taps), *files.values()]
             command = jail.command(argv, inherited)
             output = stack.enter_context((directory / "qemu.log").open("wb"))
             outer = jail.start(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any
 
+LOOK_MS = 1000
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -54,7 +55,10 @@ def read_ready(descriptors: list[int]) -> list[int]:
     poller = select.poll()
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
-    return [descriptor for descriptor, _ in poller.poll()]
+    # A signal that comes just before poll(2) begins to wait does not end it; Python acts on it between two.
+    while not (found := poller.poll(LOOK_MS)):
+        pass
+    return [descriptor for descriptor, _ in found]
 
 
 def write_all(descriptor: int, data: bytes) -> None:
