@@ -120,15 +120,27 @@ class Domains:
 
     async def remove(self, uuid: UUID) -> None:
         """One that is not there is no error."""
-        domain = self._by_uuid.get(uuid)
-        if domain is None:
-            return
-        await self._store.commit(
-            Delete(records.domain_key(uuid)),
-            Delete(records.name_key(domain.name)),
-            Delete(records.incarnation_key(uuid)),
-        )
-        self._forget(domain)
+        key, domain = records.domain_key(uuid), self._by_uuid.get(uuid)
+        names = set()
+        while domain is not None:
+            names.add(domain.name)
+            try:
+                await self._store.commit(
+                    Delete(key),
+                    Delete(records.name_key(domain.name)),
+                    Delete(records.incarnation_key(uuid)),
+                    when=(Compare(key, domain.revision),),
+                )
+                break
+            except StoreConflict:
+                # Somebody has just renamed it, say, and will be told that it is gone: its name of now must go.
+                entry = await self._store.get(key)
+                domain = records.read_domain(entry) if entry is not None else None
+        known = self._by_uuid.get(uuid, domain)
+        if known is not None:
+            self._forget(known)
+        for name in names:
+            self._uuids.pop(name, None)
 
     async def start_run(self, incarnation: Incarnation) -> Domain:
         """Record a run that exists. ``NotFound`` if the domain has gone meanwhile: a run is never recorded without
