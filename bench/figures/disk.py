@@ -93,7 +93,7 @@ ENGINES_FIGURE = Figure(
     promises=(
         Promise(
             "the engine that wirt chooses for qcow2 serves no fewer requests than threads do",
-            "io_uring",
+            "native",
             Basis.RATIO,
             Direction.AT_LEAST,
             1,

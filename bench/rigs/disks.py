@@ -39,7 +39,7 @@ class Kind:
     what: str
     format: str
     preallocation: str = "off"
-    aio: str = "io_uring"
+    aio: str = "native"
     entry: str = ""
     pool: str = "default"
 
@@ -57,10 +57,10 @@ KINDS = (
 
 ENGINES = (
     Kind("threads", "aio=threads", "qcow2", entry=",aio=threads"),
-    Kind("native", "aio=native", "qcow2", entry=",aio=native"),
-    Kind("io_uring", "aio=io_uring, as wirt chooses it", "qcow2"),
-    Kind("io_uring, own thread", "aio=io_uring, iothread=own", "qcow2", entry=",iothread=own"),
-    Kind("through memory", "cache=writeback aio=io_uring", "qcow2", entry=",cache=writeback"),
+    Kind("native", "aio=native, as wirt chooses it", "qcow2"),
+    Kind("io_uring", "aio=io_uring", "qcow2", entry=",aio=io_uring"),
+    Kind("io_uring, own thread", "aio=io_uring, iothread=own", "qcow2", entry=",aio=io_uring,iothread=own"),
+    Kind("through memory", "cache=writeback aio=io_uring", "qcow2", entry=",cache=writeback,aio=io_uring"),
 )
 """The same image, served in each way."""
 
