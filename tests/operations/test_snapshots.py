@@ -25,7 +25,7 @@ from wirt.operations.start import start
 from .kit import SimulatedHost, config, crash, fail
 
 DISKS = ("xvda", "xvdb")
-SEEDS = 40
+SEEDS = 25
 ACTIONS = 30
 
 

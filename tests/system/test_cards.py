@@ -68,7 +68,10 @@ def card(host: Host, index: int) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize(("kind", "model"), [("pvh", "virtio"), ("hvm", "e1000"), ("hvm", "virtio")])
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [("pvh", "virtio"), ("hvm", "e1000"), pytest.param("hvm", "virtio", marks=pytest.mark.long)],
+)
 def test_a_card_that_is_attached_works_obeys_its_cable_and_goes(
     host: Host, namespace: str, tiny: TinyImage, tmp_path: Path, kind: str, model: str
 ) -> None:

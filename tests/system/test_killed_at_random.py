@@ -14,7 +14,7 @@ from .guests import silent
 from .host import COMMAND_S, Host
 
 pytestmark = pytest.mark.real
-TIMES = [10, pytest.param(200, marks=pytest.mark.long)]
+TIMES = [4, pytest.param(200, marks=pytest.mark.long)]
 SEED = 20260730
 
 

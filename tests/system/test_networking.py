@@ -111,7 +111,7 @@ def test_a_forwarded_port_leads_into_the_guest_through_either_and_what_is_weaker
         assert own or passt == "passt"
 
 
-@pytest.mark.parametrize("passt", ["passt", "none"])
+@pytest.mark.parametrize("passt", ["passt", pytest.param("none", marks=pytest.mark.long)])
 def test_a_user_mode_card_comes_to_a_running_guest_with_a_forward_of_datagrams_and_goes_again(
     passt: str, tmp_path: Path, qemu_facts: Path, tiny: TinyImage
 ) -> None:

@@ -88,6 +88,7 @@ def test_two_guests_talk_and_neither_lie_nor_flood_of_one_reaches_the_other(host
     assert reaches(console), "an honest guest is heard again"
 
 
+@pytest.mark.long
 def test_the_same_lies_and_more_of_the_flood_arrive_from_a_card_without_limits(host: Host, guests: Guests) -> None:
     console = guests(",antispoof=0")
     assert reaches(console)
