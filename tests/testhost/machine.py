@@ -19,7 +19,7 @@ from .image import Image, held
 
 COMMAND_S = 300.0
 LOAD_S = 200.0
-TREE = ("src", "tests", "tools", "bench", "pyproject.toml", "requirements-dev.txt")
+TREE = ("src", "tests", "tools", "bench", "packaging", "pyproject.toml", "requirements-dev.txt")
 """What tests need of the work tree. Compiled Python goes along: compiling takes long under emulation."""
 UNPACK = """\
 mkdir -p "$1" && cd "$1" &&
