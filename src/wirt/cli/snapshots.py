@@ -79,7 +79,14 @@ def _work(args: Namespace, session: Session) -> int:
         document = run_job(session, lambda: session.api.post(f"{_route(args)}/{args.action}", body))
     if session.json:
         session.document(document)
+    else:
+        _tell_power_failure(document.get("result"), session)
     return 0
+
+
+def _tell_power_failure(result: object, session: Session) -> None:
+    if isinstance(result, dict) and result.get("quiesced") is False:
+        session.say("No agent in the guest held its file systems: its disks are kept as after a power failure.")
 
 
 def _list(document: Json, session: Session) -> int:

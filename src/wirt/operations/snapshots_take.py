@@ -235,7 +235,9 @@ def _snapshot(context: EnvContext) -> Snapshot:
 async def _finish(context: EnvContext) -> None:
     name = context.job.arguments["name"]
     await release(context)
-    await context.note(result={"snapshot": name, "quiesced": bool(context.job.notes.get("quiesced"))})
+    arguments, notes = context.job.arguments, context.job.notes
+    ran = notes.get("was") == State.RUNNING and not arguments["memory"]
+    await context.note(result={"snapshot": name, "quiesced": bool(notes.get("quiesced")) if ran else None})
     context.environment.tell(domain_of(context), snapshot=name)
 
 

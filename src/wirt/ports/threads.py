@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -22,15 +23,7 @@ async def in_thread(
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
-    def work() -> None:
-        value, failure = None, None
-        try:
-            value = function(*args, **kwargs)
-        except BaseException as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the daemon has ended meanwhile
-            loop.call_soon_threadsafe(_settle, answer, value, failure)
-
+    work = functools.partial(deliver, loop, answer, functools.partial(function, *args, **kwargs))
     threading.Thread(target=work, name="wirt-work", daemon=True).start()
     try:
         return await asyncio.shield(answer)
@@ -41,6 +34,17 @@ async def in_thread(
         if answer.done() and not answer.cancelled():
             answer.exception()
         raise
+
+
+def deliver(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], call: Callable[[], T]) -> None:
+    """In a thread: do ``call``, and have ``loop`` give its outcome to ``answer``."""
+    value, failure = None, None
+    try:
+        value = call()
+    except BaseException as error:
+        failure = error
+    with contextlib.suppress(RuntimeError):  # the daemon has ended meanwhile
+        loop.call_soon_threadsafe(_settle, answer, value, failure)
 
 
 def _settle(answer: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:

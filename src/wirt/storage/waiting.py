@@ -4,13 +4,14 @@ interrupted."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from wirt.model.errors import Unavailable
+from wirt.ports.threads import deliver
 
 CALL_S = 20.0
 P = ParamSpec("P")
@@ -37,18 +38,14 @@ class Patient:
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[T] = loop.create_future()
 
-            def work() -> None:
-                value, failure = None, None
+            def call() -> T:
                 try:
-                    value = function(*args, **kwargs)
-                except BaseException as error:
-                    failure = error
-                self._stuck = False
-                with contextlib.suppress(RuntimeError):  # the daemon has ended meanwhile
-                    loop.call_soon_threadsafe(_settle, answer, value, failure)
+                    return function(*args, **kwargs)
+                finally:
+                    self._stuck = False
 
             self._start()
-            self._calls.put(work)
+            self._calls.put(functools.partial(deliver, loop, answer, call))
             done, _ = await asyncio.wait({answer}, timeout=self._deadline_s)
             if not done:
                 self._stuck = not answer.done()
@@ -69,12 +66,3 @@ class Patient:
     def _serve(self) -> None:
         while True:
             self._calls.get()()
-
-
-def _settle(answer: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:
-    if answer.done():
-        return
-    if failure is not None:
-        answer.set_exception(failure)
-    else:
-        answer.set_result(value)

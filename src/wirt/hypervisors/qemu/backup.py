@@ -119,7 +119,7 @@ class QemuLiveBackup:
         self._allow(run, disk.size)
         descriptor = _nameless(scratch, disk.size)
         try:
-            await run.monitor.add_fd(number, descriptor, f"{OPAQUE} {disk.vdev} {disk.node}")
+            await run.monitor.add_file(descriptor, f"{OPAQUE} {disk.vdev} {disk.node}", number)
         finally:
             os.close(descriptor)
         saved = {"driver": "file", "filename": f"/dev/fdset/{number}", "locking": "off"}

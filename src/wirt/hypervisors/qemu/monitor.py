@@ -137,7 +137,7 @@ class Monitor:
         await self._hand("getfd", {"fdname": name}, descriptor)
 
     async def add_file(self, descriptor: int, what: str, set_: int | None = None) -> int:
-        """Give QEMU an open file as ``/dev/fdset/N``, and tell N (QMP add-fd): of a new set, or one that there is.
+        """Give QEMU an open file as ``/dev/fdset/N``, and tell N (QMP add-fd): of a new set, or of that number.
         ``what`` has no meaning to QEMU."""
         arguments = {"opaque": what, **({} if set_ is None else {"fdset-id": set_})}
         answer = await self._hand("add-fd", arguments, descriptor)
@@ -153,15 +153,6 @@ class Monitor:
             except (QMPError, OSError) as error:
                 raise HypervisorError(f"{self._name}: QEMU took no descriptor: {error}") from error
             return await self.execute(command, arguments)
-
-    async def add_fd(self, number: int, descriptor: int, opaque: str) -> None:
-        """Give QEMU an open file as a part of ``/dev/fdset/NUMBER`` (QMP add-fd). One at a time."""
-        async with self._handing:
-            try:
-                self._client.send_fd_scm(descriptor)
-            except (QMPError, OSError) as error:
-                raise HypervisorError(f"{self._name}: QEMU took no descriptor: {error}") from error
-            await self.execute("add-fd", {"fdset-id": number, "opaque": opaque})
 
     async def close(self) -> None:
         """Let go of the connection; QEMU goes on. Never fails: what is left to say no longer matters."""
