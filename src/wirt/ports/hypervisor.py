@@ -95,13 +95,15 @@ class Console(Protocol):
 class Launch:
     """All that belongs to one start. ``directory`` is the run's own, made by the driver, removed by
     ``forget``. ``memory``: a file that :meth:`~wirt.ports.live_disks.LiveDisks.save_memory` wrote, from which the
-    guest goes on where it was then; it has the same devices."""
+    guest goes on where it was then; it has the same devices. ``incoming``: it waits for memory and devices from
+    another host (:mod:`wirt.ports.migration`)."""
 
     plan: LaunchPlan
     incarnation: Incarnation
     directory: Path
     plugged: tuple[Plugged, ...] = field(default=())
     memory: Path | None = None
+    incoming: bool = False
 
 
 class Hypervisor(Protocol):
