@@ -3,7 +3,7 @@
 The order, and who decides, is above (``operations/migrate``). Here the guest is carried so far that it could go on
 at either side, and at neither without being told to:
 
-1. the target is launched with ``Launch.incoming``; it waits (``receive``), and serves its disks if they come along;
+1. the target is launched with ``Launch.incoming``; it waits (``receive``), and serves disks that come along;
 2. ``send`` copies memory while the guest runs, and returns when it stands still with a last rest to go;
 3. ``finish`` sends that rest: from here on the source holds no lock on any disk;
 4. somebody decides. Either the target goes on (:meth:`~wirt.ports.hypervisor.Hypervisor.resume`) and the source is
@@ -72,8 +72,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Travelled:
-    """How far it is, as the sending side says. ``downtime_ms`` is the hypervisor's own account of how long the guest
-    stood, which is less than what a peer of the guest sees; ``None`` until it is known."""
+    """How far it is, as the sending side says. ``downtime_ms`` is the hypervisor's own account of how long the
+    guest stood, which is less than what a peer of the guest sees; ``None`` until it is known."""
 
     phase: Phase
     total_bytes: int = 0
@@ -94,8 +94,8 @@ Report = Callable[[Travelled], None]
 
 class LiveMigrations(Protocol):
     """Errors: ``IllegalState`` (no such run, or not in the right phase), ``HypervisorError`` with the hypervisor's
-    words, ``HypervisorSilent``, ``NotFound`` (no such disk). Waits for the other side are bounded by the caller, who
-    may cancel: a cancelled ``send`` or ``mirror`` leaves the guest going on here as if nothing had been."""
+    words, ``HypervisorSilent``, ``NotFound`` (no such disk). Waits for the other side are bounded by the caller,
+    who may cancel: a cancelled ``send`` or ``mirror`` leaves the guest going on here as if nothing had been."""
 
     async def dirty_rate(self, domain: UUID, for_s: float) -> int:
         """Bytes of memory a second that a running guest changes, sampled over ``for_s`` seconds."""
@@ -139,7 +139,8 @@ class LiveMigrations(Protocol):
         self, domain: UUID, vdev: str, channel: Channel, progress: Progress, *, bytes_per_s: int | None = None
     ) -> None:
         """Copy a disk to the other side's ``serve`` while the guest writes it; returns when both hold the same,
-        which goes on so until ``finish`` or ``back``. All that the disk shows is copied, its backing images' too."""
+        which goes on so until ``finish`` or ``back``. All that the disk shows is copied, its backing images'
+        too."""
         ...
 
     async def serve(
@@ -150,7 +151,7 @@ class LiveMigrations(Protocol):
         ...
 
     async def receive(self, domain: UUID, channel: Channel, course: Course) -> Phase:
-        """Returns once all that the guest needs has arrived: :attr:`Phase.COMPLETED`, or :attr:`Phase.POSTCOPY`. It
-        is paused and holds no lock on a disk until it is resumed. An error ends the run: what was sent is of no
+        """Returns once all that the guest needs has arrived: :attr:`Phase.COMPLETED`, or :attr:`Phase.POSTCOPY`.
+        It is paused and holds no lock on a disk until it is resumed. An error ends the run: what was sent is of no
         use."""
         ...

@@ -1,8 +1,8 @@
 """Other hosts' daemons, as far as this one may talk to them.
 
 A peer is known by its certificate, which somebody has laid down here (``wirt peer add``), or is reached through
-``ssh``, which knows it. Requests and answers are JSON, those of :mod:`wirt.wire.v1_incoming`; bulk data goes through
-streams of its own, past the daemons' event loops.
+``ssh``, which knows it. Requests and answers are JSON, those of :mod:`wirt.wire.v1_incoming`; bulk data goes
+through streams of its own, past the daemons' event loops.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Protocol
 @dataclass(frozen=True, slots=True)
 class Door:
     """Where streams come in, as the side that opened it tells the other: a TCP ``port`` of the host that was
-    reached, or the ``path`` of a unix socket on it. ``token``: the first 32 bytes of each stream, as hex digits are
-    64; without one nothing is sent before the stream's own protocol."""
+    reached, or the ``path`` of a unix socket on it. ``token``: the first 32 bytes of each stream, as hex digits
+    are 64; without one nothing is sent before the stream's own protocol."""
 
     port: int | None = None
     path: str | None = None
@@ -63,8 +63,8 @@ class Peer(Protocol):
     async def call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, deadline_s: float = 10.0
     ) -> Any:
-        """The answer's JSON. ``PeerUnreachable``: whether the request had an effect is not known. An error that the
-        peer answered is raised as what it is, with the peer's name before its message."""
+        """The answer's JSON. ``PeerUnreachable``: whether the request had an effect is not known. An error that
+        the peer answered is raised as what it is, with the peer's name before its message."""
         ...
 
     async def stream(self, door: Door, deadline_s: float = 10.0) -> socket.socket:
