@@ -15,6 +15,8 @@ from wirt.api import (
     domains,
     groups,
     host,
+    incoming,
+    migrations,
     networks,
     problems,
     snapshots,
@@ -41,6 +43,8 @@ ROUTES = (
     appliances,
     backup,
     disks,
+    migrations,
+    incoming,
 )
 
 

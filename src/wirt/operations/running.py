@@ -1,7 +1,8 @@
 """The steps that start and end a run: shared by the verbs that do so.
 
 Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` (the file that the run begins from),
-and ``domid`` for the run that is to end. Notes that they write: ``domid`` for the run that is started.
+``handover`` (it waits for its memory from another host), and ``domid`` for the run that is to end. Notes that they
+write: ``domid`` for the run that is started.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from wirt.ports.network import Plugged
 EnvContext = Context[Environment]
 
 log = structlog.get_logger()
+
+MOVING = "moving"
+"""In an incarnation's notes, while the run is on its way to another host or from one: which, and for the sending
+side how to ask it (:mod:`wirt.operations.moving`)."""
 
 
 def domain_of(context: EnvContext) -> Domain:
@@ -101,9 +106,11 @@ async def launch(context: EnvContext) -> None:
     plugged = tuple(context.transient.pop("plugged"))
     memory = context.job.arguments.get("memory")
     begin_from = Path(memory) if memory is not None else None
-    wanted = Launch(plan, incarnation, environment.directory(domid), plugged, begin_from)
+    incoming = "handover" in context.job.arguments
+    wanted = Launch(plan, incarnation, environment.directory(domid), plugged, begin_from, incoming)
     started = await environment.hypervisor.launch(wanted)
-    started = replace(started, notes={**started.notes, **card_notes(plugged)})
+    moving = {MOVING: str(context.job.arguments["offer"]["source"])} if incoming else {}
+    started = replace(started, notes={**started.notes, **card_notes(plugged), **moving})
     environment.tell(await environment.domains.start_run(started))
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wirt.ports.migration import Credentials
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -75,6 +77,10 @@ class Peer(Protocol):
 
 
 class Peers(Protocol):
+    async def credentials(self) -> tuple[Credentials, Credentials]:
+        """Certificates for one migration, made now: the receiving side's and the sending side's."""
+        ...
+
     async def reach(self, target: str) -> Peer:
         """``target`` is the name of a peer that is known here, or ``ssh://[USER@]HOST[:PORT]``. ``NotFound``,
         ``PeerUnreachable`` (with what the network or ssh said)."""

@@ -36,6 +36,8 @@ class FakeMedium:
     """What interrupted calls left."""
     data: dict[str, dict[str, int]] = field(default_factory=dict)
     """What was written into each image, by its path; what stands on others has its own only."""
+    proofs: set[str] = field(default_factory=set)
+    """Marks that lie beside the images."""
     images: int = 0
     """How many were made: each has a path of its own, which it keeps under whatever name."""
 
@@ -218,6 +220,23 @@ class FakeStorage:
 
     async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
         return {}
+
+    async def lay_proof(self, path: str, token: str) -> bool:
+        medium = self._with(path)
+        if medium is not None:
+            medium.proofs.add(token)
+        return medium is not None
+
+    async def sees_proof(self, path: str, token: str) -> bool:
+        medium = self._with(path)
+        return medium is not None and token in medium.proofs
+
+    async def take_proof(self, path: str, token: str) -> None:
+        for medium in self.media.values():
+            medium.proofs.discard(token)
+
+    def _with(self, path: str) -> FakeMedium | None:
+        return next((m for m in self.media.values() if any(v.path == path for v in m.volumes.values())), None)
 
     async def open(self, config: PoolConfig) -> FakePool:
         if config.target not in self.media:

@@ -13,7 +13,7 @@ from wirt.model.errors import BadInput, NotFound, Unavailable
 from wirt.model.storage import PoolConfig, PoolType
 from wirt.plan.engine import Medium
 from wirt.ports.storage import Identity, Pool
-from wirt.storage import block, lvm, nfs
+from wirt.storage import block, lvm, nfs, proofs
 from wirt.storage.directory import DirectoryPool, is_plain_directory
 from wirt.storage.media import media_of
 from wirt.storage.waiting import Patient
@@ -77,6 +77,22 @@ class HostStorage:
             return await self._patient(media_of, paths)
         except Unavailable:
             return {}
+
+    async def lay_proof(self, path: str, token: str) -> bool:
+        try:
+            return await self._patient(proofs.lay, path, token)
+        except Unavailable:
+            return False
+
+    async def sees_proof(self, path: str, token: str) -> bool:
+        try:
+            return await self._patient(proofs.seen, path, token)
+        except Unavailable:
+            return False
+
+    async def take_proof(self, path: str, token: str) -> None:
+        with contextlib.suppress(Unavailable):
+            await self._patient(proofs.take, path, token)
 
     def _check(self, config: PoolConfig) -> None:
         reason = self.reason(config.type)

@@ -268,8 +268,25 @@ class Engine(Generic[E]):
             run.keep(**changes)
         run.repeated = begun
         await self._hooks.before(run.job, step.name)
-        await (step.do(run) if step.interruptible else _whole(step.do(run)))
+        if step.binding:
+            await self._bound(step.do(run))
+        else:
+            await (step.do(run) if step.interruptible else _whole(step.do(run)))
         await self._hooks.after(run.job, step.name)
+
+    async def _bound(self, work: Awaitable[None]) -> None:
+        """Let ``work`` come to its end, whoever cancels the job, unless this daemon ends."""
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                if self._abandoned:
+                    task.cancel()
+                    await asyncio.wait({task})
+                    raise
+                _uncancel()
+        task.result()
 
     async def _take_back(self, run: JobRun[E], operation: Operation[E], end: JobState, error: JobError) -> None:
         """Undo from the last step begun back to the first, or to one that is final. A full disk must not stop

@@ -16,6 +16,8 @@ from wirt.model.errors import WirtError
 from wirt.model.lifecycle import Action, EndReason, State
 from wirt.operations.conclude import action_for, conclude
 from wirt.operations.environment import Environment
+from wirt.operations.migrate import conclude_move
+from wirt.operations.moving import move_of
 from wirt.operations.power import poweroff_means
 from wirt.operations.vif import mend as mend_cards
 from wirt.ports.hypervisor import Observed, RunChanged
@@ -116,6 +118,8 @@ class HostLoop:
             log.info("run tidied", domain=domain.name, domid=domain.domid)
             message = "its end had failed"
             await conclude(self._environment, domain, EndReason.DESTROYED, Action.DESTROY, message)
+        elif (move := move_of(domain)) is not None and move.handover is not None:
+            await conclude_move(self._environment, domain)
         elif domain.state is State.STARTING:
             if change := await self._adopt(domain):
                 await self._conclude(change)
