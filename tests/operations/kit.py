@@ -14,6 +14,7 @@ from tests.operations.bootstrap_kit import FakeBootstrapper
 
 from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.fake.backup import FakeLiveBackup
+from wirt.hypervisors.fake.migrations import FakeLiveMigrations
 from wirt.model.devices import devids
 from wirt.model.domain import Domain
 from wirt.model.errors import HypervisorError
@@ -40,10 +41,11 @@ from wirt.ports.backups import Backups
 from wirt.ports.images import GuestImage, Progress
 from wirt.ports.machine import MachineNow
 from wirt.ports.memory_blocks import MemoryDisk
+from wirt.ports.peers import Peers
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.appliances.fake import FakeAppliances
 from wirt.storage.backup_store import DirectoryStores
-from wirt.storage.fake import FakeImageTool, FakeSeeds, FakeStorage
+from wirt.storage.fake import FakeImageTool, FakeMedium, FakeSeeds, FakeStorage
 from wirt.storage.fake_disks import FakeDiskServer
 from wirt.store.memory import MemoryStore
 
@@ -106,14 +108,20 @@ class Below(dict[str, tuple[str, ...]]):
 class SimulatedHost:
     """Hardware and store that outlive any number of daemons; ``environment`` is the present daemon's."""
 
-    def __init__(self, directory: Path, seed: int = 1) -> None:
-        self.clock = VirtualClock()
+    def __init__(
+        self,
+        directory: Path,
+        seed: int = 1,
+        clock: VirtualClock | None = None,
+        media: dict[str, FakeMedium] | None = None,
+    ) -> None:
+        self.clock = clock or VirtualClock()
         self.store = MemoryStore(self.clock)
         self.world = FakeWorld(self.clock)
         self.machine = FakeMachine()
         self.images = FakeImages()
         self.fabric = FakeFabric()
-        self.storage = FakeStorage()
+        self.storage = FakeStorage(media)
         self.image_tool = FakeImageTool(media=self.storage.media)
         self.world.backing = Below(self.storage)
         self.world.on_merge = self._merged
@@ -126,12 +134,13 @@ class SimulatedHost:
         self.place = directory / "backups"
         self.live_backup = FakeLiveBackup(self.world, self.contents)
         self.disk_server = FakeDiskServer(self.contents)
+        self.peers: Peers | None = None
         self.environment: Environment
         self.engine: Engine[Environment]
         self._loop: HostLoop | None = None
 
     async def boot(self, hooks: Hooks | None = None) -> None:
-        """Start a daemon on what is there."""
+        """Start a daemon on what is there. ``peers``: how it reaches others."""
         self.network = FakeNetwork(DefaultBridge(), self.clock)
         hypervisor = FakeHypervisor(self.world)
         settings = Settings(self._directory / "runs", self._directory / "dumps", "wirtbr0", "/home")
@@ -150,6 +159,8 @@ class SimulatedHost:
             storage=self.storage,
             image_tool=self.image_tool,
             live_disks=FakeLiveDisks(hypervisor),
+            live_migrations=FakeLiveMigrations(hypervisor),
+            peers=self.peers,
             bootstrapper=self.bootstrapper,
             seeds=self.seeds,
             appliances=self.appliances,

@@ -35,6 +35,9 @@ LEAST_DOWNTIME_MS, MOST_DOWNTIME_MS = 1, 2_000_000
 LIVE = (State.RUNNING, State.PAUSED)
 
 
+_TERMS = TypeAdapter(Terms)
+
+
 @dataclass(frozen=True, slots=True)
 class MoveWish:
     """``target`` as :meth:`wirt.ports.peers.Peers.reach` takes it. ``with_storage``: disks come along, into
@@ -98,7 +101,7 @@ async def take_back(environment: Environment, ref: str) -> Job:
     is not so, two run."""
     domain = running(environment.domains.find(ref))
     move = move_of(domain)
-    if move is None or move.handover is None:
+    if move is None or not move.leaves:
         raise IllegalState(f"domain {domain.name} is on its way to no other host")
     environment.taken_back.add(move.handover)
     for job in environment.jobs.all():
@@ -148,7 +151,7 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
         if peer.name == environment.machine.name:
             remarks.append(Remark(True, f"{wish.target} is this host, {peer.name}", "name another one"))
         answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=30.0)
-        terms = TypeAdapter(Terms).validate_python(answer)
+        terms = _TERMS.validate_python(answer)
     finally:
         await take_proofs(environment, offer)
     remarks += [Remark(each.blocks, each.what, each.remedy) for each in terms.remarks]

@@ -23,6 +23,9 @@ GRACE_S = 12.0
 """A host that did not answer for so long is given up, while the guest still runs here."""
 
 
+_STANDING, _OPENED = TypeAdapter(Standing), TypeAdapter(Opened)
+
+
 @dataclass(slots=True)
 class _Sample:
     round_trip_s: float
@@ -49,7 +52,7 @@ class Link:
 
     async def prepare(self, offer: dict[str, object]) -> None:
         answer = await self.peer.call("POST", "/v1/incoming", offer, deadline_s=90.0)
-        self.opened = TypeAdapter(Opened).validate_python(answer)
+        self.opened = _OPENED.validate_python(answer)
         self._beating = asyncio.create_task(self._beat())
 
     async def channel(self, door: OpenedDoor) -> Channel:
@@ -81,7 +84,7 @@ class Link:
         clock = self._environment.clock
         before = clock.now()
         path = f"/v1/incoming/{self._handover}{what if what.startswith('?') else f'/{what}'}"
-        answer = TypeAdapter(Standing).validate_python(await self.peer.call(method, path, deadline_s=deadline_s))
+        answer = _STANDING.validate_python(await self.peer.call(method, path, deadline_s=deadline_s))
         after = clock.now()
         if self._best is None or after - before < self._best.round_trip_s:
             self._best = _Sample(after - before, answer.clock - (before + after) / 2)
@@ -119,7 +122,7 @@ async def ask_for_good(environment: Environment, target: str, handover: str, dea
     peer = await peers_of(environment).reach(target)
     try:
         answer: Any = await peer.call("POST", f"/v1/incoming/{handover}/abort", deadline_s=deadline_s)
-        return TypeAdapter(Standing).validate_python(answer)
+        return _STANDING.validate_python(answer)
     finally:
         with contextlib.suppress(WirtError):
             await peer.close()

@@ -34,6 +34,7 @@ from wirt.operations.receive import course_of, live_of, peers_of
 from wirt.operations.running import EnvContext, end_run
 from wirt.operations.volumes_domain import release_volumes
 from wirt.operations.volumes_steps import remove_volumes
+from wirt.operations.within import within
 from wirt.ports.migration import Phase, Travelled
 from wirt.wire.v1_incoming import Offer, Standing
 
@@ -195,8 +196,8 @@ async def _hand_over(context: EnvContext) -> None:
     else:
         await context.note(leave=True)
         try:
-            standing = await _over(context)
-        except (WirtError, TimeoutError) as error:
+            standing = await within(context.environment.clock, FINISH_S, _over(context), "the rest of the guest")
+        except WirtError as error:
             failure = error
     if standing is None or standing.outcome != Outcome.OWNED:
         standing = await _know(context)
@@ -211,18 +212,18 @@ async def _hand_over(context: EnvContext) -> None:
 
 async def _over(context: EnvContext) -> Standing:
     environment, link, uuid = context.environment, _link(context), _uuid(context)
-    async with asyncio.timeout(FINISH_S):
-        leave = asyncio.create_task(link.leave())
-        try:
-            travelled = await live_of(environment).finish(uuid)
-        finally:
-            await asyncio.gather(leave, return_exceptions=True)
-        context.transient["travelled"] = travelled
-        standing = leave.result()
-        while standing.outcome == Outcome.OPEN:
-            standing = await link.standing(standing.phase, 5.0)
-        while standing.outcome == Outcome.OWNED and standing.resumed_at is None and standing.phase != "done":
-            standing = await link.standing(standing.phase, 5.0)
+    leave = asyncio.create_task(link.leave())
+    try:
+        travelled = await live_of(environment).finish(uuid)
+    finally:
+        await asyncio.gather(leave, return_exceptions=True)
+    context.transient["travelled"] = travelled
+    standing = leave.result()
+    while standing.phase and (
+        standing.outcome == Outcome.OPEN
+        or (standing.outcome == Outcome.OWNED and standing.resumed_at is None and standing.phase != "done")
+    ):
+        standing = await link.standing(standing.phase, 5.0)
     return standing
 
 
@@ -276,15 +277,19 @@ async def _end(context: EnvContext) -> None:
     link = context.transient.get("link")
     if link is not None and context.job.notes.get("health") is None:
         try:
-            async with asyncio.timeout(HEALTH_S):
-                standing = await link.standing()
-                while standing.health is None and standing.phase != "done":
-                    standing = await link.standing(standing.phase, 5.0)
+            standing = await within(context.environment.clock, HEALTH_S, _lived(link), "how the guest does")
             await context.note(health=standing.health, clock_step_s=standing.clock_step_s)
-        except (WirtError, TimeoutError) as error:
+        except WirtError as error:
             log.warning("the other host did not say how the guest does", error=str(error))
     if context.environment.domains.get(_uuid(context)) is not None:
         await end_run(context)
+
+
+async def _lived(link: Link) -> Standing:
+    standing = await link.standing()
+    while standing.phase and standing.health is None and standing.phase != "done":
+        standing = await link.standing(standing.phase, 5.0)
+    return standing
 
 
 async def _forget(context: EnvContext) -> None:
@@ -357,9 +362,9 @@ MIGRATE = Operation(
         Step("disks", _once(_disks), _go_on_here, interruptible=True),
         Step("memory", _once(_memory), _go_on_here, interruptible=True),
         Step("hand-over", _hand_over, _conclude, final=True, binding=True),
-        Step("end", _end, nothing_to_undo, final=True),
+        Step("end", _end, nothing_to_undo, final=True, binding=True),
         Step("forget", _forget, nothing_to_undo, final=True),
-        Step("receipt", _receipt, nothing_to_undo, final=True),
+        Step("receipt", _receipt, nothing_to_undo, final=True, binding=True),
     ),
     recovery=Recovery.FINISH,
 )

@@ -17,12 +17,15 @@ from wirt.operations.running import MOVING
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """``host`` is the other host's name. Of a run that leaves: ``handover`` and ``target``, by which it is
-    asked."""
+    """``host`` is the other host's name. ``target``: of a run that leaves, how that is reached."""
 
     host: str
-    handover: str | None = None
+    handover: str
     target: str | None = None
+
+    @property
+    def leaves(self) -> bool:
+        return self.target is not None
 
 
 def move_of(domain: Domain) -> Move | None:
@@ -31,7 +34,7 @@ def move_of(domain: Domain) -> Move | None:
         return None
     host, _, rest = note.partition(" ")
     handover, _, target = rest.partition(" ")
-    return Move(host, handover or None, target or None)
+    return Move(host, handover, target or None)
 
 
 def settled(domain: Domain) -> Domain:
@@ -39,7 +42,7 @@ def settled(domain: Domain) -> Domain:
     move = move_of(domain)
     if move is None:
         return domain
-    if move.handover is None:
+    if not move.leaves:
         raise IllegalState(
             f"domain {domain.name} is coming from {move.host}", hint="wirt jobs shows how far it is"
         )

@@ -56,8 +56,11 @@ HEALTH_S = 2.0
 """For so long the guest is watched before the move counts as done."""
 
 
+_OFFER = TypeAdapter(Offer)
+
+
 def offer_of(context: EnvContext) -> Offer:
-    return TypeAdapter(Offer).validate_python(context.job.arguments["offer"])
+    return _OFFER.validate_python(context.job.arguments["offer"])
 
 
 def course_of(offer: Offer) -> Course:
@@ -296,6 +299,9 @@ async def _keep_going(context: EnvContext) -> None:
             await _resume(context)
         except (NotFound, WirtError) as error:
             log.error("a guest that arrived could not go on", domain=context.job.subject, error=str(error))
+    attempt = environment.incoming.get(context.job.arguments["handover"])
+    if attempt is not None:
+        attempt.tell(phase="done")
 
 
 RECEIVE = Operation(
@@ -308,8 +314,8 @@ RECEIVE = Operation(
         Step("launch", once(launch), unless_owned(clear)),
         Step("receive", once(_receive), nothing_to_undo, interruptible=True),
         Step("own", _own, _keep_going, final=True),
-        Step("resume", _resume, nothing_to_undo, final=True),
-        Step("look-after", _look_after, nothing_to_undo, final=True),
+        Step("resume", _resume, _keep_going, final=True),
+        Step("look-after", _look_after, nothing_to_undo, final=True, binding=True),
     ),
     recovery=Recovery.FINISH,
 )

@@ -48,10 +48,11 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
             placements.append(placement)
     placed, wrong = _moved(domain, offer, placements)
     plan = None
+    here = _with_what_is_here(placed, placements)
     try:
-        check_files(environment, placed.config)
-        await check_disks_free(environment, placed.uuid, placed.config)
-        plan = await environment.plan(_without_copied(placed, placements), 0)
+        check_files(environment, here.config)
+        await check_disks_free(environment, here.uuid, here.config)
+        plan = await environment.plan(here, 0)
     except WirtError as error:
         wrong.append(Remark(True, error.message, error.hint))
     remarks += wrong
@@ -184,8 +185,8 @@ def _moved(domain: Domain, offer: Offer, placements: list[Placement]) -> tuple[D
     return domain, []
 
 
-def _without_copied(domain: Domain, placements: list[Placement]) -> Domain:
-    """For a plan: what is to be copied is not there yet."""
-    copied = {placement.vdev for placement in placements if not placement.shared}
-    disks = tuple(disk for disk in domain.config.disks if disk.vdev not in copied)
+def _with_what_is_here(domain: Domain, placements: list[Placement]) -> Domain:
+    """For a plan: what is to be copied is not there yet, and of what has no place it has been told."""
+    shared = {placement.vdev for placement in placements if placement.shared}
+    disks = tuple(disk for disk in domain.config.disks if disk.vdev in shared)
     return replace(domain, config=replace(domain.config, disks=disks))

@@ -29,8 +29,8 @@ EnvContext = Context[Environment]
 log = structlog.get_logger()
 
 MOVING = "moving"
-"""In an incarnation's notes, while the run is on its way to another host or from one: which, and for the sending
-side how to ask it (:mod:`wirt.operations.moving`)."""
+"""In an incarnation's notes, while the run is on its way to another host or from one
+(:mod:`wirt.operations.moving`)."""
 
 
 def domain_of(context: EnvContext) -> Domain:
@@ -109,7 +109,8 @@ async def launch(context: EnvContext) -> None:
     incoming = "handover" in context.job.arguments
     wanted = Launch(plan, incarnation, environment.directory(domid), plugged, begin_from, incoming)
     started = await environment.hypervisor.launch(wanted)
-    moving = {MOVING: str(context.job.arguments["offer"]["source"])} if incoming else {}
+    arguments = context.job.arguments
+    moving = {MOVING: f"{arguments['offer']['source']} {arguments['handover']}"} if incoming else {}
     started = replace(started, notes={**started.notes, **card_notes(plugged), **moving})
     environment.tell(await environment.domains.start_run(started))
 

@@ -86,7 +86,7 @@ class FakeHypervisor:
         if isinstance(fault, Die):
             raise LaunchFailed(f"{plan.name}: the guest ended in start-up: {fault.words}")
         memory = None if launch.memory is None else await _read_memory(plan.name, launch.memory)
-        guest = self._world.start(plan, launch.incarnation.domid, launch.directory)
+        guest = self._world.start(plan, launch.incarnation.domid, launch.directory, incoming=launch.incoming)
         if memory is not None:
             guest.begin_from(memory)
         if isinstance(fault, Silence):

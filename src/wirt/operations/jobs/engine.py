@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -172,7 +173,11 @@ class Engine(Generic[E]):
         for job in self.all():
             if not job.state.finished:
                 log.info("job recovered", job=job.id, kind=job.kind, subject=job.subject, state=str(job.state))
-                await self._recover(job)
+                if any(step.binding for step in self._operations[JobKind(job.kind)].steps):
+                    # It may wait for another host, and nobody else must wait for that.
+                    self._lanes.put(_lane(job), functools.partial(self._recover, job))
+                else:
+                    await self._recover(job)
         await self._prune()
 
     async def stop(self, grace_s: float) -> None:

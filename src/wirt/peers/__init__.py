@@ -1,0 +1,1 @@
+"""Other hosts' daemons: who they are, and how they are reached."""
