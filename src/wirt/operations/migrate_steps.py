@@ -212,13 +212,9 @@ async def _hand_over(context: EnvContext) -> None:
 
 async def _over(context: EnvContext) -> Standing:
     environment, link, uuid = context.environment, _link(context), _uuid(context)
-    leave = asyncio.create_task(link.leave())
-    try:
-        travelled = await live_of(environment).finish(uuid)
-    finally:
-        await asyncio.gather(leave, return_exceptions=True)
-    context.transient["travelled"] = travelled
-    standing = leave.result()
+    # Not before: a hypervisor that fails to send the rest may have its guest go on by itself.
+    context.transient["travelled"] = await live_of(environment).finish(uuid)
+    standing = await link.leave()
     while standing.phase and (
         standing.outcome == Outcome.OPEN
         or (standing.outcome == Outcome.OWNED and standing.resumed_at is None and standing.phase != "done")

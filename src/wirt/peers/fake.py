@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ Handler = Callable[[str, str, Mapping[str, Any] | None], Awaitable[Any]]
 
 
 class Loss(StrEnum):
-    """What becomes of a call: it is lost ``before`` it has its effect, or the answer is, ``after`` it; or the line is
-    cut once it has had its effect, until somebody mends it."""
+    """What becomes of a call: it is lost ``before`` it has its effect, or the answer is, ``after`` it; or the line
+    is cut once it has had its effect, until somebody mends it."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -88,10 +89,8 @@ class FakeLinks:
 
 
 def _shut(end: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 class FakePeer:

@@ -19,8 +19,8 @@ _TURNS = 4
 
 
 class FakeLiveMigrations:
-    """Of the guests of one driver, and of its daemon. Guests remember what they are in the middle of, so that a new
-    daemon finds it."""
+    """Of the guests of one driver, and of its daemon. Guests remember what they are in the middle of, so that a
+    new daemon finds it."""
 
     def __init__(self, hypervisor: FakeHypervisor) -> None:
         self._hypervisor = hypervisor

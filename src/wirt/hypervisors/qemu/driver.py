@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process, rings
+from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process, rings, sending
 from wirt.hypervisors.qemu.agents import Agents
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt, Served
@@ -138,8 +138,9 @@ class QemuHypervisor:
             await run.connect()
             await tell_reboots(run.monitor)
             await run.cards.look(run.monitor)
-            await memory.cancel(run)
-            await disks.recover(run, self.sandbox)
+            if not await sending.adopt(run):
+                await memory.cancel(run)
+                await disks.recover(run, self.sandbox)
             status = await run.monitor.execute("query-status")
         except WirtError:
             if await found.wait_until(ENDED_BY_ITSELF_S):
@@ -329,6 +330,7 @@ class QemuHypervisor:
             # Before anything is in the directory: it may get a file system of its own.
             jail = await self.sandbox.prepare(jailed)
             try:
+                files.credentials.mkdir(mode=0o755)
                 await self._copy_variables(launch.plan, files.directory)
             except BaseException:
                 jail.close()

@@ -40,7 +40,7 @@ async def start(
             forwards=tuple((p.nic.index, p.forwards) for p in launch.plugged),
             names=handover.names(jailed),
             nodes=handover.nodes(launch.plan, jailed, handed),
-            incoming=launch.memory is not None,
+            incoming=launch.memory is not None or launch.incoming,
         )
         command = (
             *cmdline.command_line(launch.plan, jailed.program, str(files.directory), handles),
