@@ -1,1 +1,0 @@
-"""Other hosts' daemons: who they are, and how they are reached."""
