@@ -16,6 +16,7 @@ from wirt.api import (
     groups,
     host,
     networks,
+    peers,
     problems,
     snapshots,
     storage,
@@ -23,6 +24,7 @@ from wirt.api import (
     templates,
     vifs,
 )
+from wirt.api.peer_app import PEER_ROUTES
 from wirt.operations.environment import Environment
 
 ROUTES = (
@@ -41,6 +43,8 @@ ROUTES = (
     appliances,
     backup,
     disks,
+    peers,
+    *PEER_ROUTES,
 )
 
 

@@ -17,6 +17,7 @@ from wirt.model.storage import Volume
 from wirt.operations.bus import Bus
 from wirt.operations.groups import SecurityGroups
 from wirt.operations.networks import Networks
+from wirt.operations.peers import KnownPeers
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
 from wirt.operations.snapshots import Snapshots
@@ -34,6 +35,7 @@ from wirt.ports.images import ImageBuilder
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
 from wirt.ports.network import Network
+from wirt.ports.peers import Peers
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
@@ -80,6 +82,8 @@ class Environment:
     seeds: SeedMaker | None = None
     appliances: Appliances | None = None
     backups: Backups | None = None
+    peers: Peers | None = None
+    known_peers: KnownPeers = field(init=False)
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None
@@ -88,6 +92,7 @@ class Environment:
         self.groups = SecurityGroups(self.store)
         self.networks = Networks(self.store)
         self.snapshots = Snapshots(self.store)
+        self.known_peers = KnownPeers(self.store, self.peers)
         self.pools = Pools(self.store, self.storage, self.settings.home, self.machine.name)
 
     @property
@@ -119,7 +124,7 @@ class Environment:
 
     async def load(self) -> None:
         """Read what is recorded. ``CorruptState`` names the first record that can't be understood."""
-        for registry in (self.networks, self.pools, self.domains, self.snapshots):
+        for registry in (self.networks, self.pools, self.domains, self.snapshots, self.known_peers):
             await registry.load()
 
     async def plan(self, domain: Domain, domid: int, *, running: bool = False) -> LaunchPlan:
