@@ -129,8 +129,8 @@ async def test_a_stream_comes_in_through_a_door(world: World, token: bool) -> No
     peer = await world.near.reach(world.target)
     out, inner = await asyncio.gather(peer.stream(door.door, PATIENCE_S), door.accept(PATIENCE_S))
     assert out.getblocking() and inner.getblocking()
-    await asyncio.to_thread(out.sendall, b"there" * 100_000)
-    assert await received(inner, 500_000) == b"there" * 100_000
+    _, came = await asyncio.gather(asyncio.to_thread(out.sendall, b"there" * 100_000), received(inner, 500_000))
+    assert came == b"there" * 100_000
     await asyncio.to_thread(inner.sendall, b"back")
     assert await received(out, 4) == b"back"
     out.shutdown(socket.SHUT_WR)

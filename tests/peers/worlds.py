@@ -20,9 +20,13 @@ from wirt.api import problems
 from wirt.api.peer_app import caller
 from wirt.model.peer import Address, KnownPeer
 from wirt.peers.caller import KEEP_ALIVE_S
+from wirt.peers.fake import FakeLinks
 from wirt.peers.host import HostPeers, PeerSettings
 from wirt.peers.ssh import Ssh
+from wirt.ports.clock import SystemClock
 from wirt.ports.peers import Peers
+
+from .sshd import Sshd
 
 Handler = Callable[[str, str, Any], Awaitable[Any]]
 
@@ -110,3 +114,51 @@ async def tls_world(directory: Path) -> AsyncIterator[World]:
     callers: list[str | None] = []
     async with serving(far, app_of(handlers, callers)):
         yield World(near, far, "over-there", handlers, callers)
+
+
+@asynccontextmanager
+async def ssh_world(directory: Path, sshd: Sshd) -> AsyncIterator[World]:
+    """The far host's own socket, where its user's ``wirt relay`` finds it."""
+    far_home = directory / "far-home"
+    ssh = Ssh(program=str(sshd.ssh), remote=sshd.remote(far_home))
+    near = HostPeers(settings(directory, "near", listen=None, ssh=ssh))
+    far = HostPeers(settings(directory, "far", listen=None))
+    handlers: list[Handler] = []
+    callers: list[str | None] = []
+    async with at_socket(far_home / "run" / "wirtd.sock", app_of(handlers, callers)):
+        yield World(near, far, sshd.target, handlers, callers, through_ssh=True)
+
+
+@asynccontextmanager
+async def at_socket(path: Path, app: FastAPI) -> AsyncIterator[None]:
+    """As the daemon serves its own host."""
+    path.parent.mkdir(parents=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(str(path))
+    listening.listen()
+    config = uvicorn.Config(app, log_config=None, lifespan="off", http="h11", timeout_keep_alive=KEEP_ALIVE_S)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_unix_server(
+        lambda: H11Protocol(config, state, {}), sock=listening
+    )
+    try:
+        yield
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def fake_world(*, through_ssh: bool) -> AsyncIterator[World]:
+    links = FakeLinks(SystemClock())
+    near, far = links.host("near"), links.host("far")
+    handlers: list[Handler] = []
+
+    async def handle(method: str, path: str, body: Any) -> Any:
+        return await handlers[0](method, path, body)
+
+    links.serve("far", handle)
+    yield World(near, far, "ssh://root@far" if through_ssh else "far", handlers, [], through_ssh=through_ssh)

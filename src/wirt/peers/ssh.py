@@ -231,6 +231,7 @@ class Relay:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
         await self._process.wait()
+        await asyncio.wait({self._listening}, timeout=END_S)
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
 
