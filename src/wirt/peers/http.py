@@ -32,6 +32,10 @@ class BadAnswer(Exception):
     """What came is not HTTP, or more than is taken, or stopped in the middle."""
 
 
+class HungUp(BadAnswer):
+    """... for which there may be a reason that the other side can't tell."""
+
+
 class Connection:
     """``call`` may raise ``OSError`` or :class:`BadAnswer`; then, and when it is cancelled, the connection is of
     no more use."""
@@ -87,7 +91,10 @@ class Connection:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
-                self._http.receive_data(await self._reader.read(_RECEIVE_BYTES))
+                data = await self._reader.read(_RECEIVE_BYTES)
+                if not data and (response is None or self._http.their_state is h11.SEND_BODY):
+                    raise HungUp("it hung up before it had answered")
+                self._http.receive_data(data)
             elif isinstance(event, h11.Response):
                 response = event
             elif isinstance(event, h11.Data):
@@ -97,8 +104,6 @@ class Connection:
             elif isinstance(event, h11.EndOfMessage) and response is not None:
                 kind = dict(response.headers).get(b"content-type", b"")
                 return Answer(response.status_code, kind.startswith(b"application/problem+json"), bytes(body))
-            elif isinstance(event, h11.ConnectionClosed):
-                raise BadAnswer("it hung up before it had answered")
 
 
 def understood(answer: Answer, name: str) -> Any:
@@ -124,12 +129,10 @@ def told(document: Mapping[str, Any], name: str) -> WirtError:
 
 
 def _kinds() -> dict[str, type[WirtError]]:
-    found: dict[str, type[WirtError]] = {}
-    left: list[type[WirtError]] = [WirtError]
-    while left:
-        kind = left.pop()
-        found[kind.code] = kind
-        left += kind.__subclasses__()
+    """Those of the tree of errors: their kin elsewhere have things to say that don't go over the wire."""
+    found = {
+        kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, WirtError)
+    }
     # Not theirs to raise here: these speak of this host's own store, of a key in it, or say that it is not known
     # whether there was an effect.
     found[errors.StoreConflict.code] = errors.Conflict

@@ -16,7 +16,7 @@ from wirt.model.peer import Certificate, KnownPeer
 from wirt.peers import contexts
 from wirt.peers.caller import Caller
 from wirt.peers.doors import show
-from wirt.peers.http import Connection
+from wirt.peers.http import Connection, HungUp
 from wirt.ports.peers import Door
 
 HANDSHAKE_S = 10.0
@@ -97,6 +97,12 @@ class TlsPeer:
             return PeerUnreachable(
                 f"{self.name} does not take this host's certificate ({_reason(error)})",
                 hint="there: wirt peer add, with what wirt peer certificate prints here",
+            )
+        if isinstance(error, (HungUp, ConnectionResetError, BrokenPipeError)):
+            # Also when it refuses the certificate: what it would say then is lost with the connection.
+            return PeerUnreachable(
+                f"{self.name} hung up before it had answered",
+                hint="does it know this host's certificate? There: wirt peer list, wirt peer add",
             )
         return self._unreachable(error, self._known.address.port)
 
