@@ -35,6 +35,7 @@ from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.operations.template import volumes_of_template
+from wirt.peers.fake import FakeLinks
 from wirt.ports.backup_store import Work
 from wirt.ports.backups import Backups
 from wirt.ports.images import GuestImage, Progress
@@ -120,6 +121,7 @@ class SimulatedHost:
         self.seeds = FakeSeeds()
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.appliances = FakeAppliances()
+        self.links = FakeLinks(self.clock)
         self.random = random.Random(seed)
         self._directory = directory
         self.contents: dict[str, MemoryDisk] = {}
@@ -154,6 +156,7 @@ class SimulatedHost:
             seeds=self.seeds,
             appliances=self.appliances,
             backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
+            peers=self.links.host(self.machine.name),
         )
         self.engine = Engine(
             self.environment,

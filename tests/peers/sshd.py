@@ -46,7 +46,7 @@ StrictHostKeyChecking yes
 @dataclass(frozen=True, slots=True)
 class Sshd:
     """``ssh`` is a program that calls ssh so that it knows this server, ``stranger`` one that does not, and
-    ``keyless`` one that has no key which the server takes."""
+    ``keyless`` one that shows no key."""
 
     directory: Path
     port: int
@@ -65,7 +65,7 @@ class Sshd:
 
     @property
     def keyless(self) -> Path:
-        return self._program("keyless", f"-o IdentityFile={self.directory}/host")
+        return self._program("keyless", "-o PubkeyAuthentication=no")
 
     def remote(self, home: Path, **environment: str) -> str:
         """What runs wirt over there."""

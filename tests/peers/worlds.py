@@ -127,6 +127,15 @@ async def ssh_world(directory: Path, sshd: Sshd) -> AsyncIterator[World]:
     callers: list[str | None] = []
     async with at_socket(far_home / "run" / "wirtd.sock", app_of(handlers, callers)):
         yield World(near, far, sshd.target, handlers, callers, through_ssh=True)
+    await all_ended()
+
+
+async def all_ended() -> None:
+    """Every ssh process, each of which ends when both ends of its stream are closed."""
+    async with asyncio.timeout(30.0):
+        while any("Relay._listen" in repr(task) for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

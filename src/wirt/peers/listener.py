@@ -21,7 +21,7 @@ MOST_SHAKING = 32
 """Handshakes at once: who is not known gets no further than that."""
 MOST_CONNECTIONS = 256
 BACKLOG = 64
-RETRY_S = 5.0
+RETRY_S = 2.0
 
 Protocols = Callable[[str], asyncio.Protocol]
 """Makes what serves a connection of the peer with that name."""
