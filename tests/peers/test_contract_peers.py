@@ -60,6 +60,26 @@ async def test_calls_made_at_once_each_get_their_own_answer(world: World) -> Non
     await peer.close()
 
 
+async def test_a_call_that_takes_long_keeps_none_out_but_those_through_ssh(world: World) -> None:
+    go_on = asyncio.Event()
+
+    async def handle(method: str, path: str, body: Any) -> Any:
+        if path == "/v1/long":
+            await go_on.wait()
+        return path
+
+    world.serve(handle)
+    peer = await world.near.reach(world.target)
+    long = asyncio.create_task(peer.call("POST", "/v1/long", {}, deadline_s=PATIENCE_S))
+    await asyncio.sleep(0)
+    if world.through_ssh:
+        go_on.set()
+    assert await peer.call("GET", "/v1/short", deadline_s=PATIENCE_S) == "/v1/short"
+    go_on.set()
+    assert await long == "/v1/long"
+    await peer.close()
+
+
 async def test_an_error_is_raised_as_what_it_is_with_the_peers_name(world: World) -> None:
     async def refuse(method: str, path: str, body: Any) -> Any:
         raise IllegalState("web is paused", hint="unpause it")

@@ -19,20 +19,21 @@ KEEP_ALIVE_S = 120
 
 class Caller:
     """``dial`` makes a connection, or raises ``PeerUnreachable``; ``words`` puts an error of it into a sentence.
-    One request at a time."""
+    At most ``at_once`` requests are under way, each on a connection of its own; others wait their turn."""
 
     def __init__(
         self,
         name: str,
         dial: Callable[[], Awaitable[Connection]],
         words: Callable[[Exception], Awaitable[PeerUnreachable]],
+        at_once: int = 1,
     ) -> None:
         self.name = name
         self._dial = dial
         self._words = words
-        self._connection: Connection | None = None
-        self._idle_since = 0.0
-        self._turn = asyncio.Lock()
+        self._idle: list[tuple[Connection, float]] = []
+        self._busy: set[Connection] = set()
+        self._turn = asyncio.Semaphore(at_once)
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None, deadline_s: float) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -47,35 +48,35 @@ class Caller:
         return understood(answer, self.name)
 
     async def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        """Requests that are under way fail."""
+        for connection in self._busy:
+            connection.transport.abort()
+        while self._idle:
+            await self._idle.pop()[0].close()
 
     async def _ask(self, method: str, path: str, data: bytes | None) -> Answer:
         connection = await self._ready()
+        self._busy.add(connection)
         try:
             answer = await connection.call(method, path, data)
         except (OSError, BadAnswer) as error:
-            self._drop()
+            connection.transport.abort()
             raise await self._words(error) from error
         except BaseException:
             # Cancelled in the middle: what comes next on it would be the answer to this.
-            self._drop()
+            connection.transport.abort()
             raise
-        self._idle_since = asyncio.get_running_loop().time()
+        finally:
+            self._busy.discard(connection)
+        self._idle.append((connection, asyncio.get_running_loop().time()))
         return answer
 
     async def _ready(self) -> Connection:
-        if self._connection is not None:
-            idle_s = asyncio.get_running_loop().time() - self._idle_since
-            if self._connection.usable and idle_s < IDLE_S:
-                return self._connection
-            await self.close()
-        self._connection = await self._dial()
-        self._idle_since = asyncio.get_running_loop().time()
-        return self._connection
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.transport.abort()
+        """The one that was used last, if it is of use still."""
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection, since = self._idle.pop()
+            if connection.usable and now - since < IDLE_S:
+                return connection
+            await connection.close()
+        return await self._dial()

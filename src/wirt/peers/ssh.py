@@ -116,7 +116,11 @@ class SshPeer:
         self._streams.append(relay)
         stream = relay.taken()
         stream.setblocking(True)
-        show(stream, door)
+        try:
+            show(stream, door)
+        except OSError as error:
+            stream.close()
+            raise await relay.failure(str(error)) from error
         return stream
 
     async def close(self) -> None:

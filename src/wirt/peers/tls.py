@@ -20,6 +20,8 @@ from wirt.peers.http import Connection, HungUp
 from wirt.ports.peers import Door
 
 HANDSHAKE_S = 10.0
+MOST_AT_ONCE = 4
+"""Who waits for something long must not keep others from asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class TlsPeer:
     def __init__(self, known: KnownPeer, own: Own) -> None:
         self._known = known
         self._own = own
-        self._caller = Caller(known.name, self._dial, self._words)
+        self._caller = Caller(known.name, self._dial, self._words, MOST_AT_ONCE)
         self._host = ""
 
     @property
