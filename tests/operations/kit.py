@@ -36,6 +36,7 @@ from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.operations.template import volumes_of_template
+from wirt.peers.fake import FakeLinks
 from wirt.ports.backup_store import Work
 from wirt.ports.backups import Backups
 from wirt.ports.images import GuestImage, Progress
@@ -128,6 +129,7 @@ class SimulatedHost:
         self.seeds = FakeSeeds()
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.appliances = FakeAppliances()
+        self.links = FakeLinks(self.clock)
         self.random = random.Random(seed)
         self._directory = directory
         self.contents: dict[str, MemoryDisk] = {}
@@ -160,7 +162,7 @@ class SimulatedHost:
             image_tool=self.image_tool,
             live_disks=FakeLiveDisks(hypervisor),
             live_migrations=FakeLiveMigrations(hypervisor),
-            peers=self.peers,
+            peers=self.peers or self.links.host(self.machine.name),
             bootstrapper=self.bootstrapper,
             seeds=self.seeds,
             appliances=self.appliances,

@@ -1,7 +1,8 @@
-"""Two hosts in memory, a line between them that can be cut, and a guest that tells where it is."""
+"""Two hosts in memory, and a line between them that can be cut."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +13,13 @@ import pydantic
 from tests.operations.kit import SimulatedHost
 
 from wirt.hypervisors.fake.images import ImageLocks
+from wirt.model.errors import PeerUnreachable
 from wirt.model.job import Job
 from wirt.model.lifecycle import State
 from wirt.model.migration import Forecast, Receipt
 from wirt.operations import incoming
 from wirt.operations.jobs.engine import Hooks
-from wirt.peers.fake import FakeLinks, FakePeers
+from wirt.peers.fake import FakeLinks, FakePeer, FakePeers
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.fake import FakeMedium
 from wirt.wire.v1_incoming import Offer
@@ -25,13 +27,47 @@ from wirt.wire.v1_incoming import Offer
 _OFFER = pydantic.TypeAdapter(Offer)
 
 
-class TwoHosts:
-    """``a`` and ``b``: two daemons with a store each, one line, and one pool that both have."""
+class Life:
+    """One daemon's. What it began says nothing more once that is over."""
 
+    def __init__(self, peers: FakePeers) -> None:
+        self.over = False
+        self._peers = peers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._peers, name)
+
+    async def reach(self, target: str) -> LivingPeer:
+        self.check()
+        return LivingPeer(self, await self._peers.reach(target))
+
+    def check(self) -> None:
+        if self.over:
+            raise PeerUnreachable("this daemon is dead")
+
+
+class LivingPeer:
+    def __init__(self, life: Life, peer: FakePeer) -> None:
+        self._life = life
+        self._peer = peer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._peer, name)
+
+    async def call(self, *words: Any, **more: Any) -> Any:
+        self._life.check()
+        answer = await self._peer.call(*words, **more)
+        self._life.check()
+        return answer
+
+
+class TwoHosts:
     def __init__(self, directory: Path, seed: int = 1, *, shared: bool = True) -> None:
         """``shared``: both have the same default pool."""
-        self.links, self.clock = FakeLinks(), VirtualClock()
+        self.clock = VirtualClock()
+        self.links = FakeLinks(self.clock)
         self.locks = ImageLocks()
+        self._lives: dict[str, Life] = {}
         media: dict[str, FakeMedium] = {}
         self.a = self._host("a", directory, seed * 2, media if shared else None)
         self.b = self._host("b", directory, seed * 2 + 1, media if shared else None)
@@ -42,13 +78,20 @@ class TwoHosts:
         host.machine.name = name
         if media is not None:
             host.world.images = self.locks
-        host.peers = FakePeers(self.links, name, self.clock)
         return host
 
     async def boot(self, name: str, hooks: Hooks | None = None) -> None:
         host = self.hosts[name]
+        self._lives[name] = host.peers = Life(self.links.host(name))  # type: ignore[assignment]
         await host.boot(hooks)
         self.links.serve(name, lambda method, path, body: serve(host, method, path, body))
+
+    async def crash(self, name: str) -> None:
+        """Of its daemon. What it was asked is never answered."""
+        self.links.serve(name, None)
+        self._lives[name].over = True
+        crash = asyncio.create_task(self.hosts[name].crash())
+        await until(self, crash.done)
 
     def jobs(self) -> list[tuple[str, Job]]:
         return [(name, job) for name, host in self.hosts.items() for job in host.engine.all()]

@@ -132,13 +132,12 @@ async def test_a_name_that_is_taken_there_is_told_before_anything_moves(tmp_path
 async def test_trouble_in_each_step_of_the_sender(tmp_path: Path, step: str, what: object, when: str) -> None:
     hosts = await two_hosts(tmp_path, disk=True)
     strike = Strike("migrate", step, when, what)  # type: ignore[arg-type]
-    await hosts.a.crash()
+    await hosts.crash("a")
     await hosts.boot("a", strike)
     await begin(hosts)
     await until(hosts, lambda: strike.struck)
     if what is crash:
-        hosts.links.kill("a")
-        await hosts.a.crash()
+        await hosts.crash("a")
         await hosts.boot("a")
     await settled(hosts)
 
@@ -149,13 +148,12 @@ async def test_trouble_in_each_step_of_the_sender(tmp_path: Path, step: str, wha
 async def test_trouble_in_each_step_of_the_receiver(tmp_path: Path, step: str, what: object, when: str) -> None:
     hosts = await two_hosts(tmp_path, disk=True)
     strike = Strike("receive", step, when, what)  # type: ignore[arg-type]
-    await hosts.b.crash()
+    await hosts.crash("b")
     await hosts.boot("b", strike)
     await begin(hosts)
     await until(hosts, lambda: strike.struck)
     if what is crash:
-        hosts.links.kill("b")
-        await hosts.b.crash()
+        await hosts.crash("b")
         await hosts.clock.advance(0.5)
         await hosts.boot("b")
     await settled(hosts)

@@ -3,7 +3,6 @@ runs twice, and never gets lost by the move: only who kills it ends it."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from pathlib import Path
 
@@ -19,11 +18,12 @@ from wirt.model.storage import VolumeRef
 from wirt.operations.create import Source, create
 from wirt.operations.migrate import MoveWish, migrate
 from wirt.operations.volumes import create as create_volume
-from wirt.peers.fake import Loss
+from wirt.peers.fake import Kind
 
 CONFIG = 'name = "web"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\ndisk = ["default/web,,xvda,rw"]\n'
 ROUNDS = 4
 CALLS = ("terms", "incoming", "leave", "abort", "receipt", "")
+FAULTS = (Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.CUT_BEFORE, Kind.CUT_AFTER)
 
 
 class Simulation:
@@ -66,20 +66,23 @@ class Simulation:
                 host.world.latency_s[verb] = self.random.choice((0.0, 0.02, 0.3))
         if self.random.random() < 0.4:
             call = self.random.choice(("leave", "leave", "incoming", "receipt"))
-            self.hosts.links.lose(call, self.random.choice(tuple(Loss)))
+            self._lose(call)
         if self.random.random() < 0.3:
-            self.hosts.links.lose("abort", self.random.choice(tuple(Loss)), self.random.randint(1, 5))
+            self._lose("abort", self.random.randint(1, 5))
+
+    def _lose(self, call: str, times: int = 1) -> None:
+        self.hosts.links.inject(self.random.choice(FAULTS), path=call, times=times)
 
     async def _trouble(self, here: str, there: str) -> None:
         hosts, kind = self.hosts, self.random.randrange(7)
         if kind == 0:
             await self._crash(self.random.choice((here, there)))
         elif kind == 1:
-            hosts.links.sever("a", "b")
+            hosts.links.cut("a", "b")
         elif kind == 2:
             hosts.links.mend("a", "b")
         elif kind in (3, 4):
-            hosts.links.lose(self.random.choice(CALLS), self.random.choice(tuple(Loss)), self.random.randint(1, 3))
+            self._lose(self.random.choice(CALLS), self.random.randint(1, 3))
         elif kind == 5:
             self._kill_guest(there)
         elif kind == 6 and self.random.random() < 0.3:
@@ -105,15 +108,13 @@ class Simulation:
         )
 
     async def _crash(self, name: str) -> None:
-        self.hosts.links.kill(name)
-        crash = asyncio.create_task(self.hosts.hosts[name].crash())
-        await until(self.hosts, crash.done)
+        await self.hosts.crash(name)
         await self._wait(self.random.random() * 3)
         await self.hosts.boot(name)
 
     async def _mend(self) -> None:
         self.hosts.links.mend("a", "b")
-        self.hosts.links.faults.clear()
+        self.hosts.links.fate = lambda call: None
         await until(self.hosts, self.hosts.quiet)
         await until_later(self.hosts, 40.0)
 

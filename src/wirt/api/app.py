@@ -15,9 +15,9 @@ from wirt.api import (
     domains,
     groups,
     host,
-    incoming,
     migrations,
     networks,
+    peers,
     problems,
     snapshots,
     storage,
@@ -25,6 +25,7 @@ from wirt.api import (
     templates,
     vifs,
 )
+from wirt.api.peer_app import PEER_ROUTES
 from wirt.operations.environment import Environment
 
 ROUTES = (
@@ -44,7 +45,8 @@ ROUTES = (
     backup,
     disks,
     migrations,
-    incoming,
+    peers,
+    *PEER_ROUTES,
 )
 
 

@@ -5,8 +5,9 @@ They are served to peers, who come by TLS, and at the unix socket, where ssh end
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from wirt.api.caller import caller
 from wirt.api.reply import NO_CONTENT, reply
 from wirt.model.migration import Forecast, Receipt
 from wirt.operations import incoming
@@ -16,16 +17,6 @@ from wirt.wire import v1_migrations
 
 
 def router(environment: Environment) -> APIRouter:
-    """At the unix socket."""
-    return _routes(environment, through_ssh=True)
-
-
-def peer_router(environment: Environment) -> APIRouter:
-    """For peers."""
-    return _routes(environment, through_ssh=False)
-
-
-def _routes(environment: Environment, *, through_ssh: bool) -> APIRouter:
     routes = APIRouter(prefix="/v1/incoming", tags=["migration"])
 
     @routes.post("/terms", response_model=wire.Terms)
@@ -34,8 +25,9 @@ def _routes(environment: Environment, *, through_ssh: bool) -> APIRouter:
         return reply(await incoming.terms(environment, offer))
 
     @routes.post("", response_model=wire.Opened)
-    async def prepare(offer: wire.Offer) -> Response:
+    async def prepare(offer: wire.Offer, request: Request) -> Response:
         """Make ready for a domain; answered once it is waited for."""
+        through_ssh = caller(request) is None
         return reply(await incoming.prepare(environment, offer, through_ssh=through_ssh))
 
     @routes.get("/{handover}", response_model=wire.Standing)

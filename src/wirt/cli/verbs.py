@@ -73,6 +73,10 @@ VERBS = {
         ),
         Verb(HOST, "restore-backup", "backup", "make a domain, or one disk, from a backup"),
         Verb(HOST, "network", "network", "make networks for guests, and see how they are"),
+        Verb(HOST, "peer", "peers", "make other hosts known to this one, so that guests can move there"),
         Verb(HOST, "help", "help", "explain a verb, or the keys of an xl.cfg file"),
     )
 }
+
+HIDDEN = {"relay": Verb(HOST, "relay", "relay", "join standard input and output to wirtd, for another host")}
+"""What people don't call."""

@@ -34,6 +34,7 @@ from wirt.ports.live_disks import LiveDisks
 from wirt.ports.memory_blocks import MemoryDisk
 from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Network
+from wirt.ports.peers import Peers
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
@@ -85,6 +86,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             seeds=_seeds(settings),
             appliances=_appliances(settings),
             backups=_backups(hypervisor, sandbox),
+            peers=_peers(home, settings, machine.name),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
@@ -220,3 +222,19 @@ def _network(home: Home, settings: DaemonSettings, clock: Clock) -> Network:
     from wirt.network.host import HostNetwork
 
     return HostNetwork(default, clock, name=f"wirt-{home_tag(home.state)}")
+
+
+def _peers(home: Home, settings: DaemonSettings, name: str) -> Peers:
+    from wirt.peers.host import HostPeers, PeerSettings
+    from wirt.peers.ssh import Ssh
+
+    return HostPeers(
+        PeerSettings(
+            name=name,
+            directory=Path(home.state, "peers"),
+            doors=Path(home.run, "doors"),
+            listen=settings.peer_listen,
+            ports=settings.migration_ports,
+            ssh=Ssh(settings.ssh, settings.remote_wirt),
+        )
+    )

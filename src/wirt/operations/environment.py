@@ -18,6 +18,7 @@ from wirt.operations.bus import Bus
 from wirt.operations.groups import SecurityGroups
 from wirt.operations.handovers import Handovers, Incoming
 from wirt.operations.networks import Networks
+from wirt.operations.peers import KnownPeers
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
 from wirt.operations.snapshots import Snapshots
@@ -89,6 +90,7 @@ class Environment:
     incoming: Incoming = field(default_factory=Incoming)
     taken_back: set[str] = field(default_factory=set)
     """Hand-overs whose other host is dead for good, as somebody has sworn."""
+    known_peers: KnownPeers = field(init=False)
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None
@@ -98,6 +100,7 @@ class Environment:
         self.networks = Networks(self.store)
         self.snapshots = Snapshots(self.store)
         self.handovers = Handovers(self.store, self.clock)
+        self.known_peers = KnownPeers(self.store, self.peers)
         self.pools = Pools(self.store, self.storage, self.settings.home, self.machine.name)
 
     @property
@@ -129,7 +132,7 @@ class Environment:
 
     async def load(self) -> None:
         """Read what is recorded. ``CorruptState`` names the first record that can't be understood."""
-        for registry in (self.networks, self.pools, self.domains, self.snapshots):
+        for registry in (self.networks, self.pools, self.domains, self.snapshots, self.known_peers):
             await registry.load()
 
     async def plan(self, domain: Domain, domid: int, *, running: bool = False) -> LaunchPlan:

@@ -8,10 +8,11 @@ through streams of its own, past the daemons' event loops.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wirt.model.peer import Certificate, KnownPeer
 from wirt.ports.migration import Credentials
 
 
@@ -77,10 +78,6 @@ class Peer(Protocol):
 
 
 class Peers(Protocol):
-    async def credentials(self) -> tuple[Credentials, Credentials]:
-        """Certificates for one migration, made now: the receiving side's and the sending side's."""
-        ...
-
     async def reach(self, target: str) -> Peer:
         """``target`` is the name of a peer that is known here, or ``ssh://[USER@]HOST[:PORT]``. ``NotFound``,
         ``PeerUnreachable`` (with what the network or ssh said)."""
@@ -88,4 +85,29 @@ class Peers(Protocol):
 
     async def open_door(self, *, through_ssh: bool, token: bool) -> OpenDoor:
         """For streams of a peer that reached this host by TLS, or through ssh. ``Shortage``: no port is left."""
+        ...
+
+    async def credentials(self) -> tuple[Credentials, Credentials]:
+        """The receiving side's and the sending side's for one migration, signed by an authority that is thrown
+        away with its key."""
+        ...
+
+    async def identity(self) -> Certificate:
+        """This host's own certificate, made when it is first asked for. ``Shortage``: it can't be written;
+        ``CorruptState``: what is there is none."""
+        ...
+
+    def examine(self, text: str) -> Certificate:
+        """What ``text`` (PEM) says. ``BadInput``: it is no certificate, or more than one, or one whose time is not
+        now."""
+        ...
+
+    def know(self, peers: Iterable[KnownPeer]) -> None:
+        """These, and no others, may call from now on, and can be reached by name. Connections of those that are
+        not among them any more are closed."""
+        ...
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What keeps other hosts from reaching this one, a sentence each."""
         ...
