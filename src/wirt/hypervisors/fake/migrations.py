@@ -25,6 +25,7 @@ class FakeLiveMigrations:
     def __init__(self, hypervisor: FakeHypervisor) -> None:
         self._hypervisor = hypervisor
         self._clock = hypervisor.world.clock
+        self._listeners: dict[UUID, socket.socket] = {}
 
     async def dirty_rate(self, domain: UUID, for_s: float) -> int:
         async with self._hypervisor.reach(Verb.DIRTY_RATE, domain) as guest:
@@ -106,14 +107,20 @@ class FakeLiveMigrations:
     async def serve(
         self, domain: UUID, vdevs: tuple[str, ...], listener: socket.socket, credentials: Credentials | None
     ) -> None:
-        with contextlib.closing(listener):
+        with contextlib.ExitStack() as closing:
+            closing.callback(listener.close)
             async with self._hypervisor.reach(Verb.SERVE, domain) as guest:
                 for vdev in vdevs:
                     guest.disks.find(vdev)
+            closing.pop_all()
+            self._listeners[domain] = listener
 
     async def receive(self, domain: UUID, channel: Channel, course: Course) -> Phase:
         stream = channel.stream
-        with contextlib.closing(stream):
+        with contextlib.ExitStack() as closing:
+            closing.callback(stream.close)
+            if domain in self._listeners:
+                closing.callback(self._listeners.pop(domain).close)
             async with self._hypervisor.reach(Verb.RECEIVE, domain) as guest:
                 stream.setblocking(False)
                 data = b""
