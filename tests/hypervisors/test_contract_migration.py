@@ -267,8 +267,7 @@ async def test_a_paused_guest_stays_paused(pair: Pair) -> None:
 @every_pair
 async def test_a_disk_comes_along_byte_for_byte(pair: Pair) -> None:
     old = pair.here.image("old", 8 << 20, DiskFormat.RAW)
-    with Path(old.path).open("r+b") as file:
-        file.write(b"what the disk holds" * 1000)
+    Path(old.path).write_bytes((b"what the disk holds" * 1000).ljust(8 << 20, b"\0"))
     new = pair.there.image("new", 8 << 20, DiskFormat.RAW)
     started = await pair.guest(old)
     there = await pair.place(started, new)
