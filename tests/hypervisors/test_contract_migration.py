@@ -111,6 +111,7 @@ class Journey:
     ends: tuple[socket.socket, socket.socket]
     course: Course
     receiving: asyncio.Task[Phase]
+    sender: Channel
     seen: list[Travelled]
 
     @classmethod
@@ -121,17 +122,11 @@ class Journey:
         ends = (near.dup(), far.dup())
         receiver, sender = for_one_migration()
         receive = pair.there.migrations.receive(started.domain, Channel(far, receiver), course)
-        journey = cls(pair, started, there, ends, course, asyncio.create_task(receive), [])
-        journey.sender = Channel(near, sender)  # type: ignore[attr-defined]
-        return journey
+        return cls(pair, started, there, ends, course, asyncio.create_task(receive), Channel(near, sender), [])
 
     async def send(self) -> Travelled:
-        send = self.pair.here.migrations.send(
-            self.started.domain,
-            self.sender,
-            self.course,
-            self.seen.append,  # type: ignore[attr-defined]
-        )
+        migrations = self.pair.here.migrations
+        send = migrations.send(self.started.domain, self.sender, self.course, self.seen.append)
         found = await self.pair.waits(send)
         assert isinstance(found, Travelled)
         return found

@@ -82,7 +82,7 @@ class TwoHosts:
 
     async def boot(self, name: str, hooks: Hooks | None = None) -> None:
         host = self.hosts[name]
-        self._lives[name] = host.peers = Life(self.links.host(name))  # type: ignore[assignment]
+        self._lives[name] = host.peers = Life(self.links.host(name))
         await host.boot(hooks)
         self.links.serve(name, lambda method, path, body: serve(host, method, path, body))
 

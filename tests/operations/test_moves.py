@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,17 @@ from tests.operations.kit import Strike, crash, fail
 from tests.operations.moves_kit import TwoHosts, until, until_later
 
 from wirt.model.errors import IllegalState, WirtError
-from wirt.model.job import JobState
+from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
 from wirt.operations.create import Source, create, define
-from wirt.operations.migrate import MoveWish, migrate, plan_move
+from wirt.operations.migrate import MoveWish, migrate, plan_move, take_back
 from wirt.operations.migrate_steps import MIGRATE
+from wirt.operations.power import unpause
 from wirt.operations.receipts import receipts
 from wirt.operations.receive import RECEIVE
 from wirt.operations.volumes import create as create_volume
+from wirt.peers.fake import Kind
 
 CONFIG = 'name = "web"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\nvif = [""]\n'
 DISK = 'disk = ["default/web,,xvda,rw"]\n'
@@ -38,14 +41,14 @@ async def two_hosts(directory: Path, *, shared: bool = True, disk: bool = False)
     return hosts
 
 
-async def move(hosts: TwoHosts, **wish: bool) -> JobState:
-    job = await start_move(hosts, **wish)
+async def move(hosts: TwoHosts, *, with_storage: bool = False) -> JobState:
+    job = await start_move(hosts, with_storage=with_storage)
     await until(hosts, lambda: hosts.a.engine.get(job).state.finished)
     return hosts.a.engine.get(job).state
 
 
-async def start_move(hosts: TwoHosts, **wish: bool) -> str:
-    return (await migrate(hosts.a.environment, "web", MoveWish("b", **wish))).id
+async def start_move(hosts: TwoHosts, *, with_storage: bool = False) -> str:
+    return (await migrate(hosts.a.environment, "web", MoveWish("b", with_storage=with_storage))).id
 
 
 async def settled(hosts: TwoHosts) -> str:
@@ -157,6 +160,43 @@ async def test_trouble_in_each_step_of_the_receiver(tmp_path: Path, step: str, w
         await hosts.clock.advance(0.5)
         await hosts.boot("b")
     await settled(hosts)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", [step.name for step in MIGRATE.steps])
+async def test_a_move_that_is_cancelled_in_each_step(tmp_path: Path, step: str, when: str) -> None:
+    hosts = await two_hosts(tmp_path, disk=True)
+    cancelling: list[object] = []
+
+    def cancel(job: Job) -> None:
+        cancelling.append(asyncio.ensure_future(hosts.a.engine.cancel(job.id)))
+
+    await hosts.crash("a")
+    await hosts.boot("a", Strike("migrate", step, when, cancel))
+    await begin(hosts)
+    await until(hosts, lambda: bool(cancelling))
+    where = await settled(hosts)
+    (job,) = [job for _, job in hosts.jobs() if job.kind == "migrate"]
+    early = MIGRATE.steps[[each.name for each in MIGRATE.steps].index(step)].interruptible
+    if early:
+        assert (where, job.state) == ("a", JobState.CANCELLED)
+    else:
+        assert (where, job.state) == ("b", JobState.DONE)
+
+
+async def test_somebody_swears_that_the_other_host_is_lost_and_has_the_guest_back(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.links.inject(Kind.CUT_BEFORE, path="leave")
+    await begin(hosts)
+    guest = hosts.a.environment.domains.find("web").uuid
+    await until(hosts, lambda: any("stands still" in job.message for _, job in hosts.jobs()))
+    with pytest.raises(IllegalState, match="--take-back"):
+        await unpause(hosts.a.environment, "web")
+    hosts.hosts["b"].world.lose_power()
+    await take_back(hosts.a.environment, "web")
+    await until(hosts, lambda: all(job.state.finished for job in hosts.a.engine.all()))
+    await hosts.a.settle()
+    assert hosts.runs(guest) == ["a"]
 
 
 async def begin(hosts: TwoHosts) -> None:

@@ -11,6 +11,7 @@ from tests.operations.kit import SimulatedHost
 from tests.operations.moves_kit import TwoHosts, until, until_later
 
 from wirt.hypervisors.fake.faults import Verb
+from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.model.domain import Domain
 from wirt.model.errors import WirtError
 from wirt.model.lifecycle import State
@@ -144,7 +145,7 @@ class Simulation:
     def _domain(self, name: str) -> Domain:
         return self.hosts.hosts[name].environment.domains.find("web")
 
-    def _guest(self):  # type: ignore[no-untyped-def]
+    def _guest(self) -> FakeGuest:
         (name,) = self._where()
         return self.hosts.hosts[name].world.guest(self._domain(name).uuid)
 

@@ -51,7 +51,7 @@ async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) 
             raise IllegalState(
                 error.message if error is not None else "the move has ended", hint=error.hint if error else None
             )
-        if environment.clock.monotonic() > deadline:
+        if environment.clock.monotonic() >= deadline:
             raise IllegalState(f"{environment.machine.name} was not ready within {OPEN_S:g} s")
         await _any(environment, attempt, deadline)
     return attempt.opened

@@ -156,9 +156,10 @@ class Engine(Generic[E]):
         return self.get(job.id)
 
     async def cancel(self, job_id: str) -> Job:
-        """Stop it where it is and undo what it did. A finished job stays as it is."""
+        """Stop it where it is and undo what it did. A finished job stays as it is, and one that has come to a
+        binding step goes on."""
         job = self.get(job_id)
-        if job.state in (JobState.QUEUED, JobState.RUNNING):
+        if job.state in (JobState.QUEUED, JobState.RUNNING) and not self._binds(job):
             self._cancelled.add(job_id)
             # One that has not begun looks for itself; a task that never ran would never tell its end.
             task = self._begun.get(job_id)
@@ -278,6 +279,11 @@ class Engine(Generic[E]):
         else:
             await (step.do(run) if step.interruptible else _whole(step.do(run)))
         await self._hooks.after(run.job, step.name)
+
+    def _binds(self, job: Job) -> bool:
+        begun = (step.name for step in job.steps if step.state is not StepState.WAITING)
+        binding = {step.name for step in self._operations[JobKind(job.kind)].steps if step.binding}
+        return any(name in binding for name in begun)
 
     async def _bound(self, work: Awaitable[None]) -> None:
         """Let ``work`` come to its end, whoever cancels the job, unless this daemon ends."""
