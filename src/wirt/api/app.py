@@ -17,6 +17,7 @@ from wirt.api import (
     host,
     networks,
     problems,
+    saves,
     snapshots,
     storage,
     streams,
@@ -41,6 +42,7 @@ ROUTES = (
     appliances,
     backup,
     disks,
+    saves,
 )
 
 

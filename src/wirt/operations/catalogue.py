@@ -21,6 +21,8 @@ from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
+from wirt.operations.save import SAVES
+from wirt.operations.save_restore import RESTORE_GUEST
 from wirt.operations.snapshots_back import REVERTS
 from wirt.operations.snapshots_remove import SNAPSHOT_DELETE
 from wirt.operations.snapshots_take import SNAPSHOT_CREATE
@@ -53,6 +55,8 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         SNAPSHOT_CREATE,
         *REVERTS,
         SNAPSHOT_DELETE,
+        *SAVES,
+        RESTORE_GUEST,
         *CONCLUSIONS.values(),
     )
 }

@@ -35,6 +35,7 @@ from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
 from wirt.ports.network import Network
 from wirt.ports.sandbox import Sandbox
+from wirt.ports.save_files import SaveFiles
 from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.ports.store import Store
@@ -80,6 +81,7 @@ class Environment:
     seeds: SeedMaker | None = None
     appliances: Appliances | None = None
     backups: Backups | None = None
+    save_files: SaveFiles | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None

@@ -219,6 +219,15 @@ class FakeStorage:
     async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
         return {}
 
+    async def stamps(self, paths: Collection[str]) -> Mapping[str, str]:
+        """Of what is in pools."""
+        return {
+            volume.path: str(sorted(medium.data.get(volume.path, {}).items()))
+            for medium in self.media.values()
+            for volume in medium.volumes.values()
+            if volume.path in paths
+        }
+
     async def open(self, config: PoolConfig) -> FakePool:
         if config.target not in self.media:
             raise NotFound(f"there is nothing at {config.target}", hint="wirt pool create makes it")

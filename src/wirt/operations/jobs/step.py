@@ -58,6 +58,9 @@ class JobKind(StrEnum):
     BACKUP_VERIFY = "backup-verify"
     BACKUP_BOOT = "backup-boot"
     BACKUP_PRUNE = "backup-prune"
+    SAVE = "save"
+    CHECKPOINT = "checkpoint"
+    RESTORE = "restore"
 
 
 class Context(Protocol[E_co]):
