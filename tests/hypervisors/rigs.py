@@ -30,7 +30,7 @@ from wirt.model.lifecycle import EndReason, State
 from wirt.model.storage import Volume
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
-from wirt.ports.hypervisor import Hypervisor, Launch, RunChanged
+from wirt.ports.hypervisor import Hypervisor, Launch, MemoryStream, RunChanged
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.network import Plugged
 from wirt.ports.sandbox import Sandbox
@@ -39,6 +39,7 @@ from wirt.sandbox import HostSandbox, NoSandbox
 
 HOST = HostFacts("here", 2, 64 << 30, 64 << 30, can_bridge=False, default_bridge="wirtbr0")
 FACTS = HypervisorFacts("any", (10, 0, 0), Accelerator.TCG, "for tests", frozenset(GuestType))
+Memory = Path | MemoryStream | None
 READY = b"wirt-tiny ready"
 BOOT_S = 90.0
 """The tiny guest needs 4 s under software emulation when it is alone; other tests may not leave it alone."""
@@ -112,7 +113,7 @@ class Rig(Protocol):
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig: ...
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
+    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Memory = None) -> Started:
         """Launched, and paused: before its first instruction, or where it was when its memory was saved."""
         ...
 
@@ -199,7 +200,7 @@ class FakeRig:
             name=name, type=GuestType.PVH, memory_mib=96, kernel="/vmlinuz", vcpus=vcpus, disks=disks(disk)
         )
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
+    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Memory = None) -> Started:
         self._launches += 1
         return await launch(
             self.hypervisor,
@@ -299,7 +300,7 @@ class QemuRig:
             vifs=(VifSpec(kind=VifKind.USER, ip=("10.0.2.15/24",), forwards=(forward,)),),
         )
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
+    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Memory = None) -> Started:
         number = len(self._started) + 1
         directory = self._tmp_path / "runs" / str(number)
         started = await launch(self.hypervisor, config, domain or uuid4(), number, directory, memory)
@@ -410,7 +411,7 @@ async def launch(
     domain: UUID,
     domid: int,
     directory: Path,
-    memory: Path | None = None,
+    memory: Memory = None,
 ) -> Started:
     plan = plan_launch(config, domain, domid, HOST, FACTS)
     begun = Incarnation(domain, domid, HOST.name, 1, hypervisor.name, 0.0)
