@@ -29,7 +29,7 @@ def options_start(parser: Parser) -> None:
 def run_start(args: Namespace, session: Session) -> int:
     if args.console and session.json:
         usage_error("-c shows a console, and a console is not JSON")
-    body = {"paused": args.paused, "discard_saved": args.discard_saved}
+    body = {"paused": args.paused, **({"discard_saved": True} if args.discard_saved else {})}
     document = run_job(session, lambda: session.api.act(args.domain, "start", body))
     job = decode(Job, document)
     name = str(job.result.get("name") or job.subject)
