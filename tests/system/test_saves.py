@@ -12,7 +12,7 @@ from wirt.images.tiny import TinyImage
 from wirt.model.units import MIB
 
 from .conftest import give_facts
-from .guests import READY, ask, port_of, pvh, ticks, watch
+from .guests import READY, ask, hvm, port_of, pvh, ticks, watch
 from .host import Host, a_host, wait_until
 
 pytestmark = pytest.mark.real
@@ -116,3 +116,33 @@ def _kill_in_the_middle(web: Host, tmp_path: Path) -> None:
 def _unfinished(host: Host) -> bool:
     jobs = json.loads(host.ok("-o", "json", "jobs").out)["jobs"]
     return any(job["state"] not in ("done", "failed", "cancelled") for job in jobs)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("firmware", ["seabios", "ovmf"])
+def test_a_guest_with_firmware_on_a_clone_goes_on_with_its_cards_of_then(
+    real_host: Host, tiny: TinyImage, tmp_path: Path, firmware: str
+) -> None:
+    """Disks that stand on others, an emulated card, and one that was plugged in while it ran."""
+    file, host = str(tmp_path / "web.saved"), real_host
+    host.ok("volume", "import", "default/base", str(tiny.disk))
+    host.ok("volume", "clone", "default/base", "root")
+    text = hvm(Path("default/root"), "web", more=f'firmware = "{firmware}"')
+    text = text.replace(",qcow2,", ",,").replace("memory = 128", "memory = 256")
+    host.ok("define", host.write("web.cfg", text))
+    host.ok("start", "web")
+    with watch(host, "web") as console:
+        console.until(READY)
+    host.ok("network-attach", "web", "net=user")
+    ask(port_of(host, "web"), "wirt dirty 8 4")
+    host.ok("save", "web", file)
+    host.ok("restore", file)
+    assert "ok=1" in ask(port_of(host, "web"), "wirt mem-verify")
+    host.ok("network-detach", "web", "1")
+    host.ok("destroy", "web")
+    assert "vif 1 was" in host.fails("restore", "--force", host.write("less.cfg", text), file)
+    host.ok("undefine", "web")
+    host.ok("restore", "--force", file)
+    assert "ok=1" in ask(port_of(host, "web"), "wirt mem-verify")
+    host.ok("destroy", "web")
+    host.ok("undefine", "web")
