@@ -71,6 +71,7 @@ def test_a_restore_is_planned_and_shown_without_moving_the_terminals_cursor(wirt
         "remark       : it is old",
     ):
         assert line in shown.out.splitlines()
+    assert shown.out.endswith('\n\n  name = "web"\n')
     assert "evil \\x1b[2J host" in shown.out
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wirt.model.errors import BadInput, ConfigError, CorruptState, IllegalState, NameInUse, NotFound
+from wirt.model.errors import BadInput, ConfigError, CorruptState, IllegalState, NameInUse, NotFound, Unavailable
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
@@ -21,6 +21,7 @@ from wirt.operations.save import SaveWish, save
 from wirt.operations.save_restore import RestoreWish, preview, restore
 from wirt.operations.start import start
 from wirt.plan.saved import read_guest
+from wirt.storage.save_files import HostSaveFiles
 
 from .kit import SimulatedHost, Strike, config, crash, fail
 
@@ -343,6 +344,48 @@ async def test_before_its_instant_the_guest_goes_on_and_after_it_the_file_does(
         await bench.job(destroy(bench.host.environment, "web"))
     await bench.restore()
     assert bench.guest.memory == MEMORY
+
+
+@pytest.mark.parametrize("old", [False, True])
+async def test_a_file_that_somebody_takes_away_before_it_has_its_name_is_missed(bench: Bench, old: bool) -> None:
+    """The one that is to be replaced is not taken for it."""
+    if old:
+        await bench.save()
+        await bench.restore()
+    before = bench.files()
+
+    def take_away(job: Job) -> None:
+        Path(job.arguments["part"]).unlink()
+
+    bench.host.engine._hooks = Strike(JobKind.SAVE, "publish", "before", take_away)
+    await bench.save(JobState.FAILED, force=old)
+    assert (bench.domain.state, bench.domain.saved, bench.files()) == (State.RUNNING, None, before)
+    assert bench.guest.memory == MEMORY
+
+
+async def test_a_file_that_came_meanwhile_is_left_alone(bench: Bench) -> None:
+    def come(job: Job) -> None:
+        Path(bench.file).write_bytes(b"somebody's")
+
+    bench.host.engine._hooks = Strike(JobKind.SAVE, "publish", "before", come)
+    await bench.save(JobState.FAILED)
+    assert Path(bench.file).read_bytes() == b"somebody's"
+    assert (bench.domain.state, bench.files()) == (State.RUNNING, ["web.saved"])
+
+
+async def test_a_guest_goes_on_though_what_was_written_can_t_be_removed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: HostSaveFiles, path: str) -> None:
+        raise Unavailable("the server is gone")
+
+    bench.host.engine._hooks = Strike(JobKind.SAVE, "write", "after", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(HostSaveFiles, "discard", refuse)
+        job = await bench.save(JobState.FAILED)
+    assert bench.domain.state is State.RUNNING
+    assert job.error is not None
+    assert "the server is gone" in str(job.error.hint)
 
 
 async def test_a_cancelled_save_leaves_the_guest_running_and_no_file(bench: Bench) -> None:

@@ -54,7 +54,7 @@ def _wish(request: wire.RestoreRequest) -> restoring.RestoreWish:
 
 
 def _plan(found: restoring.RestorePreview) -> wire.RestorePlan:
-    saved = found.guest
+    saved, sizes = found.guest, {disk.vdev: disk.size for disk in found.disks}
     return wire.RestorePlan(
         name=found.domain.name,
         uuid=str(saved.uuid),
@@ -66,7 +66,11 @@ def _plan(found: restoring.RestorePreview) -> wire.RestorePlan:
         memory_mib=saved.memory_mib,
         memory_bytes=found.facts.plain_bytes,
         file_bytes=found.facts.file_bytes,
-        disks=[wire.SavedDisk(disk.vdev, disk.target, disk.size, disk.writable) for disk in found.disks],
+        disks=[
+            wire.SavedDisk(disk.vdev, disk.target, sizes.get(disk.vdev, 0), disk.writable and not disk.cdrom)
+            for disk in found.domain.config.disks
+            if disk.target is not None
+        ],
         doubts=list(found.doubts),
         remarks=list(found.remarks),
         text=found.domain.text,

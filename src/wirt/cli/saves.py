@@ -29,7 +29,7 @@ The domain goes on where it was when it was saved, with the same UUID. One that 
 file says it, or as CONFIG does: that may name other paths of the same disks, and no other devices. Disks that were
 written since are refused, since the guest's memory does not fit them: --force goes on all the same.
 
-Whoever wrote FILE decides what the guest does: take it from where you would take a disk.
+Whoever wrote FILE decides what the guest does, and which files of this host are its disks: -n shows that.
 
 examples:
   wirt restore -n /srv/saved/web
@@ -146,4 +146,5 @@ def _show(document: Json, session: Session) -> int:
     ]
     facts += [("forced", each) for each in plan.doubts] + [("remark", each) for each in plan.remarks]
     session.write("".join(f"{name:<13}: {printable(value)}\n" for name, value in facts))
+    session.write("\n" + "".join(f"  {printable(line)}\n" for line in plan.text.splitlines()))
     return 0

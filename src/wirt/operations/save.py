@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.model.domain import Domain, Wanted
-from wirt.model.errors import BadInput, IllegalState, WirtError
+from wirt.model.errors import BadInput, CorruptState, IllegalState, NotFound, Unavailable
 from wirt.model.job import Job, Recovery
 from wirt.model.lifecycle import State
 from wirt.model.saved import SavedGuest
@@ -132,12 +132,13 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
 async def _go_on(context: EnvContext) -> None:
     """The guest does what it did before, and nothing is left of the file."""
     environment = context.environment
-    await save_files(environment).discard(context.job.arguments["part"])
-    domain = environment.domains.get(UUID(context.job.arguments["uuid"]))
-    if domain is None or run_of(context) is None:
-        return
-    if context.job.notes.get("was") == State.RUNNING and domain.state is not State.RUNNING:
-        await environment.hypervisor.resume(domain.uuid)
+    try:
+        domain = environment.domains.get(UUID(context.job.arguments["uuid"]))
+        was_running = context.job.notes.get("was") == State.RUNNING
+        if domain is not None and run_of(context) is not None and was_running:
+            await environment.hypervisor.resume(domain.uuid)
+    finally:
+        await save_files(environment).discard(context.job.arguments["part"])
 
 
 async def _publish(context: EnvContext) -> None:
@@ -145,6 +146,8 @@ async def _publish(context: EnvContext) -> None:
     environment, arguments = context.environment, context.job.arguments
     await context.note(publishing=True, wanted=context.job.notes.get("wanted", str(domain_of(context).wanted)))
     await save_files(environment).publish(arguments["part"], arguments["file"], replace=arguments["replace"])
+    if not await _is_mine(context):
+        raise Unavailable(f"what was written for {arguments['file']} is gone", hint="save it again")
     if context.job.kind == JobKind.SAVE and domain_of(context).persistent:
         await environment.domains.change(domain_of(context).uuid, saved=arguments["file"], wanted=Wanted.OFF)
 
@@ -157,13 +160,18 @@ async def _withdraw(context: EnvContext) -> None:
     domain = environment.domains.get(UUID(arguments["uuid"]))
     if domain is not None and domain.saved == arguments["file"]:
         await environment.domains.change(domain.uuid, saved=None, wanted=Wanted(context.job.notes["wanted"]))
-    try:
-        found = await save_files(environment).facts(arguments["file"])
-        mine = read_guest(found.header, arguments["file"]).id == context.job.id
-    except WirtError:
-        return
-    if mine:
+    if await _is_mine(context):
         await save_files(environment).discard(arguments["file"])
+
+
+async def _is_mine(context: EnvContext) -> bool:
+    """Whether what has the name is what this job wrote."""
+    file = context.job.arguments["file"]
+    try:
+        found = await save_files(context.environment).facts(file)
+        return read_guest(found.header, file).id == context.job.id
+    except (NotFound, CorruptState):
+        return False
 
 
 async def _leave(context: EnvContext) -> None:

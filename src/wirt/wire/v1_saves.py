@@ -42,7 +42,7 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class SavedDisk:
-    """``size`` in bytes, as the guest sees it."""
+    """``target`` is what it would be here; ``size`` in bytes, as the guest saw it."""
 
     vdev: str
     target: str
