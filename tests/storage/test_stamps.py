@@ -10,6 +10,10 @@ from pathlib import Path
 from wirt.storage.host import HostStorage
 
 
+def qemu_img(*words: str) -> None:
+    subprocess.run(["qemu-img", *words], check=True, timeout=60)
+
+
 async def test_a_stamp_is_another_once_the_file_was_written_and_no_sooner(tmp_path: Path) -> None:
     storage, image, late = HostStorage(tmp_path / "mounts"), tmp_path / "image", 2 * 10**18
     image.write_bytes(bytes(4096))
@@ -30,10 +34,10 @@ async def test_a_stamp_is_another_once_the_file_was_written_and_no_sooner(tmp_pa
 
 async def test_reading_an_image_as_guests_off_are_backed_up_leaves_its_stamp(tmp_path: Path) -> None:
     storage, image = HostStorage(tmp_path / "mounts"), str(tmp_path / "image.qcow2")
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True, timeout=60)
+    qemu_img("create", "-q", "-f", "qcow2", image, "1M")
     before = await storage.stamps([image])
-    for words in (["check", "-q", image], ["convert", "-O", "raw", image, str(tmp_path / "copy")]):
-        subprocess.run(["qemu-img", *words], check=True, timeout=60)
+    qemu_img("check", "-q", image)
+    qemu_img("convert", "-O", "raw", image, str(tmp_path / "copy"))
     assert await storage.stamps([image]) == before
 
 
