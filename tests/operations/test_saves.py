@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -61,7 +62,8 @@ class Bench:
 
     async def job(self, submitted, state: JobState = JobState.DONE) -> Job:  # type: ignore[no-untyped-def]
         job = await self.host.engine.wait((await submitted).id)
-        await self.host.settle()
+        while self.host.engine.busy(UUID(job.arguments.get("uuid", str(UUID(int=0))))):
+            await asyncio.sleep(0)
         assert job.state is state, job.error
         return job
 
@@ -403,7 +405,7 @@ async def test_a_cancelled_save_leaves_the_guest_running_and_no_file(bench: Benc
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", ["reserve", "disks", "compare", "plug", "launch", "resume"])
+@pytest.mark.parametrize("step", ["reserve", "launch", "resume"])
 @pytest.mark.parametrize("what", [fail, crash])
 async def test_a_restore_that_does_not_come_to_its_end_is_undone(
     bench: Bench, step: str, when: str, what: object

@@ -82,10 +82,6 @@ async def preview(environment: Environment, wish: RestoreWish) -> RestorePreview
 async def restore(environment: Environment, wish: RestoreWish) -> Job:
     """What can be known to be wrong is raised now, before there is a job."""
     found = await preview(environment, wish)
-    if environment.jobs.busy(found.domain.uuid):
-        raise IllegalState(
-            f"a job of domain {found.domain.name} is under way", hint="wirt jobs shows it; wait for its end"
-        )
     arguments = {
         "uuid": str(found.domain.uuid),
         "text": found.domain.text,
