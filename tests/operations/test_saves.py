@@ -232,9 +232,17 @@ async def test_a_file_that_is_gone_keeps_nobody_from_starting(bench: Bench) -> N
     await bench.job(start(bench.host.environment, "web"))
 
 
-async def test_a_start_that_fails_leaves_the_domain_saved(bench: Bench) -> None:
+async def test_a_file_that_is_another_s_by_now_keeps_nobody_from_starting(bench: Bench) -> None:
     await bench.save()
-    bench.host.engine._hooks = Strike(JobKind.START, "launch", "before", fail)
+    await bench.host.create(name="db")
+    await bench.job(save(bench.host.environment, "db", SaveWish(bench.file, force=True)))
+    await bench.job(start(bench.host.environment, "web"))
+
+
+@pytest.mark.parametrize("step", ["want-on", "disks", "launch"])
+async def test_a_start_that_fails_leaves_the_domain_saved(bench: Bench, step: str) -> None:
+    await bench.save()
+    bench.host.engine._hooks = Strike(JobKind.START, step, "before", fail)
     await bench.job(start(bench.host.environment, "web", discard_saved=True), JobState.FAILED)
     assert bench.domain.saved == bench.file
     await bench.restore()

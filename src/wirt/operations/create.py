@@ -154,7 +154,8 @@ async def _want_off(context: EnvContext) -> None:
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     domain = environment.domains.get(uuid)
     if domain is not None and domain.incarnation is None:
-        await environment.domains.change(uuid, wanted=Wanted.OFF, saved=context.job.notes.get("saved"))
+        saved = context.job.notes.get("saved", domain.saved)
+        await environment.domains.change(uuid, wanted=Wanted.OFF, saved=saved)
 
 
 WANT_ON = Step("want-on", _want_on, _want_off)

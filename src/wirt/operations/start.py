@@ -9,6 +9,7 @@ from wirt.operations.backing import check_backing
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
+from wirt.plan.saved import read_guest
 
 
 async def start(environment: Environment, ref: str, *, paused: bool = False, discard_saved: bool = False) -> Job:
@@ -30,11 +31,13 @@ async def start(environment: Environment, ref: str, *, paused: bool = False, dis
 
 
 async def _check_not_saved(environment: Environment, domain: Domain) -> None:
-    """Once it has written its disks the file is worth nothing: refused while there is one."""
+    """Once it has written its disks the file is worth nothing: refused while it is there, and still its own."""
     if domain.saved is None or environment.save_files is None:
         return
     try:
-        await environment.save_files.facts(domain.saved)
+        found = await environment.save_files.facts(domain.saved)
+        if read_guest(found.header, domain.saved).uuid != domain.uuid:
+            return
     except NotFound:
         return
     except WirtError:
