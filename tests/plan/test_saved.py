@@ -87,6 +87,12 @@ def test_anything_else_is_refused(data: bytes) -> None:
             read(data, "it")
 
 
+def test_what_can_t_be_written_anywhere_is_no_word() -> None:
+    values = {**json.loads(write_guest(saved_as(plan()))), "host": "\ud800"}
+    with pytest.raises(CorruptState, match="surrogates"):
+        read_guest(json.dumps(values).encode(), "it")
+
+
 def plan(text: str = TEXT) -> LaunchPlan:
     return plan_launch(load(text, file="web.cfg", cwd=PurePosixPath("/")).config, UUID_1, 1, HOST, QEMU)
 

@@ -142,6 +142,7 @@ def _word(body: dict[str, Any], name: str, *, most: int = MOST_WORDS) -> str:
 def _text(value: object, name: str, most: int = MOST_WORDS) -> str:
     if not isinstance(value, str) or len(value) > most:
         raise ValueError(f"{name} is no word")
+    value.encode()  # JSON can hold what is no text: UnicodeEncodeError is a ValueError
     return value
 
 
