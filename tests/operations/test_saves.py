@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from wirt.hypervisors.fake.faults import DaemonDies, Die, Fault, Refuse, Silence, Verb
 from wirt.model.errors import BadInput, ConfigError, CorruptState, IllegalState, NameInUse, NotFound, Unavailable
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
@@ -354,6 +355,54 @@ async def test_before_its_instant_the_guest_goes_on_and_after_it_the_file_does(
         await bench.job(destroy(bench.host.environment, "web"))
     await bench.restore()
     assert bench.guest.memory == MEMORY
+
+
+@pytest.mark.parametrize("fault", [Refuse(), Silence(done=True), Die()])
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.SAVE_MEMORY, Verb.DISKS])
+async def test_a_hypervisor_that_fails_meanwhile_leaves_no_file(bench: Bench, verb: Verb, fault: Fault) -> None:
+    bench.host.world.fail(verb, fault)
+    await bench.save(JobState.FAILED)
+    await bench.host.clock.advance(10)
+    await bench.host.settle()
+    assert bench.files() == []
+    assert bench.domain.saved is None
+    assert bench.domain.state is (State.OFF if isinstance(fault, Die) else State.RUNNING)
+    await bench.host.assert_consistent()
+
+
+@pytest.mark.parametrize("fault", [Silence(done=True), Die()])
+@pytest.mark.parametrize("verb", [Verb.LAUNCH, Verb.RESUME])
+async def test_a_hypervisor_that_fails_to_go_on_leaves_the_domain_saved(
+    bench: Bench, verb: Verb, fault: Fault
+) -> None:
+    await bench.save()
+    bench.host.world.fail(verb, fault)
+    await bench.restore(JobState.FAILED)
+    await bench.host.settle()
+    assert (bench.domain.state, bench.domain.saved) == (State.OFF, bench.file)
+    await bench.host.assert_consistent()
+    await bench.restore()
+    assert bench.guest.memory == MEMORY
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.SAVE_MEMORY, Verb.DISKS, Verb.DESTROY])
+async def test_a_daemon_killed_by_any_verb_leaves_the_guest_or_the_file(
+    bench: Bench, verb: Verb, done: bool
+) -> None:
+    bench.host.world.fail(verb, DaemonDies(done))
+    await save(bench.host.environment, "web", SaveWish(bench.file))
+    await bench.host.settle()
+    await bench.host.crash()
+    await bench.host.boot()
+    await bench.host.settle()
+    await bench.host.assert_consistent()
+    if verb is Verb.DESTROY:
+        assert (bench.domain.state, bench.files()) == (State.OFF, ["web.saved"])
+        await bench.restore()
+    assert (bench.domain.state, bench.domain.saved) == (State.RUNNING, None)
+    assert bench.guest.memory == MEMORY
+    assert bench.files() == (["web.saved"] if verb is Verb.DESTROY else [])
 
 
 @pytest.mark.parametrize("old", [False, True])
