@@ -52,6 +52,11 @@ def test_a_save_names_its_file_absolutely_and_tells_how_large_it_is(wirt: Run, w
     assert (shown.code, shown.out) == (0, "web is saved to /srv/web (28 MiB, 81 MiB of memory)\n")
     body = wirtd.requests[-1].body
     assert body == {"file": "/srv/web", "running": False, "paused": True, "force": False, "configuration": None}
+    assert shown.err == ""
+    wirtd.routes["POST /v1/domains/web/save"] = (200, job("save", {**result, "writes": ["xvda", "xvdb"]}))
+    shown = wirt("save", "-c", "--force", "web", "here")
+    assert shown.err == "Once the domain has written xvda, xvdb, the file can't go on with that.\n"
+    assert wirt("save", "web", "here").err == ""
     wirt("save", "-c", "--force", "web", "here")
     body = wirtd.requests[-1].body
     assert body["file"].startswith("/") and body["file"].endswith("/here")

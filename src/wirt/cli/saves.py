@@ -70,6 +70,12 @@ def run_save(args: Namespace, session: Session) -> int:
     result = found if isinstance(found, dict) else {}
     sizes = f"{human(int(result.get('bytes', 0)))}, {human(int(result.get('memory_bytes', 0)))} of memory"
     session.write(f"{printable(str(document.get('subject')))} is saved to {printable(body['file'])} ({sizes})\n")
+    writes = result.get("writes")
+    if (args.checkpoint or args.paused) and isinstance(writes, list) and writes:
+        once = "is unpaused and has" if args.paused else "has"
+        session.say(
+            f"Once the domain {once} written {', '.join(map(str, writes))}, the file can't go on with that."
+        )
     return 0
 
 

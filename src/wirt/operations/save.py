@@ -103,8 +103,8 @@ async def _write(context: EnvContext) -> None:
         return write_disks(await disks_now(environment, domain))
 
     facts = await save_files(environment).write(arguments["part"], header, fill)
-    result = {"file": arguments["file"], "bytes": facts.file_bytes, "memory_bytes": facts.plain_bytes}
-    await context.note(result=result)
+    sizes = {"bytes": facts.file_bytes, "memory_bytes": facts.plain_bytes}
+    await context.note(result={"file": arguments["file"], **sizes, "writes": list(may_write(domain))})
 
 
 async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
