@@ -327,7 +327,7 @@ async def test_a_header_that_lies_starts_nothing(bench: Bench, kept: str) -> Non
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", ["write", "publish", "end-run", "forget"])
+@pytest.mark.parametrize("step", ["publish", "write", "end-run", "forget"])
 @pytest.mark.parametrize("what", [fail, crash])
 async def test_before_its_instant_the_guest_goes_on_and_after_it_the_file_does(
     bench: Bench, step: str, when: str, what: object
