@@ -33,7 +33,7 @@ from wirt.model.lifecycle import EndReason, State
 from wirt.model.storage import Volume
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
-from wirt.ports.hypervisor import Hypervisor, Launch, RunChanged
+from wirt.ports.hypervisor import Hypervisor, Launch, MemoryStream, RunChanged
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Plugged
@@ -43,6 +43,7 @@ from wirt.sandbox import HostSandbox, NoSandbox
 
 HOST = HostFacts("here", 2, 64 << 30, 64 << 30, can_bridge=False, default_bridge="wirtbr0")
 FACTS = HypervisorFacts("any", (10, 0, 0), Accelerator.TCG, "for tests", frozenset(GuestType))
+Memory = Path | MemoryStream | None
 READY = b"wirt-tiny ready"
 BOOT_S = 90.0
 """The tiny guest needs 4 s under software emulation when it is alone; other tests may not leave it alone."""
@@ -121,7 +122,7 @@ class Rig(Protocol):
         self,
         config: DomainConfig,
         domain: UUID | None = None,
-        memory: Path | None = None,
+        memory: Memory = None,
         *,
         incoming: bool = False,
     ) -> Started:
@@ -219,7 +220,7 @@ class FakeRig:
         self,
         config: DomainConfig,
         domain: UUID | None = None,
-        memory: Path | None = None,
+        memory: Memory = None,
         *,
         incoming: bool = False,
     ) -> Started:
@@ -328,7 +329,7 @@ class QemuRig:
         self,
         config: DomainConfig,
         domain: UUID | None = None,
-        memory: Path | None = None,
+        memory: Memory = None,
         *,
         incoming: bool = False,
     ) -> Started:
@@ -444,7 +445,7 @@ async def launch(
     domain: UUID,
     domid: int,
     directory: Path,
-    memory: Path | None = None,
+    memory: Memory = None,
     *,
     incoming: bool = False,
 ) -> Started:

@@ -48,6 +48,7 @@ from wirt.storage.appliances.fake import FakeAppliances
 from wirt.storage.backup_store import DirectoryStores
 from wirt.storage.fake import FakeImageTool, FakeMedium, FakeSeeds, FakeStorage
 from wirt.storage.fake_disks import FakeDiskServer
+from wirt.storage.save_files import HostSaveFiles
 from wirt.store.memory import MemoryStore
 
 SETTLE_TURNS = 200
@@ -167,6 +168,7 @@ class SimulatedHost:
             seeds=self.seeds,
             appliances=self.appliances,
             backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
+            save_files=HostSaveFiles(),
         )
         self.engine = Engine(
             self.environment,

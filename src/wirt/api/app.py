@@ -19,6 +19,7 @@ from wirt.api import (
     networks,
     peers,
     problems,
+    saves,
     snapshots,
     storage,
     streams,
@@ -47,6 +48,7 @@ ROUTES = (
     migrations,
     peers,
     *PEER_ROUTES,
+    saves,
 )
 
 

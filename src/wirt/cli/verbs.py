@@ -36,6 +36,8 @@ VERBS = {
         Verb(RUN, "pause", "power", "stop domains where they are"),
         Verb(RUN, "unpause", "power", "let paused domains go on"),
         Verb(RUN, "set-time", "agent", "set a guest's clock to the host's, through the agent inside it"),
+        Verb(RUN, "save", "saves", "write a domain into a file, from which it can go on"),
+        Verb(RUN, "restore", "saves", "let a saved domain go on"),
         Verb(RUN, "wait", "wait", "wait until a domain is off, running, paused ..."),
         Verb(RUN, "network-attach", "vifs", "give a domain another network card, also while it runs"),
         Verb(RUN, "network-detach", "vifs", "take a network card from a domain, also while it runs"),

@@ -40,6 +40,7 @@ from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.sandbox import NoSandbox, best_sandbox
 from wirt.sandbox.observe import ProcObserver
+from wirt.storage.save_files import HostSaveFiles
 from wirt.store.sqlite import open_sqlite_store
 from wirt.wire.home import Home
 
@@ -87,6 +88,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             appliances=_appliances(settings),
             backups=_backups(hypervisor, sandbox),
             peers=_peers(home, settings, machine.name),
+            save_files=HostSaveFiles(),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)

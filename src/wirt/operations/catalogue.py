@@ -23,6 +23,8 @@ from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
 from wirt.operations.receive import RECEIVE
+from wirt.operations.save import SAVES
+from wirt.operations.save_restore import RESTORE_GUEST
 from wirt.operations.snapshots_back import REVERTS
 from wirt.operations.snapshots_remove import SNAPSHOT_DELETE
 from wirt.operations.snapshots_take import SNAPSHOT_CREATE
@@ -57,6 +59,8 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         SNAPSHOT_DELETE,
         MIGRATE,
         RECEIVE,
+        *SAVES,
+        RESTORE_GUEST,
         *CONCLUSIONS.values(),
     )
 }

@@ -39,6 +39,7 @@ from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Network
 from wirt.ports.peers import Peers
 from wirt.ports.sandbox import Sandbox
+from wirt.ports.save_files import SaveFiles
 from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.ports.store import Store
@@ -91,6 +92,7 @@ class Environment:
     taken_back: set[str] = field(default_factory=set)
     """Hand-overs whose other host is dead for good, as somebody has sworn."""
     known_peers: KnownPeers = field(init=False)
+    save_files: SaveFiles | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None

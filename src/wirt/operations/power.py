@@ -25,6 +25,9 @@ async def pause(environment: Environment, ref: str) -> None:
 async def unpause(environment: Environment, ref: str) -> None:
     """``IllegalState`` above all while it is not known which of two hosts has the guest."""
     domain = settled(_in_state(environment, ref, State.RUNNING, State.PAUSED))
+    if domain.saved is not None:
+        # Its run could not be ended after it was saved: it is this run that goes on, and not the file.
+        await environment.domains.change(domain.uuid, saved=None)
     await environment.hypervisor.resume(domain.uuid)
 
 

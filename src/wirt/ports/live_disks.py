@@ -69,3 +69,7 @@ class LiveDisks(Protocol):
     async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:
         """Write memory and devices of a stopped guest to a file that :meth:`Hypervisor.launch` can begin from."""
         ...
+
+    async def stream_memory(self, domain: UUID, descriptor: int, progress: Progress) -> None:
+        """The same into a pipe, which somebody reads to its end."""
+        ...

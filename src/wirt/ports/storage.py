@@ -177,6 +177,12 @@ class Storage(Protocol):
         """Take the mark away. One that is not there is no error."""
         ...
 
+    async def stamps(self, paths: Collection[str]) -> Mapping[str, str]:
+        """A word for each file that is another once the file has been written, also by others, and the same on
+        every host that has it. Without those of which that can't be told: devices, and what is not there. Never
+        waits long."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:

@@ -238,6 +238,15 @@ class FakeStorage:
     def _with(self, path: str) -> FakeMedium | None:
         return next((m for m in self.media.values() if any(v.path == path for v in m.volumes.values())), None)
 
+    async def stamps(self, paths: Collection[str]) -> Mapping[str, str]:
+        """Of what is in pools."""
+        return {
+            volume.path: str(sorted(medium.data.get(volume.path, {}).items()))
+            for medium in self.media.values()
+            for volume in medium.volumes.values()
+            if volume.path in paths
+        }
+
     async def open(self, config: PoolConfig) -> FakePool:
         if config.target not in self.media:
             raise NotFound(f"there is nothing at {config.target}", hint="wirt pool create makes it")

@@ -87,8 +87,8 @@ class Disk:
 @dataclass(frozen=True, slots=True)
 class Domain:
     """One domain. ``flags`` are xl's six letters; ``cpu_time_s`` is what this run has used; ``weaker`` says what
-    its configuration takes away from the jail around this run; ``uptime_s`` is ``None`` when it is off. Domain-0
-    has ``domid`` 0 and type ``host``."""
+    its configuration takes away from the jail around this run; ``uptime_s`` is ``None`` when it is off; ``saved``
+    is the file that its last run waits in. Domain-0 has ``domid`` 0 and type ``host``."""
 
     name: str
     uuid: str
@@ -110,6 +110,7 @@ class Domain:
     vifs: list[Vif] = field(default_factory=list)
     disks: list[Disk] = field(default_factory=list)
     weaker: list[str] = field(default_factory=list)
+    saved: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,9 @@ class QemuLiveDisks:
         """Until the guest goes on its QEMU has its disks open, but no hold on them: snapshots come before."""
         await memory.save(self._hypervisor.run(domain), self._sandbox, path, progress)
 
+    async def stream_memory(self, domain: UUID, descriptor: int, progress: Progress) -> None:
+        await memory.stream(self._hypervisor.run(domain), descriptor, progress)
+
 
 async def _pivot(disk: Disk, job: BlockJob, settle: Settle | None) -> None:
     """While the guest stands still both images hold the same, whichever QEMU has: nothing is lost whoever dies

@@ -60,6 +60,9 @@ class JobKind(StrEnum):
     BACKUP_PRUNE = "backup-prune"
     MIGRATE = "migrate"
     RECEIVE = "receive"
+    SAVE = "save"
+    CHECKPOINT = "checkpoint"
+    RESTORE = "restore"
 
 
 class Context(Protocol[E_co]):
