@@ -330,7 +330,7 @@ class QemuHypervisor:
             # Before anything is in the directory: it may get a file system of its own.
             jail = await self.sandbox.prepare(jailed)
             try:
-                files.credentials.mkdir(mode=0o755)
+                files.credentials.mkdir(mode=0o755, exist_ok=True)
                 await self._copy_variables(launch.plan, files.directory)
             except BaseException:
                 jail.close()
