@@ -21,6 +21,7 @@ from wirt.model.lifecycle import State
 from wirt.model.snapshots import Snapshot
 from wirt.model.storage import Volume
 from wirt.operations import backing
+from wirt.operations.engines import engine_of_layer
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext, domain_of
@@ -125,9 +126,10 @@ async def _switch(context: EnvContext, domain: Domain) -> None:
     environment, layered = context.environment, _layered(context)
     if layered:
         overlays = {disk.vdev: await _new(environment, disk) for disk in layered}
+        engines = {vdev: await engine_of_layer(environment, domain, vdev, new) for vdev, new in overlays.items()}
         # Before it is true, so that nothing that a guest may have written is ever thrown away.
         await context.note(switched=list(overlays))
-        await live(environment).snapshot(domain.uuid, overlays)
+        await live(environment).snapshot(domain.uuid, overlays, engines)
 
 
 async def _copy(context: EnvContext) -> None:
