@@ -23,6 +23,7 @@ from wirt.model.devices import DiskFormat
 from wirt.model.errors import HypervisorError, IllegalState
 from wirt.model.storage import Volume
 from wirt.plan import jail
+from wirt.plan.engine import DiskEngine
 from wirt.plan.jail import Access
 from wirt.plan.observed import PlannedFile
 from wirt.ports.sandbox import Sandbox
@@ -84,15 +85,17 @@ class Disk:
             os.close(descriptor)
 
     @asynccontextmanager
-    async def new_layer(self, volume: Volume, traits: Traits, *, overlay: bool) -> AsyncIterator[str]:
-        """The node of ``volume``, for the disk to go on in. If it does not, nothing of it is left."""
-        with _open(volume) as descriptor:
+    async def new_layer(self, volume: Volume, engine: DiskEngine, *, overlay: bool) -> AsyncIterator[str]:
+        """The node of ``volume``, for a disk that nobody shares to go on in. If it does not, nothing of it is
+        left."""
+        with _open(volume, direct=engine.cache.direct) as descriptor:
             size = os.lseek(descriptor, 0, os.SEEK_END)
             self.allow_bytes(jail.most_bytes(jail.Layer(volume.path, volume.format, False, volume.size, size)))
             self._note(os.path.realpath(volume.path), nodes.identity_of(f"/proc/self/fd/{descriptor}") or "")
             name = nodes.layer_name(self.id, await self._free_number())
             set_ = await self.run.monitor.add_file(descriptor, f"{self.id}/new={volume.path}")
-            node = handover.layer(name, set_, descriptor, volume.format, traits, writable=True)
+            traits = Traits(engine.discard)
+            node = handover.layer(name, set_, descriptor, volume.format, traits, writable=True, engine=engine)
         try:
             node = {**node, **({"backing": None} if overlay else {})}
             await self.run.monitor.execute("blockdev-add", node, deadline_s=SLOW_S)
@@ -147,9 +150,10 @@ class Disk:
 
 
 @contextmanager
-def _open(volume: Volume) -> Iterator[int]:
+def _open(volume: Volume, *, direct: bool) -> Iterator[int]:
+    flags = os.O_RDWR | (os.O_DIRECT if direct else 0)
     try:
-        descriptor = os.open(volume.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(volume.path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise HypervisorError(f"{volume.path} can't be opened: {error.strerror}") from error
     try:

@@ -17,7 +17,8 @@ from wirt.model.errors import HypervisorError, IllegalState, NotFound
 from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
 from wirt.plan import jail
-from wirt.ports.live_disks import LiveDisk, Settle
+from wirt.plan.engine import DiskEngine
+from wirt.ports.live_disks import BUFFERED, NO_ENGINES, LiveDisk, Settle
 from wirt.ports.storage import Progress
 
 
@@ -54,6 +55,7 @@ class QemuLiveDisks:
         target: Volume,
         progress: Progress,
         *,
+        engine: DiskEngine = BUFFERED,
         bytes_per_s: int | None = None,
         settle: Settle | None = None,
     ) -> None:
@@ -63,7 +65,7 @@ class QemuLiveDisks:
             check_alone(run, vdev, chain)
             await disk.tidy()
             await disk.check_sets_empty()
-            async with disk.new_layer(target, chain[0].traits, overlay=False) as name:
+            async with disk.new_layer(target, engine, overlay=False) as name:
                 await disk.empty_sets()
                 arguments = {
                     "job-id": f"move-{vdev}",
@@ -79,7 +81,9 @@ class QemuLiveDisks:
                     await to_the_end(_pivot(disk, job, settle))
             progress(1.0)
 
-    async def snapshot(self, domain: UUID, overlays: Mapping[str, Volume]) -> None:
+    async def snapshot(
+        self, domain: UUID, overlays: Mapping[str, Volume], engines: Mapping[str, DiskEngine] = NO_ENGINES
+    ) -> None:
         run = self._hypervisor.run(domain)
         with at_work(run, self._sandbox, tuple(overlays)) as disks:
             async with contextlib.AsyncExitStack() as stack:
@@ -88,7 +92,8 @@ class QemuLiveDisks:
                     chain = await disk.chain()
                     check_alone(run, disk.vdev, chain)
                     check_overlay(run, disk.vdev, overlays[disk.vdev])
-                    overlay = disk.new_layer(overlays[disk.vdev], chain[0].traits, overlay=True)
+                    engine = engines.get(disk.vdev, BUFFERED)
+                    overlay = disk.new_layer(overlays[disk.vdev], engine, overlay=True)
                     name = await stack.enter_async_context(overlay)
                     await disk.empty_sets()
                     # QEMU opens what nobody is to write any more again, for reading.
