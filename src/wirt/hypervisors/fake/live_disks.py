@@ -61,6 +61,7 @@ class FakeLiveDisks:
             guest.disks.end_copy(guest, vdev, pivot=True)
             if settle is not None:
                 await settle()
+            guest.disks.resize(vdev, max(size, target.size))
 
     async def _copy(self, guest: FakeGuest, seconds: float, progress: Progress) -> None:
         for part in range(_PARTS):
