@@ -126,7 +126,6 @@ def test_what_is_done_to_a_disk_in_a_full_pool_fails_whole_and_works_with_room_a
     with no_room(host, pool):
         kept = references(host)
         snapshot = host.run("snapshot", "create", "web", "kept")
-        print(snapshot)
         if pool == "small":
             assert snapshot.code == 1
             assert "No space left" in snapshot.err or "room" in snapshot.err or "full" in snapshot.err
