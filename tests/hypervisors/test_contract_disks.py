@@ -87,6 +87,19 @@ async def test_a_moved_disk_is_its_copy_and_the_old_one_is_free(rig: Rig) -> Non
 
 
 @every_driver
+async def test_a_disk_is_as_large_as_the_volume_that_it_moves_into(rig: Rig) -> None:
+    """Pools make volumes in steps, such as LVM's extents."""
+    old, new = filled(rig.image("old.img", 3 * MIB, RAW)), rig.image("new.img", 4 * MIB, RAW)
+    started = await with_disks(rig, old)
+    await rig.live_disks.move(started.domain, "xvda", new, nothing)
+    [now] = await rig.live_disks.disks(started.domain)
+    assert (now.chain, now.size) == ((new.path,), 4 * MIB)
+    await rig.live_disks.resize(started.domain, "xvda", 5 * MIB)
+    [now] = await rig.live_disks.disks(started.domain)
+    assert now.size == 5 * MIB
+
+
+@every_driver
 async def test_a_cancelled_move_leaves_the_old_disk_and_lets_go_of_the_copy(rig: Rig) -> None:
     old, new = filled(rig.image("old.img", 48 * MIB, RAW)), rig.image("new.img", 48 * MIB, RAW)
     started = await with_disks(rig, old)

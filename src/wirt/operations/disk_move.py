@@ -204,7 +204,10 @@ async def _go_back(context: EnvContext) -> None:
     assert source is not None
     if domain is not None:
         vdev, old = context.job.arguments["vdev"], await environment.pools.volume(source)
-        if await _has(environment, domain, vdev, await environment.pools.volume(target_of(context))):
+        # The new one may be on a server that has gone, which is why it is not asked first.
+        if not await _has(environment, domain, vdev, old) and await _has(
+            environment, domain, vdev, await environment.pools.volume(target_of(context))
+        ):
             engine = await engine_of_layer(environment, domain, vdev, old)
             await _live(environment).move(domain.uuid, vdev, old, lambda share: None, engine=engine)
         await _wake(context, domain)

@@ -172,7 +172,7 @@ async def _settle(context: EnvContext) -> None:
     """The names, and the record. Whoever has a file open has the file."""
     for disk in _layered(context):
         pool = await pool_of(context.environment, disk)
-        await exchange(pool, disk.volume.volume, disk.new, disk.kept.volume)
+        await exchange(context.environment, pool, disk.volume.volume, disk.new, disk.kept.volume)
     await _tell_images(context)
     snapshot = _snapshot(context)
     await context.environment.snapshots.change(
@@ -186,7 +186,7 @@ async def _unsettle(context: EnvContext) -> None:
     await context.environment.snapshots.change(domain_of(context).uuid, lambda tree: tree.without(name))
     for disk in _layered(context):
         pool = await pool_of(context.environment, disk)
-        await exchange_back(pool, disk.volume.volume, disk.new, disk.kept.volume)
+        await exchange_back(context.environment, pool, disk.volume.volume, disk.new, disk.kept.volume)
     await _tell_images(context)
 
 

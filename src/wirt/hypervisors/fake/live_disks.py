@@ -65,6 +65,7 @@ class FakeLiveDisks:
             guest.disks.serve(vdev, engine)
             if settle is not None:
                 await settle()
+            guest.disks.resize(vdev, max(size, target.size))
 
     async def _copy(self, guest: FakeGuest, seconds: float, progress: Progress) -> None:
         for part in range(_PARTS):
