@@ -84,8 +84,8 @@ class Disk:
     async def new_layer(
         self, volume: Volume, engine: DiskEngine, *, overlay: bool, size: int | None = None
     ) -> AsyncIterator[str]:
-        """The node of ``volume``, for a disk that nobody shares to go on in. If it does not, nothing of it is left.
-        ``size``: it looks no larger until :meth:`unbind`."""
+        """The node of ``volume``, for a disk that nobody shares to go on in. If it does not, nothing of it is
+        left. ``size``: it looks no larger until :meth:`unbind`."""
         direct = os.O_DIRECT if engine.cache.direct else 0
         async with _opened(volume.path, os.O_RDWR | direct) as descriptor:
             length = await touch(volume.path, os.lseek, descriptor, 0, os.SEEK_END)
