@@ -14,7 +14,7 @@ setup: ## install what wirt needs; then the command is .venv/bin/wirt (QEMU=dist
 	@QEMU='$(QEMU)' tools/setup.sh run
 
 demo: setup ## set up, then show what wirt does, on guests of its own
-	$(python) tools/demo.py $(ARGS)
+	$(python) -m tools.demo $(ARGS)
 
 test: lint qemu-7.2 ## set up, lint, and run the tests (TESTS=path ARGS='-k word')
 	$(call pytest,-m "not long and not testhost" $(TESTS))

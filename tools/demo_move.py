@@ -70,7 +70,7 @@ def _moves(tiny: Path, say: Callable[[str], None]) -> None:
         config.flush()
         shown("create", config.name, home=homes[0])
         deadline = time.monotonic() + READY_S
-        ping = [WIRT, "lab", "ping", ADDRESS, "--name", LAB]
+        ping: list[str | Path] = [WIRT, "lab", "ping", ADDRESS, "--name", LAB]
         while subprocess.run(ping, capture_output=True, check=False).returncode != 0:
             if time.monotonic() > deadline:
                 sys.exit("demo: the guest does not answer pings")
