@@ -21,7 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEM = ("tests/system",)
 """Half of the time. A new folder of tests is among the others, which are what is named nowhere here."""
-MEASURING = ("tests/neighbours", "tests/network/test_rates.py", "tests/cli/test_budget.py")
+MEASURING = (
+    "tests/neighbours",
+    "tests/network/test_rates.py",
+    "tests/cli/test_budget.py",
+    "tests/hypervisors/test_contract_console.py",
+)
 """They compare times, and a busy neighbour is in their way."""
 QUICK = "not long and not testhost"
 NOT_ONE = 5

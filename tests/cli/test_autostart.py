@@ -76,7 +76,8 @@ def test_a_command_starts_the_daemon_that_it_misses(daemon: Interpreter, wirt: R
     (home / "run").rmdir()
     daemon.does("mkdir -p {home}/run\n" + SERVES)
     result = wirt("list")
-    assert (result.code, result.err) == (0, "")
+    # On a busy machine it takes long enough to be told of.
+    assert (result.code, result.err) in ((0, ""), (0, "wirt: waiting for wirtd to start ...\n"))
     assert wirt("list").code == 0
     assert (home / "started").read_text() == "start\n"
 

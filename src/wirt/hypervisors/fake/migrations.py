@@ -37,6 +37,8 @@ class FakeLiveMigrations:
     async def send(self, domain: UUID, channel: Channel, course: Course, report: Report) -> Travelled:
         with contextlib.closing(channel.stream):
             async with self._hypervisor.reach(Verb.SEND, domain) as guest:
+                if guest.travel is not None:
+                    raise IllegalState(f"{guest.name} is on its way already")
                 return await self._send(guest, channel.stream, report)
 
     async def _send(self, guest: FakeGuest, stream: socket.socket, report: Report) -> Travelled:
