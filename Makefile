@@ -14,7 +14,7 @@ setup: ## install what wirt needs; then the command is .venv/bin/wirt (QEMU=dist
 	@QEMU='$(QEMU)' tools/setup.sh run
 
 demo: setup ## set up, then show what wirt does, on guests of its own
-	$(python) tools/demo.py $(ARGS)
+	$(python) -m tools.demo $(ARGS)
 
 test: ## set up, lint, and run all tests, two parts side by side (TESTS=path: one corner; ARGS='-k word')
 

@@ -20,8 +20,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from wirt.hypervisors.fake import FakeHypervisor, FakeLiveDisks, FakeWorld
+from wirt.hypervisors.fake.images import ImageLocks
+from wirt.hypervisors.fake.migrations import FakeLiveMigrations
 from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
 from wirt.hypervisors.qemu.live_disks import QemuLiveDisks
+from wirt.hypervisors.qemu.migrations import QemuLiveMigrations
 from wirt.images.tiny import TinyImage
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind, VifSpec
 from wirt.model.domain import DomainConfig, GuestType, Incarnation
@@ -30,8 +33,9 @@ from wirt.model.lifecycle import EndReason, State
 from wirt.model.storage import Volume
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
-from wirt.ports.hypervisor import Hypervisor, Launch, RunChanged
+from wirt.ports.hypervisor import Hypervisor, Launch, MemoryStream, RunChanged
 from wirt.ports.live_disks import LiveDisks
+from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Plugged
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.virtual_clock import VirtualClock
@@ -39,6 +43,7 @@ from wirt.sandbox import HostSandbox, NoSandbox
 
 HOST = HostFacts("here", 2, 64 << 30, 64 << 30, can_bridge=False, default_bridge="wirtbr0")
 FACTS = HypervisorFacts("any", (10, 0, 0), Accelerator.TCG, "for tests", frozenset(GuestType))
+Memory = Path | MemoryStream | None
 READY = b"wirt-tiny ready"
 BOOT_S = 90.0
 """The tiny guest needs 4 s under software emulation when it is alone; other tests may not leave it alone."""
@@ -108,12 +113,21 @@ class Changes:
 class Rig(Protocol):
     hypervisor: Hypervisor
     live_disks: LiveDisks
+    migrations: LiveMigrations
     changes: Changes
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig: ...
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
-        """Launched, and paused: before its first instruction, or where it was when its memory was saved."""
+    async def start(
+        self,
+        config: DomainConfig,
+        domain: UUID | None = None,
+        memory: Memory = None,
+        *,
+        incoming: bool = False,
+    ) -> Started:
+        """Launched, and paused: before its first instruction, or where it was when its memory was saved.
+        ``incoming``: it waits for its memory from another host."""
         ...
 
     async def remember(self, started: Started) -> None:
@@ -181,9 +195,11 @@ def make_disk(path: Path) -> Path:
 
 
 class FakeRig:
-    def __init__(self, tmp_path: Path) -> None:
-        self.clock = VirtualClock()
-        self.world = FakeWorld(self.clock)
+    def __init__(
+        self, tmp_path: Path, clock: VirtualClock | None = None, images: ImageLocks | None = None
+    ) -> None:
+        self.clock = clock or VirtualClock()
+        self.world = FakeWorld(self.clock, images=images)
         self._tmp_path = tmp_path
         self._launches = 0
         self._connect()
@@ -192,6 +208,7 @@ class FakeRig:
         fake = FakeHypervisor(self.world)
         self.hypervisor: Hypervisor = fake
         self.live_disks: LiveDisks = FakeLiveDisks(fake)
+        self.migrations: LiveMigrations = FakeLiveMigrations(fake)
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:
@@ -199,7 +216,14 @@ class FakeRig:
             name=name, type=GuestType.PVH, memory_mib=96, kernel="/vmlinuz", vcpus=vcpus, disks=disks(disk)
         )
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
+    async def start(
+        self,
+        config: DomainConfig,
+        domain: UUID | None = None,
+        memory: Memory = None,
+        *,
+        incoming: bool = False,
+    ) -> Started:
         self._launches += 1
         return await launch(
             self.hypervisor,
@@ -208,6 +232,7 @@ class FakeRig:
             self._launches,
             self._tmp_path / "runs" / str(self._launches),
             memory,
+            incoming=incoming,
         )
 
     async def remember(self, started: Started) -> None:
@@ -283,6 +308,7 @@ class QemuRig:
         qemu = QemuHypervisor(self.settings, self.sandbox)
         self.hypervisor: Hypervisor = qemu
         self.live_disks: LiveDisks = QemuLiveDisks(qemu)
+        self.migrations: LiveMigrations = QemuLiveMigrations(qemu)
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:
@@ -299,10 +325,19 @@ class QemuRig:
             vifs=(VifSpec(kind=VifKind.USER, ip=("10.0.2.15/24",), forwards=(forward,)),),
         )
 
-    async def start(self, config: DomainConfig, domain: UUID | None = None, memory: Path | None = None) -> Started:
+    async def start(
+        self,
+        config: DomainConfig,
+        domain: UUID | None = None,
+        memory: Memory = None,
+        *,
+        incoming: bool = False,
+    ) -> Started:
         number = len(self._started) + 1
         directory = self._tmp_path / "runs" / str(number)
-        started = await launch(self.hypervisor, config, domain or uuid4(), number, directory, memory)
+        started = await launch(
+            self.hypervisor, config, domain or uuid4(), number, directory, memory, incoming=incoming
+        )
         self._started.append(started)
         return started
 
@@ -410,11 +445,13 @@ async def launch(
     domain: UUID,
     domid: int,
     directory: Path,
-    memory: Path | None = None,
+    memory: Memory = None,
+    *,
+    incoming: bool = False,
 ) -> Started:
     plan = plan_launch(config, domain, domid, HOST, FACTS)
     begun = Incarnation(domain, domid, HOST.name, 1, hypervisor.name, 0.0)
-    incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan), memory))
+    incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan), memory, incoming))
     return Started(incarnation, directory, config)
 
 

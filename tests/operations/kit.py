@@ -14,6 +14,7 @@ from tests.operations.bootstrap_kit import FakeBootstrapper
 
 from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.fake.backup import FakeLiveBackup
+from wirt.hypervisors.fake.migrations import FakeLiveMigrations
 from wirt.model.devices import devids
 from wirt.model.domain import Domain
 from wirt.model.errors import HypervisorError
@@ -35,16 +36,19 @@ from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.operations.template import volumes_of_template
+from wirt.peers.fake import FakeLinks
 from wirt.ports.backup_store import Work
 from wirt.ports.backups import Backups
 from wirt.ports.images import GuestImage, Progress
 from wirt.ports.machine import MachineNow
 from wirt.ports.memory_blocks import MemoryDisk
+from wirt.ports.peers import Peers
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.appliances.fake import FakeAppliances
 from wirt.storage.backup_store import DirectoryStores
-from wirt.storage.fake import FakeImageTool, FakeSeeds, FakeStorage
+from wirt.storage.fake import FakeImageTool, FakeMedium, FakeSeeds, FakeStorage
 from wirt.storage.fake_disks import FakeDiskServer
+from wirt.storage.save_files import HostSaveFiles
 from wirt.store.memory import MemoryStore
 
 SETTLE_TURNS = 200
@@ -106,32 +110,40 @@ class Below(dict[str, tuple[str, ...]]):
 class SimulatedHost:
     """Hardware and store that outlive any number of daemons; ``environment`` is the present daemon's."""
 
-    def __init__(self, directory: Path, seed: int = 1) -> None:
-        self.clock = VirtualClock()
+    def __init__(
+        self,
+        directory: Path,
+        seed: int = 1,
+        clock: VirtualClock | None = None,
+        media: dict[str, FakeMedium] | None = None,
+    ) -> None:
+        self.clock = clock or VirtualClock()
         self.store = MemoryStore(self.clock)
         self.world = FakeWorld(self.clock)
         self.machine = FakeMachine()
         self.images = FakeImages()
         self.fabric = FakeFabric()
-        self.storage = FakeStorage()
+        self.storage = FakeStorage(media)
         self.image_tool = FakeImageTool(media=self.storage.media)
         self.world.backing = Below(self.storage)
         self.world.on_merge = self._merged
         self.seeds = FakeSeeds()
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.appliances = FakeAppliances()
+        self.links = FakeLinks(self.clock)
         self.random = random.Random(seed)
         self._directory = directory
         self.contents: dict[str, MemoryDisk] = {}
         self.place = directory / "backups"
         self.live_backup = FakeLiveBackup(self.world, self.contents)
         self.disk_server = FakeDiskServer(self.contents)
+        self.peers: Peers | None = None
         self.environment: Environment
         self.engine: Engine[Environment]
         self._loop: HostLoop | None = None
 
     async def boot(self, hooks: Hooks | None = None) -> None:
-        """Start a daemon on what is there."""
+        """Start a daemon on what is there. ``peers``: how it reaches others."""
         self.network = FakeNetwork(DefaultBridge(), self.clock)
         hypervisor = FakeHypervisor(self.world)
         settings = Settings(self._directory / "runs", self._directory / "dumps", "wirtbr0", "/home")
@@ -150,10 +162,13 @@ class SimulatedHost:
             storage=self.storage,
             image_tool=self.image_tool,
             live_disks=FakeLiveDisks(hypervisor),
+            live_migrations=FakeLiveMigrations(hypervisor),
+            peers=self.peers or self.links.host(self.machine.name),
             bootstrapper=self.bootstrapper,
             seeds=self.seeds,
             appliances=self.appliances,
             backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
+            save_files=HostSaveFiles(),
         )
         self.engine = Engine(
             self.environment,

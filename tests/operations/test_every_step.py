@@ -26,6 +26,8 @@ from wirt.operations import (
     import_domain,
     network,
     pools_verbs,
+    save,
+    save_restore,
     snapshots_verbs,
     template,
     vif,
@@ -336,6 +338,27 @@ async def export_domain(host: SimulatedHost) -> Job:
     return await exporting.export(host.environment, "db", "/nowhere/db.ova", ImageFormat.VMDK)
 
 
+def saved(host: SimulatedHost) -> str:
+    return str(host.place.with_name("db.saved"))
+
+
+async def save_guest(host: SimulatedHost) -> Job:
+    return await save.save(host.environment, "db", save.SaveWish(saved(host)))
+
+
+async def checkpoint_guest(host: SimulatedHost) -> Job:
+    return await save.save(host.environment, "web", save.SaveWish(saved(host), running=True, force=True))
+
+
+async def a_saved_guest(host: SimulatedHost) -> None:
+    await a_guest_with_a_disk(host)
+    await done(save_guest)(host)
+
+
+async def restore_guest(host: SimulatedHost) -> Job:
+    return await save_restore.restore(host.environment, save_restore.RestoreWish(saved(host)))
+
+
 @dataclass(frozen=True)
 class Case:
     """``prepare`` sets the stage, ``act`` sets the operation going, ``ends_running`` is what success means."""
@@ -377,6 +400,9 @@ CASES = (
     Case(JobKind.SNAPSHOT_REVERT, a_snapshot_of_what_is_off, revert_to_snapshot, False),
     Case(JobKind.SNAPSHOT_RESUME, a_snapshot_with_memory, resume_from_snapshot, True),
     Case(JobKind.SNAPSHOT_DELETE, a_snapshot_of_it, delete_snapshot, True),
+    Case(JobKind.SAVE, a_guest_with_a_disk, save_guest, False),
+    Case(JobKind.CHECKPOINT, a_domain_on_a_volume, checkpoint_guest, True),
+    Case(JobKind.RESTORE, a_saved_guest, restore_guest, False),
     Case(JobKind.BOOTSTRAP, nothing, bootstrap_volume, False),
     Case(JobKind.TEMPLATE_CREATE, a_volume_of_a_domain, make_template, False),
     Case(JobKind.TEMPLATE_TO_DOMAIN, a_template, template_to_domain, False),
@@ -401,7 +427,8 @@ def jobs_of(host: SimulatedHost, kind: JobKind) -> list[Job]:
 
 
 def test_every_operation_that_there_is_has_a_case() -> None:
-    assert {case.kind for case in CASES} == set(OPERATIONS) - {JobKind.BUILD_IMAGE}
+    of_two_hosts = {JobKind.MIGRATE, JobKind.RECEIVE}  # test_moves.py
+    assert {case.kind for case in CASES} == set(OPERATIONS) - {JobKind.BUILD_IMAGE} - of_two_hosts
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -24,6 +24,7 @@ def environment() -> Block:
     rows = (
         ("`WIRT_HOME`", "a directory for everything that belongs to one host; several hosts fit on one machine"),
         ("`WIRT_NO_AUTOSTART`", "set to 1: a command that finds no wirtd fails instead of starting one"),
+        ("`WIRT_LAB_HOST`", "set by `wirt lab`: the home of the lab's host that a process belongs to"),
         ("`WIRT_DEBUG`", "set to 1: a fault in wirt shows where it happened"),
     )
     return Table(("variable", "meaning"), rows)

@@ -15,14 +15,18 @@ from wirt.api import (
     domains,
     groups,
     host,
+    migrations,
     networks,
+    peers,
     problems,
+    saves,
     snapshots,
     storage,
     streams,
     templates,
     vifs,
 )
+from wirt.api.peer_app import PEER_ROUTES
 from wirt.operations.environment import Environment
 
 ROUTES = (
@@ -41,6 +45,10 @@ ROUTES = (
     appliances,
     backup,
     disks,
+    migrations,
+    peers,
+    *PEER_ROUTES,
+    saves,
 )
 
 

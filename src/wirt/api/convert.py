@@ -54,6 +54,7 @@ def domain(environment: Environment, of: model.Domain) -> v1.Domain:
             for disk in of.config.disks
         ],
         weaker=run.notes.get("weaker", "").splitlines() if run else [],
+        saved=of.saved,
     )
 
 

@@ -29,6 +29,7 @@ WaitSeconds = Annotated[float, Query(ge=0, le=3600)]
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     paused: bool = False
+    discard_saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _making(routes: APIRouter, environment: Environment) -> None:
 
     @routes.post("/domains/{ref}/start", response_model=v1.Job)
     async def start(ref: str, request: StartRequest, wait: bool = False) -> Response:
-        job = await starting.start(environment, ref, paused=request.paused)
+        job = await starting.start(environment, ref, paused=request.paused, discard_saved=request.discard_saved)
         return await job_reply(environment, job, wait)
 
     @routes.delete("/domains/{ref}", status_code=NO_CONTENT)

@@ -72,7 +72,7 @@ def _host(routes: APIRouter, environment: Environment) -> None:
                 home=environment.settings.home,
                 daemon_pid=os.getpid(),
                 daemon_uptime_s=round(environment.clock.monotonic() - started, 3),
-                notes=list(facts.notes),
+                notes=[*facts.notes, *(environment.peers.troubles if environment.peers is not None else ())],
                 sandbox=[v1.Claim(claim.name, claim.holds, claim.sentence) for claim in claims],
             )
         )

@@ -108,19 +108,19 @@ def _request(args: Namespace, **how: bool) -> CreateRequest:
         usage_error(f"one configuration file at a time: {files[0]} and {files[1]} are two")
     if not files and not overrides:
         usage_error("which configuration file?", "wirt create FILE; wirt create --help has examples")
-    text = _read(files[0]) if files else ""
+    text = read_config(files[0]) if files else ""
     name = ("<stdin>" if files[0] in STDIN else files[0]) if files else "<command line>"
-    return CreateRequest(text=text, file=name, cwd=_directory(), overrides=overrides, **how)
+    return CreateRequest(text=text, file=name, cwd=directory(), overrides=overrides, **how)
 
 
-def _directory() -> str:
+def directory() -> str:
     try:
         return os.getcwd()
     except OSError as error:
         raise ClientError(f"the current directory can't be used: {error.strerror}", hint="cd elsewhere") from None
 
 
-def _read(file: str) -> str:
+def read_config(file: str) -> str:
     """The file's text; :class:`ClientError` says what is wrong with it."""
     try:
         if file in STDIN:

@@ -11,7 +11,7 @@ import os
 import sys
 
 from wirt.cli.session import Session
-from wirt.cli.verbs import VERBS
+from wirt.cli.verbs import HIDDEN, VERBS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _run(words: list[str], session: Session) -> int:
     if found.help or not found.rest:
         found.rest = ["help"]
     name = found.rest[0]
-    verb = VERBS.get(name)
+    verb = VERBS.get(name) or HIDDEN.get(name)
     if verb is None:
         return _unknown(name)
     module = __import__(f"wirt.cli.{verb.module}", fromlist=[verb.suffix])

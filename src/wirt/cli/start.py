@@ -20,13 +20,17 @@ def options_start(parser: Parser) -> None:
     parser.epilog = "wirt list --all shows the domains that are off; wirt define makes one."
     parser.add_argument("domain", metavar="DOMAIN", help="name or UUID")
     parser.add_argument("-p", "--paused", action="store_true", help="leave it paused")
+    parser.add_argument(
+        "--discard-saved", action="store_true", help="begin anew, though it was saved and could be restored"
+    )
     parser.add_argument("-c", "--console", action="store_true", help="be at its console (Ctrl-] leaves)")
 
 
 def run_start(args: Namespace, session: Session) -> int:
     if args.console and session.json:
         usage_error("-c shows a console, and a console is not JSON")
-    document = run_job(session, lambda: session.api.act(args.domain, "start", {"paused": args.paused}))
+    body = {"paused": args.paused, **({"discard_saved": True} if args.discard_saved else {})}
+    document = run_job(session, lambda: session.api.act(args.domain, "start", body))
     job = decode(Job, document)
     name = str(job.result.get("name") or job.subject)
     if session.json:

@@ -36,17 +36,21 @@ VERBS = {
         Verb(RUN, "pause", "power", "stop domains where they are"),
         Verb(RUN, "unpause", "power", "let paused domains go on"),
         Verb(RUN, "set-time", "agent", "set a guest's clock to the host's, through the agent inside it"),
+        Verb(RUN, "save", "saves", "write a domain into a file, from which it can go on"),
+        Verb(RUN, "restore", "saves", "let a saved domain go on"),
         Verb(RUN, "wait", "wait", "wait until a domain is off, running, paused ..."),
         Verb(RUN, "network-attach", "vifs", "give a domain another network card, also while it runs"),
         Verb(RUN, "network-detach", "vifs", "take a network card from a domain, also while it runs"),
         Verb(RUN, "network-link", "vifs", "pull the cable of a network card, or plug it in again"),
         Verb(RUN, "disk-move", "disks", "put a domain's disk into another volume, also while it runs"),
+        Verb(RUN, "migrate", "migrate", "move running domains to another host"),
         Verb(LOOK, "list", "listing", "list domains: memory, CPUs, state, time"),
         Verb(LOOK, "console", "console", "be at a domain's console (Ctrl-] leaves)"),
         Verb(LOOK, "vcpu-list", "vcpus", "list the virtual CPUs of domains"),
         Verb(LOOK, "uptime", "uptime", "show how long domains have been running"),
         Verb(LOOK, "network-list", "networks", "list a domain's network cards"),
         Verb(LOOK, "agent", "agent", "show what the agent inside a guest tells of it"),
+        Verb(LOOK, "migrations", "migrate", "list what came of moves between hosts"),
         Verb(LOOK, "events", "events", "print what happens, as it happens"),
         Verb(KEEP, "define", "create", "keep a domain from an xl.cfg file, without starting it"),
         Verb(KEEP, "undefine", "names", "forget a domain that is off"),
@@ -71,6 +75,11 @@ VERBS = {
         ),
         Verb(HOST, "restore-backup", "backup", "make a domain, or one disk, from a backup"),
         Verb(HOST, "network", "network", "make networks for guests, and see how they are"),
+        Verb(HOST, "peer", "peers", "make other hosts known to this one, so that guests can move there"),
+        Verb(HOST, "lab", "lab", "make hosts to try things on, all on this machine"),
         Verb(HOST, "help", "help", "explain a verb, or the keys of an xl.cfg file"),
     )
 }
+
+HIDDEN = {"relay": Verb(HOST, "relay", "relay", "join standard input and output to wirtd, for another host")}
+"""What people don't call."""

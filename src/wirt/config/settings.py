@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
 
-from wirt.model.errors import ConfigError
+from wirt.config.addresses import parse_address, parse_ports
+from wirt.model.errors import BadInput, ConfigError
+from wirt.model.peer import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,10 @@ SETTINGS = (
     Setting("passt", "WIRT_PASST", "passt", "passt's program, by name or path; none: QEMU's user-mode network"),
     Setting("bridge", "WIRT_BRIDGE", "wirtbr0", "the bridge of vifs that name none; made when it is needed"),
     Setting("bridge-address", "WIRT_BRIDGE_ADDRESS", "10.219.0.1/24", "the host's address on that bridge"),
+    Setting("peer-listen", "WIRT_PEER_LISTEN", "", "where other hosts reach this one, as in 10.99.0.1:16509"),
+    Setting("migration-ports", "WIRT_MIGRATION_PORTS", "49152-49215", "the ports through which guests come in"),
+    Setting("ssh", "WIRT_SSH", "ssh", "ssh's program, by name or path, for hosts reached as ssh://USER@HOST"),
+    Setting("remote-wirt", "WIRT_REMOTE_WIRT", "wirt", "what runs wirt on a host that is reached through ssh"),
 )
 
 
@@ -43,6 +49,10 @@ class DaemonSettings:
     passt: str
     bridge: str
     bridge_address: IPv4Interface
+    peer_listen: Address | None
+    migration_ports: range
+    ssh: str
+    remote_wirt: str
 
 
 def read_settings(text: str, file: str, environment: Mapping[str, str]) -> DaemonSettings:
@@ -69,7 +79,25 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         passt=chosen["passt"],
         bridge=chosen["bridge"],
         bridge_address=_address(chosen["bridge-address"], file),
+        peer_listen=_peer_listen(chosen["peer-listen"], file),
+        migration_ports=_ports(chosen["migration-ports"], file),
+        ssh=chosen["ssh"],
+        remote_wirt=chosen["remote-wirt"],
     )
+
+
+def _peer_listen(text: str, file: str) -> Address | None:
+    try:
+        return parse_address(text) if text else None
+    except BadInput as error:
+        raise ConfigError(error.message, file=file, key="peer-listen", hint=error.hint) from error
+
+
+def _ports(text: str, file: str) -> range:
+    try:
+        return parse_ports(text)
+    except BadInput as error:
+        raise ConfigError(error.message, file=file, key="migration-ports", hint=error.hint) from error
 
 
 def _address(text: str, file: str) -> IPv4Interface:

@@ -84,9 +84,10 @@ async def _run(home: Home, settings: DaemonSettings, starter: Starter) -> None:
     import uvicorn
 
     from wirt.api.app import make_app
+    from wirt.daemon.peer_server import KEEP_ALIVE_S, serving_peers
     from wirt.daemon.wiring import running_host
 
-    async with running_host(home, settings) as environment:
+    async with running_host(home, settings) as environment, serving_peers(environment):
         listener = guard.listen(home)
         config = uvicorn.Config(
             make_app(environment),
@@ -96,6 +97,7 @@ async def _run(home: Home, settings: DaemonSettings, starter: Starter) -> None:
             ws="websockets-sansio",
             lifespan="off",
             timeout_graceful_shutdown=2,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
 
         class Server(uvicorn.Server):

@@ -32,19 +32,22 @@ from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.memory_blocks import MemoryDisk
+from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Network
+from wirt.ports.peers import Peers
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.sandbox import NoSandbox, best_sandbox
 from wirt.sandbox.observe import ProcObserver
+from wirt.storage.save_files import HostSaveFiles
 from wirt.store.sqlite import open_sqlite_store
 from wirt.wire.home import Home
 
 STOP_GRACE_S = 10.0
 
-Hypervisors = tuple[Hypervisor, LiveDisks]
-"""Two faces of one driver."""
+Hypervisors = tuple[Hypervisor, LiveDisks, LiveMigrations]
+"""Three faces of one driver."""
 
 
 @asynccontextmanager
@@ -55,7 +58,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
     try:
         machine = LinuxMachine(settings.host or None)
         sandbox = await _sandbox(settings)
-        hypervisor, live_disks = _hypervisor(home, settings, clock, sandbox)
+        hypervisor, live_disks, live_migrations = _hypervisor(home, settings, clock, sandbox)
         environment = Environment(
             settings=Settings(
                 runs=Path(home.domains),
@@ -79,10 +82,13 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             storage=_storage(home, settings),
             image_tool=_image_tool(settings),
             live_disks=live_disks,
+            live_migrations=live_migrations,
             bootstrapper=_bootstrapper(home, settings),
             seeds=_seeds(settings),
             appliances=_appliances(settings),
             backups=_backups(hypervisor, sandbox),
+            peers=_peers(home, settings, machine.name),
+            save_files=HostSaveFiles(),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
@@ -125,15 +131,17 @@ async def _sandbox(settings: DaemonSettings) -> Sandbox:
 def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock, sandbox: Sandbox) -> Hypervisors:
     if settings.hypervisor == "fake":
         from wirt.hypervisors.fake import FakeHypervisor, FakeLiveDisks, FakeWorld
+        from wirt.hypervisors.fake.migrations import FakeLiveMigrations
 
         fake = FakeHypervisor(FakeWorld(clock))
-        return fake, FakeLiveDisks(fake)
+        return fake, FakeLiveDisks(fake), FakeLiveMigrations(fake)
     from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
     from wirt.hypervisors.qemu.live_disks import QemuLiveDisks
+    from wirt.hypervisors.qemu.migrations import QemuLiveMigrations
 
     qemu = QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json"), passt=settings.passt)
     hypervisor = QemuHypervisor(qemu, sandbox)
-    return hypervisor, QemuLiveDisks(hypervisor)
+    return hypervisor, QemuLiveDisks(hypervisor), QemuLiveMigrations(hypervisor)
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:
@@ -216,3 +224,19 @@ def _network(home: Home, settings: DaemonSettings, clock: Clock) -> Network:
     from wirt.network.host import HostNetwork
 
     return HostNetwork(default, clock, name=f"wirt-{home_tag(home.state)}")
+
+
+def _peers(home: Home, settings: DaemonSettings, name: str) -> Peers:
+    from wirt.peers.host import HostPeers, PeerSettings
+    from wirt.peers.ssh import Ssh
+
+    return HostPeers(
+        PeerSettings(
+            name=name,
+            directory=Path(home.state, "peers"),
+            doors=Path(home.run, "doors"),
+            listen=settings.peer_listen,
+            ports=settings.migration_ports,
+            ssh=Ssh(settings.ssh, settings.remote_wirt),
+        )
+    )

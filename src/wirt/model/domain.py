@@ -99,7 +99,8 @@ class Domain:
     ``text`` is the configuration as a canonical xl.cfg: what is stored and shown; ``config`` is what it
     means. ``persistent`` domains stay when they are off. ``epoch`` grows with every change of owner.
     ``created_by`` is the job that recorded it: the only one that may take it back. ``template``: it is never
-    run; its disks stay as they are, and others are made from it.
+    run; its disks stay as they are, and others are made from it. ``saved``: its last run was written into this
+    file and waits there, as long as nothing else is started with its disks.
     """
 
     uuid: UUID
@@ -112,6 +113,7 @@ class Domain:
     created_at: float = 0.0
     created_by: str = ""
     template: bool = False
+    saved: str | None = None
     revision: int = 0
 
     @property

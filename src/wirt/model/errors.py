@@ -15,6 +15,7 @@
     |-- Shortage                  memory, disk space, numbers ran out (507)
     |-- Unavailable               a part can't serve now (503)
     |   |-- DaemonUnreachable
+    |   |-- PeerUnreachable       another host's daemon does not answer
     |   |-- DeadlinePassed        what was waited for did not come in time (504)
     |   |-- Compacted             a watch asked for revisions that are gone
     |   `-- StoreClosed
@@ -126,6 +127,12 @@ class Unavailable(WirtError):
 
 class DaemonUnreachable(Unavailable):
     code = "daemon-unreachable"
+
+
+class PeerUnreachable(Unavailable):
+    """Another host's daemon did not answer: whether it did what it was asked to is not known."""
+
+    code = "peer-unreachable"
 
 
 class DeadlinePassed(Unavailable):

@@ -19,8 +19,12 @@ from wirt.operations.export_domain import EXPORT
 from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
+from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
+from wirt.operations.receive import RECEIVE
+from wirt.operations.save import SAVES
+from wirt.operations.save_restore import RESTORE_GUEST
 from wirt.operations.snapshots_back import REVERTS
 from wirt.operations.snapshots_remove import SNAPSHOT_DELETE
 from wirt.operations.snapshots_take import SNAPSHOT_CREATE
@@ -53,6 +57,10 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         SNAPSHOT_CREATE,
         *REVERTS,
         SNAPSHOT_DELETE,
+        MIGRATE,
+        RECEIVE,
+        *SAVES,
+        RESTORE_GUEST,
         *CONCLUSIONS.values(),
     )
 }

@@ -69,16 +69,19 @@ async def create(
 async def define(environment: Environment, source: Source) -> tuple[Domain, Loaded]:
     """Make a domain known that persists while it is off. Files need not be there yet."""
     loaded, domain = _read(environment, source, persistent=True)
-    _check_name(environment, domain)
+    check_name(environment, domain)
     domain = await environment.domains.add(domain)
     environment.tell(domain)
     return domain, loaded
 
 
+def load_source(environment: Environment, source: Source) -> Loaded:
+    cwd, pools = PurePosixPath(source.cwd), environment.pools.names()
+    return load(source.text, file=source.file, cwd=cwd, overrides=source.overrides, pools=pools)
+
+
 def _read(environment: Environment, source: Source, *, persistent: bool) -> tuple[Loaded, Domain]:
-    cwd = PurePosixPath(source.cwd)
-    pools = environment.pools.names()
-    loaded = load(source.text, file=source.file, cwd=cwd, overrides=source.overrides, pools=pools)
+    loaded = load_source(environment, source)
     uuid = loaded.config.uuid or environment.new_uuid()
     return loaded, _domain(environment, uuid, loaded.text, persistent)
 
@@ -95,7 +98,7 @@ def _domain(environment: Environment, uuid: UUID, text: str, persistent: bool) -
     )
 
 
-def _check_name(environment: Environment, domain: Domain) -> None:
+def check_name(environment: Environment, domain: Domain) -> None:
     other = environment.domains.named(domain.name)
     if other is not None or domain.name == "Domain-0":
         what = "template" if other is not None and other.template else "domain"
@@ -108,7 +111,7 @@ def _check_name(environment: Environment, domain: Domain) -> None:
 
 
 async def _check(environment: Environment, domain: Domain) -> None:
-    _check_name(environment, domain)
+    check_name(environment, domain)
     check_files(environment, domain.config)
     await check_disks_free(environment, domain.uuid, domain.config)
 
@@ -142,14 +145,17 @@ async def _want_on(context: EnvContext) -> None:
     if domain.incarnation is not None and domain.domid != context.job.notes.get("domid"):
         raise IllegalState(f"domain {domain.name} is {domain.state} already")
     await check_disks_free(environment, domain.uuid, domain.config)
-    await environment.domains.change(domain.uuid, wanted=Wanted.ON)
+    if domain.saved is not None:
+        await context.note(saved=domain.saved)
+    await environment.domains.change(domain.uuid, wanted=Wanted.ON, saved=None)
 
 
 async def _want_off(context: EnvContext) -> None:
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     domain = environment.domains.get(uuid)
     if domain is not None and domain.incarnation is None:
-        await environment.domains.change(uuid, wanted=Wanted.OFF)
+        saved = context.job.notes.get("saved", domain.saved)
+        await environment.domains.change(uuid, wanted=Wanted.OFF, saved=saved)
 
 
 WANT_ON = Step("want-on", _want_on, _want_off)

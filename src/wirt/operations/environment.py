@@ -16,7 +16,9 @@ from wirt.model.domain import Domain
 from wirt.model.storage import Volume
 from wirt.operations.bus import Bus
 from wirt.operations.groups import SecurityGroups
+from wirt.operations.handovers import Handovers, Incoming
 from wirt.operations.networks import Networks
+from wirt.operations.peers import KnownPeers
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
 from wirt.operations.snapshots import Snapshots
@@ -33,8 +35,11 @@ from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.images import ImageBuilder
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
+from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Network
+from wirt.ports.peers import Peers
 from wirt.ports.sandbox import Sandbox
+from wirt.ports.save_files import SaveFiles
 from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.ports.store import Store
@@ -80,6 +85,14 @@ class Environment:
     seeds: SeedMaker | None = None
     appliances: Appliances | None = None
     backups: Backups | None = None
+    live_migrations: LiveMigrations | None = None
+    peers: Peers | None = None
+    handovers: Handovers = field(init=False)
+    incoming: Incoming = field(default_factory=Incoming)
+    taken_back: set[str] = field(default_factory=set)
+    """Hand-overs whose other host is dead for good, as somebody has sworn."""
+    known_peers: KnownPeers = field(init=False)
+    save_files: SaveFiles | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None
@@ -88,6 +101,8 @@ class Environment:
         self.groups = SecurityGroups(self.store)
         self.networks = Networks(self.store)
         self.snapshots = Snapshots(self.store)
+        self.handovers = Handovers(self.store, self.clock)
+        self.known_peers = KnownPeers(self.store, self.peers)
         self.pools = Pools(self.store, self.storage, self.settings.home, self.machine.name)
 
     @property
@@ -119,7 +134,7 @@ class Environment:
 
     async def load(self) -> None:
         """Read what is recorded. ``CorruptState`` names the first record that can't be understood."""
-        for registry in (self.networks, self.pools, self.domains, self.snapshots):
+        for registry in (self.networks, self.pools, self.domains, self.snapshots, self.known_peers):
             await registry.load()
 
     async def plan(self, domain: Domain, domid: int, *, running: bool = False) -> LaunchPlan:

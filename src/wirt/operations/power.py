@@ -10,6 +10,7 @@ from wirt.model.domain import Domain, Wanted
 from wirt.model.errors import BadInput, DeadlinePassed, IllegalState
 from wirt.model.lifecycle import EndReason, State
 from wirt.operations.environment import Environment
+from wirt.operations.moving import settled
 from wirt.operations.running import running
 
 REBOOT_NOTE = "reboot-asked"
@@ -17,18 +18,22 @@ REBOOT_NOTE = "reboot-asked"
 
 
 async def pause(environment: Environment, ref: str) -> None:
-    domain = _in_state(environment, ref, State.RUNNING, State.PAUSED)
+    domain = settled(_in_state(environment, ref, State.RUNNING, State.PAUSED))
     await environment.hypervisor.pause(domain.uuid)
 
 
 async def unpause(environment: Environment, ref: str) -> None:
-    domain = _in_state(environment, ref, State.RUNNING, State.PAUSED)
+    """``IllegalState`` above all while it is not known which of two hosts has the guest."""
+    domain = settled(_in_state(environment, ref, State.RUNNING, State.PAUSED))
+    if domain.saved is not None:
+        # Its run could not be ended after it was saved: it is this run that goes on, and not the file.
+        await environment.domains.change(domain.uuid, saved=None)
     await environment.hypervisor.resume(domain.uuid)
 
 
 async def shutdown(environment: Environment, ref: str) -> None:
     """Ask the guest to shut itself down; what follows is ``on_poweroff``'s. It may take long, or ignore it."""
-    domain = _in_state(environment, ref, State.RUNNING)
+    domain = settled(_in_state(environment, ref, State.RUNNING))
     assert domain.incarnation is not None
     if REBOOT_NOTE in domain.incarnation.notes:
         # A reboot that the guest ignored is no longer wanted.
@@ -41,7 +46,7 @@ async def shutdown(environment: Environment, ref: str) -> None:
 
 async def reboot(environment: Environment, ref: str) -> None:
     """Ask the guest to shut itself down, and then do as if it had rebooted: ``on_reboot``."""
-    domain = _in_state(environment, ref, State.RUNNING)
+    domain = settled(_in_state(environment, ref, State.RUNNING))
     assert domain.incarnation is not None
     notes = {**domain.incarnation.notes, REBOOT_NOTE: "yes"}
     await environment.domains.start_run(replace(domain.incarnation, notes=notes))
@@ -49,7 +54,7 @@ async def reboot(environment: Environment, ref: str) -> None:
 
 
 async def rename(environment: Environment, ref: str, name: str) -> Domain:
-    domain = environment.domains.find(ref)
+    domain = settled(environment.domains.find(ref))
     fault = name_fault(name)
     if fault is not None:
         raise BadInput(fault, hint=f"domain {domain.name} keeps its name")

@@ -93,6 +93,7 @@ def write_domain(domain: Domain) -> bytes:
             "created_at": domain.created_at,
             "created_by": domain.created_by,
             "template": domain.template,
+            "saved": domain.saved,
         }
     )
 
@@ -109,6 +110,7 @@ def read_domain(entry: Entry) -> Domain:
             created_at=float(data["created_at"]),
             created_by=str(data["created_by"]),
             template=bool(data.get("template", False)),
+            saved=data.get("saved"),
             revision=entry.modified,
         )
 

@@ -1,11 +1,15 @@
 """The steps that start and end a run: shared by the verbs that do so.
 
-Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` (the file that the run begins from),
-and ``domid`` for the run that is to end. Notes that they write: ``domid`` for the run that is started.
+Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` or ``saved`` (the file that the run
+goes on from: memory as the hypervisor wrote it, or a saved guest), ``handover`` (it waits for its memory from
+another host), and ``domid`` for the run that is to end. Notes that they write: ``domid`` for the run that is
+started.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -13,19 +17,25 @@ from uuid import UUID
 import structlog
 
 from wirt.model.domain import Domain, Incarnation
-from wirt.model.errors import IllegalState, NotFound, WirtError
+from wirt.model.errors import IllegalState, NotFound, Unavailable, WirtError
 from wirt.model.lifecycle import State
 from wirt.operations.backing import check_backing
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Context, Step, nothing_to_undo
 from wirt.operations.volumes_domain import claim_volumes, release_volumes
+from wirt.plan.launch import LaunchPlan
 from wirt.plan.scripts import read_script
-from wirt.ports.hypervisor import Launch
+from wirt.ports.hypervisor import Launch, MemoryStream
 from wirt.ports.network import Plugged
+from wirt.ports.save_files import SaveFiles
 
 EnvContext = Context[Environment]
 
 log = structlog.get_logger()
+
+MOVING = "moving"
+"""In an incarnation's notes, while the run is on its way to another host or from one
+(:mod:`wirt.operations.moving`)."""
 
 
 def domain_of(context: EnvContext) -> Domain:
@@ -89,6 +99,13 @@ async def launch(context: EnvContext) -> None:
     domid = context.job.notes["domid"]
     plan = await environment.plan(domain, domid)
     await check_backing(environment, plan, remember=True)
+    async with _beginning(context) as memory:
+        started = await _launch(context, plan, memory)
+    environment.tell(await environment.domains.start_run(started))
+
+
+async def _launch(context: EnvContext, plan: LaunchPlan, memory: Path | MemoryStream | None) -> Incarnation:
+    environment, domain, domid = context.environment, domain_of(context), plan.domid
     incarnation = Incarnation(
         domain=domain.uuid,
         domid=domid,
@@ -99,12 +116,33 @@ async def launch(context: EnvContext) -> None:
     )
     # From here on the descriptors are the hypervisor's to close; until here they are the undo's.
     plugged = tuple(context.transient.pop("plugged"))
-    memory = context.job.arguments.get("memory")
-    begin_from = Path(memory) if memory is not None else None
-    wanted = Launch(plan, incarnation, environment.directory(domid), plugged, begin_from)
+    arguments = context.job.arguments
+    incoming = "handover" in arguments
+    wanted = Launch(plan, incarnation, environment.directory(domid), plugged, memory, incoming)
     started = await environment.hypervisor.launch(wanted)
-    started = replace(started, notes={**started.notes, **card_notes(plugged)})
-    environment.tell(await environment.domains.start_run(started))
+    moving = {MOVING: f"{arguments['offer']['source']} {arguments['handover']}"} if incoming else {}
+    return replace(started, notes={**started.notes, **card_notes(plugged), **moving})
+
+
+@asynccontextmanager
+async def _beginning(context: EnvContext) -> AsyncIterator[Path | MemoryStream | None]:
+    """What the run goes on from. A saved file has been read to its end, and found whole, when this is left."""
+    arguments = context.job.arguments
+    if "saved" not in arguments:
+        yield Path(arguments["memory"]) if arguments.get("memory") is not None else None
+        return
+
+    def tell(share: float) -> None:
+        context.progress(f"reading memory: {share:.0%}", 0.4 + share * 0.4)
+
+    async with save_files(context.environment).memory(arguments["saved"], tell) as stream:
+        yield stream
+
+
+def save_files(environment: Environment) -> SaveFiles:
+    if environment.save_files is None:
+        raise Unavailable("this daemon keeps no guests in files")
+    return environment.save_files
 
 
 async def clear(context: EnvContext) -> None:

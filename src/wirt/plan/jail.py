@@ -35,6 +35,8 @@ LEAST_FILE_BYTES = 1024 * MIB
 QCOW2_TABLES_SHARE = 1024
 """L2 tables and refcounts take less than 1/1024 of the virtual size with 64 KiB clusters (qcow2.txt)."""
 LOGS_BYTES = 16 * MIB
+CREDENTIALS = "credentials"
+"""In the run's directory: what is shown to QEMU there (certificates of one migration) is not there at launch."""
 
 
 class Access(StrEnum):
@@ -185,7 +187,14 @@ def plan_jail(
         uids=Uids(host.uid_base, host.uid_count, plan.domid % host.uid_count) if host.root else None,
         groups=(host.kvm_group,) if by_node and host.root and host.kvm_group is not None else (),
         shown=tuple(
-            dict.fromkeys((*host.program_files, *resolver, *(p for p in files if p not in host.unreadable)))
+            dict.fromkeys(
+                (
+                    *host.program_files,
+                    *resolver,
+                    *(p for p in files if p not in host.unreadable),
+                    f"{directory}/{CREDENTIALS}",
+                )
+            )
         ),
         copied=tuple(path for path in dict.fromkeys(files) if path in host.unreadable),
         devices=("/dev/null", "/dev/urandom", *(("/dev/kvm",) if by_node else ())),

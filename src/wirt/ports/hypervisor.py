@@ -5,6 +5,7 @@ A driver starts, watches and ends runs; it never decides what should run (operat
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -92,16 +93,27 @@ class Console(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryStream:
+    """A guest's memory as it comes out of a pipe. ``file`` is unbuffered, and the driver's to close; ``size`` is
+    about what will come, in bytes."""
+
+    file: io.FileIO
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """All that belongs to one start. ``directory`` is the run's own, made by the driver, removed by
-    ``forget``. ``memory``: a file that :meth:`~wirt.ports.live_disks.LiveDisks.save_memory` wrote, from which the
-    guest goes on where it was then; it has the same devices."""
+    ``forget``. ``memory``: what :meth:`~wirt.ports.live_disks.LiveDisks.save_memory` or ``stream_memory`` wrote,
+    from which the guest goes on where it was then; it has the same devices. ``incoming``: it waits for memory and
+    devices from another host (:mod:`wirt.ports.migration`)."""
 
     plan: LaunchPlan
     incarnation: Incarnation
     directory: Path
     plugged: tuple[Plugged, ...] = field(default=())
-    memory: Path | None = None
+    memory: Path | MemoryStream | None = None
+    incoming: bool = False
 
 
 class Hypervisor(Protocol):

@@ -164,6 +164,25 @@ class Storage(Protocol):
         out. Never waits long."""
         ...
 
+    async def lay_proof(self, path: str, token: str) -> bool:
+        """Leave a mark beside the file ``path`` that another host sees if it has the same directory; whether that
+        could be done. ``token``: up to 64 letters and digits. Never waits long."""
+        ...
+
+    async def sees_proof(self, path: str, token: str) -> bool:
+        """Whether ``path`` is there with that mark beside it. Never waits long."""
+        ...
+
+    async def take_proof(self, path: str, token: str) -> None:
+        """Take the mark away. One that is not there is no error."""
+        ...
+
+    async def stamps(self, paths: Collection[str]) -> Mapping[str, str]:
+        """A word for each file that is another once the file has been written, also by others, and the same on
+        every host that has it. Without those of which that can't be told: devices, and what is not there. Never
+        waits long."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:

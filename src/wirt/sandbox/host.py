@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wirt.model.errors import HypervisorSilent, LaunchFailed, Shortage, Unavailable
-from wirt.plan.jail import JailHost, JailPlan, Limits, Uids
+from wirt.plan.jail import CREDENTIALS, JailHost, JailPlan, Limits, Uids
 from wirt.plan.observed import PlannedFile, planned_jail
 from wirt.ports.sandbox import Claim, JailedCommand, Outcome
 from wirt.sandbox import bubblewrap, cgroups, facts, places, seccomp
@@ -102,6 +102,8 @@ class HostSandbox:
     def _prepare(self, plan: JailPlan, directory: Path) -> HostJail:
         if self._bounded:
             places.bound(directory, plan.logs_bytes)
+        # Shown to QEMU, which another uid runs; the directory around it is root's alone.
+        (directory / CREDENTIALS).mkdir(mode=0o755, exist_ok=True)
         group = cgroups.group_of(self._hierarchies, plan.name)
         uids = None if plan.uids is None else [plan.uids.base, plan.uids.count, plan.uids.start]
         unified = None if group.unified is None else str(group.unified)

@@ -36,6 +36,8 @@ class FakeMedium:
     """What interrupted calls left."""
     data: dict[str, dict[str, int]] = field(default_factory=dict)
     """What was written into each image, by its path; what stands on others has its own only."""
+    proofs: set[str] = field(default_factory=set)
+    """Marks that lie beside the images."""
     images: int = 0
     """How many were made: each has a path of its own, which it keeps under whatever name."""
 
@@ -191,10 +193,11 @@ class FakePool:
 
 class FakeStorage:
     """``media`` by target: two hosts that are given the same ones share their pools. ``lacking``: what none of
-    the pools can do."""
+    the pools can do. ``grounds``: what pools lie on, by target; of others nothing is known."""
 
     def __init__(self, media: dict[str, FakeMedium] | None = None) -> None:
         self.lacking = {Capability.SNAPSHOT}
+        self.grounds: dict[str, Medium] = {}
         self.media: dict[str, FakeMedium] = {} if media is None else media
 
     def types(self) -> tuple[PoolType, ...]:
@@ -217,7 +220,34 @@ class FakeStorage:
         return {path: Identity(path) for path in paths}
 
     async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
-        return {}
+        grounds = self.grounds.items()
+        return {path: on for path in paths for target, on in grounds if path.startswith(f"/fake/{target}/")}
+
+    async def lay_proof(self, path: str, token: str) -> bool:
+        medium = self._with(path)
+        if medium is not None:
+            medium.proofs.add(token)
+        return medium is not None
+
+    async def sees_proof(self, path: str, token: str) -> bool:
+        medium = self._with(path)
+        return medium is not None and token in medium.proofs
+
+    async def take_proof(self, path: str, token: str) -> None:
+        for medium in self.media.values():
+            medium.proofs.discard(token)
+
+    def _with(self, path: str) -> FakeMedium | None:
+        return next((m for m in self.media.values() if any(v.path == path for v in m.volumes.values())), None)
+
+    async def stamps(self, paths: Collection[str]) -> Mapping[str, str]:
+        """Of what is in pools."""
+        return {
+            volume.path: str(sorted(medium.data.get(volume.path, {}).items()))
+            for medium in self.media.values()
+            for volume in medium.volumes.values()
+            if volume.path in paths
+        }
 
     async def open(self, config: PoolConfig) -> FakePool:
         if config.target not in self.media:

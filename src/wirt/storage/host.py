@@ -13,7 +13,7 @@ from wirt.model.errors import BadInput, NotFound, Unavailable
 from wirt.model.storage import PoolConfig, PoolType
 from wirt.plan.engine import Medium
 from wirt.ports.storage import Identity, Pool
-from wirt.storage import block, lvm, nfs
+from wirt.storage import block, lvm, nfs, proofs
 from wirt.storage.directory import DirectoryPool, is_plain_directory
 from wirt.storage.media import media_of
 from wirt.storage.waiting import Patient
@@ -78,6 +78,28 @@ class HostStorage:
         except Unavailable:
             return {}
 
+    async def lay_proof(self, path: str, token: str) -> bool:
+        try:
+            return await self._patient(proofs.lay, path, token)
+        except Unavailable:
+            return False
+
+    async def sees_proof(self, path: str, token: str) -> bool:
+        try:
+            return await self._patient(proofs.seen, path, token)
+        except Unavailable:
+            return False
+
+    async def take_proof(self, path: str, token: str) -> None:
+        with contextlib.suppress(Unavailable):
+            await self._patient(proofs.take, path, token)
+
+    async def stamps(self, paths: Collection[str]) -> Mapping[str, str]:
+        try:
+            return await self._patient(_stamps, paths)
+        except Unavailable:
+            return {}
+
     def _check(self, config: PoolConfig) -> None:
         reason = self.reason(config.type)
         if reason is not None:
@@ -115,6 +137,20 @@ def _identities(paths: Collection[str]) -> dict[str, Identity]:
             found[path] = _device(facts.st_rdev)
         else:
             found[path] = Identity(f"file {facts.st_dev}:{facts.st_ino}")
+    return found
+
+
+def _stamps(paths: Collection[str]) -> dict[str, str]:
+    """Size and time of the last change of content. A copy that keeps both is as good as the file; one that does
+    not (``cp``) counts as written."""
+    found = {}
+    for path in paths:
+        try:
+            facts = os.stat(path)  # noqa: PTH116 (one call a path, and there may be a thousand)
+        except OSError:
+            continue
+        if stat.S_ISREG(facts.st_mode):
+            found[path] = f"{facts.st_size} {facts.st_mtime_ns}"
     return found
 
 

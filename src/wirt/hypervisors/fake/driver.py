@@ -21,7 +21,16 @@ from wirt.model.lifecycle import EndReason, State
 from wirt.plan.host import HypervisorFacts
 from wirt.plan.launch import LaunchPlan
 from wirt.ports.guest_agent import GuestAgents
-from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
+from wirt.ports.hypervisor import (
+    Console,
+    Launch,
+    MemoryStream,
+    Observed,
+    ResetKind,
+    RunChanged,
+    Usage,
+    VcpuInfo,
+)
 from wirt.ports.network import Plugged
 
 ELF_HEADER = b"\x7fELF\x02\x01\x01" + bytes(57)
@@ -86,7 +95,7 @@ class FakeHypervisor:
         if isinstance(fault, Die):
             raise LaunchFailed(f"{plan.name}: the guest ended in start-up: {fault.words}")
         memory = None if launch.memory is None else await _read_memory(plan.name, launch.memory)
-        guest = self._world.start(plan, launch.incarnation.domid, launch.directory)
+        guest = self._world.start(plan, launch.incarnation.domid, launch.directory, incoming=launch.incoming)
         if memory is not None:
             guest.begin_from(memory)
         if isinstance(fault, Silence):
@@ -303,12 +312,16 @@ class FakeHypervisor:
             raise DaemonKilled
 
 
-async def _read_memory(name: str, path: Path) -> bytes:
+async def _read_memory(name: str, source: Path | MemoryStream) -> bytes:
     """``LaunchFailed`` if it is no guest's memory."""
     try:
-        data = await asyncio.to_thread(path.read_bytes)
+        if isinstance(source, MemoryStream):
+            with source.file:
+                data = await asyncio.to_thread(source.file.readall)
+        else:
+            data = await asyncio.to_thread(source.read_bytes)
     except OSError as error:
-        raise LaunchFailed(f"{name}: {path} can't be opened: {error.strerror}") from error
+        raise LaunchFailed(f"{name}: {source} can't be opened: {error.strerror}") from error
     if not data.startswith(MEMORY_HEADER):
-        raise LaunchFailed(f"{name}: {path} holds no guest's memory")
+        raise LaunchFailed(f"{name}: {source} holds no guest's memory")
     return data.removeprefix(MEMORY_HEADER)

@@ -31,6 +31,13 @@ class Verb(StrEnum):
     MERGE_DISK = "merge-disk"
     SAVE_MEMORY = "save-memory"
     AGENT = "agent"
+    DIRTY_RATE = "dirty-rate"
+    SEND = "send"
+    FINISH = "finish"
+    BACK = "back"
+    MIRROR = "mirror"
+    SERVE = "serve"
+    RECEIVE = "receive"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -52,12 +53,14 @@ class FakeGuest:
         "links",
         "memory",
         "memory_mib",
+        "mirrors",
         "name",
         "number",
         "obeys_power_button",
         "observed",
         "plan",
         "thrown_out",
+        "travel",
         "vcpus",
     )
 
@@ -73,8 +76,9 @@ class FakeGuest:
         on_boot: Script,
         ring_bytes: int,
         tell: Tell,
+        incoming: bool = False,
     ) -> None:
-        """``ResourceBusy`` if a disk is in use."""
+        """``ResourceBusy`` if a disk is in use. ``incoming``: it takes its disks when it is resumed."""
         self.number = number
         self.plan = plan
         self.domain: UUID = plan.uuid
@@ -101,8 +105,12 @@ class FakeGuest:
         self._running_since: float | None = None
         self._cpu_time_s = 0.0
         self._load = 0.0
-        images.take(self, plan.name, self.claims)
-        self._holds_disks = True
+        self.mirrors: set[str] = set()
+        self.travel: tuple[State, socket.socket] | None = None
+        """What it did before it stood still to be moved, and where the rest of it is to go."""
+        self._holds_disks = not incoming
+        if not incoming:
+            images.take(self, plan.name, self.claims)
 
     @property
     def gone(self) -> bool:

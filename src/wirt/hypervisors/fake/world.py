@@ -141,7 +141,7 @@ class FakeWorld:
                 return injected.fault
         return None
 
-    def start(self, plan: LaunchPlan, domid: int, directory: Path) -> FakeGuest:
+    def start(self, plan: LaunchPlan, domid: int, directory: Path, *, incoming: bool = False) -> FakeGuest:
         """A new run, paused. ``ResourceBusy`` if a disk is in use."""
         self._started += 1
         guest = FakeGuest(
@@ -155,6 +155,7 @@ class FakeWorld:
             self.on_boot,
             self._ring_bytes,
             self._tell,
+            incoming,
         )
         self._guests.setdefault(plan.uuid, []).append(guest)
         return guest

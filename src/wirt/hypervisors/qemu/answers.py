@@ -20,6 +20,7 @@ _SHAPES: dict[str, type] = {
     "query-fdsets": list,
     "query-jobs": list,
     "query-migrate": dict,
+    "query-dirty-rate": dict,
     "query-block": list,
     "query-block-exports": list,
     "query-pci": list,
@@ -119,6 +120,33 @@ def migration(answer: Mapping[str, Any]) -> tuple[str, float, str]:
         return status, 0.0, error
     whole, left = (_number(_part(answer, "ram"), name, MOST_SIZE) for name in ("total", "remaining"))
     return status, 1.0 - min(1.0, left / whole) if whole else 0.0, error
+
+
+def migrated_memory(answer: Mapping[str, Any]) -> dict[str, int]:
+    """Of ``query-migrate``'s ``ram``: sizes in bytes, rates in bytes and pages a second; zeros before there is
+    one."""
+    names = ("total", "transferred", "remaining", "dirty-sync-count", "dirty-pages-rate", "page-size")
+    if not isinstance(answer.get("ram"), dict):
+        return {**dict.fromkeys(names, 0), "bytes-per-s": 0}
+    ram = _part(answer, "ram")
+    mbps = ram.get("mbps")
+    rate = mbps * 125_000 if isinstance(mbps, int | float) and 0 <= mbps < MOST_NUMBER else 0
+    return {**{name: _number(ram, name, MOST_SIZE) for name in names}, "bytes-per-s": int(rate)}
+
+
+def optional(answer: Mapping[str, Any], name: str) -> int:
+    """A number that need not be there; 0 then."""
+    return 0 if answer.get(name) is None else _number(answer, name, MOST_SIZE)
+
+
+def dirty_rate(answer: Mapping[str, Any]) -> int | None:
+    """MiB a second, from ``query-dirty-rate``; ``None`` while it is being measured."""
+    return _number(answer, "dirty-rate") if answer.get("status") == "measured" else None
+
+
+def node_names(answer: Sequence[Mapping[str, Any]]) -> list[str]:
+    """From ``query-named-block-nodes``."""
+    return [_text(node, "node-name") for node in answer]
 
 
 def version(answer: Mapping[str, Any]) -> tuple[int, int]:

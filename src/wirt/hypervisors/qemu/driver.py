@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process, rings
+from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process, rings, sending
 from wirt.hypervisors.qemu.agents import Agents
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt, Served
@@ -33,6 +33,7 @@ from wirt.model.lifecycle import State
 from wirt.plan.host import Accelerator, HypervisorFacts
 from wirt.plan.jail import JailPlan, names_read, plan_jail
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.files import touch
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
 from wirt.ports.network import Plugged
 from wirt.ports.sandbox import Jail, Sandbox
@@ -83,7 +84,11 @@ class QemuHypervisor:
         return cmdline.command_line(plan, self._binary, str(directory), handles)
 
     async def backing(self, plan: LaunchPlan) -> dict[str, tuple[str, ...]]:
-        return await asyncio.to_thread(layers.backing, plan.disks)
+        found: dict[str, tuple[str, ...]] = {}
+        for disk in plan.disks:
+            if disk.path is not None:
+                found |= await touch(disk.path, layers.backing, (disk,))
+        return found
 
     async def launch(self, launch: Launch) -> Incarnation:
         """Errors of :class:`~wirt.ports.hypervisor.Hypervisor`; on any, no process is left."""
@@ -138,8 +143,9 @@ class QemuHypervisor:
             await run.connect()
             await tell_reboots(run.monitor)
             await run.cards.look(run.monitor)
-            await memory.cancel(run)
-            await disks.recover(run, self.sandbox)
+            if not await sending.adopt(run):
+                await memory.cancel(run)
+                await disks.recover(run, self.sandbox)
             status = await run.monitor.execute("query-status")
         except WirtError:
             if await found.wait_until(ENDED_BY_ITSELF_S):
@@ -329,6 +335,7 @@ class QemuHypervisor:
             # Before anything is in the directory: it may get a file system of its own.
             jail = await self.sandbox.prepare(jailed)
             try:
+                files.credentials.mkdir(mode=0o755, exist_ok=True)
                 await self._copy_variables(launch.plan, files.directory)
             except BaseException:
                 jail.close()
@@ -342,7 +349,11 @@ class QemuHypervisor:
 
     async def _jail(self, launch: Launch) -> JailPlan:
         plan = launch.plan
-        chains = {disk.id: layers.chain(disk.path, disk.format) for disk in plan.disks if disk.path is not None}
+        chains = {
+            disk.id: await touch(disk.path, layers.chain, disk.path, disk.format)
+            for disk in plan.disks
+            if disk.path is not None
+        }
         host = self.sandbox.host(self._binary, tuple(names_read(plan)))
         if plan.accelerator is Accelerator.KVM:
             host = replace(host, kvm_by_descriptor=(await self.facts()).version >= (8, 2, 0))

@@ -1,14 +1,16 @@
 """A stopped guest's memory and devices, written to a file and read from one: a migration whose other side is not
 there yet (QEMU, docs/devel/migration).
 
-The file is a descriptor to QEMU: ``file:`` where that takes one from a set, ``fd:`` before.
+The file is a descriptor to QEMU: ``file:`` where that takes one from a set, ``fd:`` before, and for a pipe.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ from wirt.model.lifecycle import State
 from wirt.model.text import plain
 from wirt.plan.jail import Access
 from wirt.plan.observed import PlannedFile, file_identity
+from wirt.ports.hypervisor import MemoryStream
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.storage import Progress
 
@@ -41,22 +44,14 @@ _ENDED = ("completed", "failed", "cancelled")
 async def save(run: Run, sandbox: Sandbox, path: Path, progress: Progress) -> None:
     """A call that fails or is cancelled leaves no file. The guest stays stopped, and can go on; until it does its
     QEMU has its disks open, but no hold on them."""
-    if run.observed.state is State.RUNNING:
-        raise IllegalState(f"{run.name} runs, and its memory would be no state that it ever had")
-    monitor = run.monitor
+    _check_still(run)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise HypervisorError(f"{run.name}: {path} can't be written: {error.strerror}") from error
     try:
         _note(run, sandbox, descriptor, path)
-        await monitor.execute("migrate-set-parameters", {"max-bandwidth": UNBOUNDED})
-        async with _handed(monitor, descriptor) as uri:
-            try:
-                await monitor.execute("migrate", {"uri": uri})
-                await _until_ended(run, progress)
-            finally:
-                await to_the_end(cancel(run))
+        await _send(run, descriptor, progress)
         await asyncio.to_thread(os.fsync, descriptor)
         progress(1.0)
     except BaseException:
@@ -67,15 +62,35 @@ async def save(run: Run, sandbox: Sandbox, path: Path, progress: Progress) -> No
         sandbox.note(run.files.directory, run.process.identity.pid)
 
 
-async def load(run: Run, path: Path) -> None:
+async def stream(run: Run, descriptor: int, progress: Progress) -> None:
+    """As :func:`save`, into a pipe. QEMU closes its end a moment after this has returned."""
+    _check_still(run)
+    await _send(run, descriptor, progress)
+    progress(1.0)
+
+
+def _check_still(run: Run) -> None:
+    if run.observed.state is State.RUNNING:
+        raise IllegalState(f"{run.name} runs, and its memory would be no state that it ever had")
+
+
+async def _send(run: Run, descriptor: int, progress: Progress) -> None:
+    await run.monitor.execute("migrate-set-parameters", {"max-bandwidth": UNBOUNDED})
+    async with _handed(run.monitor, descriptor) as uri:
+        try:
+            await run.monitor.execute("migrate", {"uri": uri})
+            await _until_ended(run, progress)
+        finally:
+            await to_the_end(cancel(run))
+
+
+async def load(run: Run, source: Path | MemoryStream) -> None:
     """Into a QEMU that waits for it; the guest is paused then, where it was when it was saved."""
+    file, size = _opened(run.name, source)
+    deadline_s = LEAST_LOAD_S + size / SLOWEST_BYTES_PER_S
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise LaunchFailed(f"{run.name}: {path} can't be opened: {error.strerror}") from error
-    try:
-        deadline_s = LEAST_LOAD_S + os.fstat(descriptor).st_size / SLOWEST_BYTES_PER_S
-        async with _handed(run.monitor, descriptor) as uri:
+        async with _handed(run.monitor, file.fileno()) as uri:
+            file.close()  # so that whoever writes into a pipe learns of QEMU's end
             await run.monitor.execute("migrate-incoming", {"uri": uri})
             await asyncio.wait_for(_until_ended(run, lambda share: None), deadline_s)
     except IllegalState as error:  # a QEMU that can't make sense of it ends
@@ -83,7 +98,18 @@ async def load(run: Run, path: Path) -> None:
     except TimeoutError as error:
         raise HypervisorSilent(f"{run.name}: its memory was not read within {deadline_s:g} s") from error
     finally:
-        os.close(descriptor)
+        file.close()
+
+
+def _opened(name: str, source: Path | MemoryStream) -> tuple[io.FileIO, int]:
+    """With what is in it, in bytes."""
+    if isinstance(source, MemoryStream):
+        return source.file, source.size
+    try:
+        file = io.FileIO(source)
+    except OSError as error:
+        raise LaunchFailed(f"{name}: {source} can't be opened: {error.strerror}") from error
+    return file, os.fstat(file.fileno()).st_size
 
 
 async def cancel(run: Run) -> None:
@@ -123,7 +149,7 @@ async def _handed(monitor: Monitor, descriptor: int) -> AsyncIterator[str]:
         version = answers.version(await monitor.execute("query-version"))
     except Malformed as error:
         raise HypervisorError(f"QEMU tells of itself with {error}") from error
-    if version < SETS_SINCE:
+    if version < SETS_SINCE or stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         await monitor.hand_over(WHAT, descriptor)
         yield f"fd:{WHAT}"
         return

@@ -23,6 +23,7 @@ from wirt.hypervisors.qemu.threads import host_threads
 from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.errors import HypervisorError, IllegalState
 from wirt.model.lifecycle import EndReason, State
+from wirt.plan.jail import CREDENTIALS
 from wirt.ports.hypervisor import Observed, ResetKind, RunChanged, VcpuInfo
 
 FIRMWARE_RESET_S = 30.0
@@ -59,6 +60,16 @@ class RunFiles:
     def frozen(self) -> Path:
         """There while the guest's file systems may be frozen by us."""
         return self.directory / "frozen"
+
+    @property
+    def credentials(self) -> Path:
+        """What QEMU sees as well, and can't write."""
+        return self.directory / CREDENTIALS
+
+    @property
+    def moving(self) -> Path:
+        """There while the guest is on its way to another host; it holds what the guest did before."""
+        return self.directory / "moving"
 
     @property
     def event_log(self) -> Path:
@@ -99,6 +110,7 @@ class Run:
         )
         self.cards = Cards(name)
         self.disks_at_work: set[str] = set()
+        self.migration = asyncio.Event()
         self.agent = Agent(name, files.agent)
         self.freezer = Freezer(self.agent, files.frozen, patience.held_s)
         self._domid = domid
@@ -130,6 +142,8 @@ class Run:
     def on_event(self, event: Mapping[str, Any]) -> None:
         if events.is_guest_reset(event):
             self._firmware_reset.set()
+        if event.get("event") in ("MIGRATION", "STOP"):
+            self.migration.set()
         self.cards.on_event(event)
         then = events.of_event(event)
         if then is not None and not self._ending:

@@ -58,6 +58,11 @@ class JobKind(StrEnum):
     BACKUP_VERIFY = "backup-verify"
     BACKUP_BOOT = "backup-boot"
     BACKUP_PRUNE = "backup-prune"
+    MIGRATE = "migrate"
+    RECEIVE = "receive"
+    SAVE = "save"
+    CHECKPOINT = "checkpoint"
+    RESTORE = "restore"
 
 
 class Context(Protocol[E_co]):
@@ -101,13 +106,15 @@ class Step(Generic[E]):
     """``do`` may be repeated after a crash in its middle, so it must bear what it left; ``undo`` must bear a
     ``do`` that never began or got half way. ``final``: once done there is no way back. ``interruptible``: it takes
     long, and a cancellation may stop it anywhere; others are never cut in two, for half of what they do may be in
-    the store and not yet in memory."""
+    the store and not yet in memory. ``binding``: it can't be cancelled any more, and may wait for another host for
+    as long as that takes; only the daemon's own end cuts it, and the next one repeats it."""
 
     name: str
     do: StepFunction[E]
     undo: StepFunction[E]
     final: bool = False
     interruptible: bool = False
+    binding: bool = False
 
 
 @dataclass(frozen=True, slots=True)

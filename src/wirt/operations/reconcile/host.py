@@ -14,8 +14,11 @@ import structlog
 from wirt.model.domain import Domain
 from wirt.model.errors import WirtError
 from wirt.model.lifecycle import Action, EndReason, State
+from wirt.model.migration import Outcome
 from wirt.operations.conclude import action_for, conclude
 from wirt.operations.environment import Environment
+from wirt.operations.migrate import conclude_move
+from wirt.operations.moving import Move, move_of, stay
 from wirt.operations.power import poweroff_means
 from wirt.operations.vif import mend as mend_cards
 from wirt.ports.hypervisor import Observed, RunChanged
@@ -49,6 +52,7 @@ class HostLoop:
         await self._sweep()
         for change in missed:
             await self._conclude(change)
+        await environment.handovers.forget_old()
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._compare())]
 
     async def stop(self) -> None:
@@ -112,7 +116,10 @@ class HostLoop:
     async def _mend(self, domain: Domain) -> None:
         """A run that is over and still recorded, with no job that would see to it, is what a failed job leaves;
         one that could not be adopted may be by now."""
-        if domain.state is State.OFF:
+        move = move_of(domain)
+        if move is not None:
+            await self._mend_move(domain, move)
+        elif domain.state is State.OFF:
             log.info("run tidied", domain=domain.name, domid=domain.domid)
             message = "its end had failed"
             await conclude(self._environment, domain, EndReason.DESTROYED, Action.DESTROY, message)
@@ -121,6 +128,17 @@ class HostLoop:
                 await self._conclude(change)
         else:
             await mend_cards(self._environment, domain, self._cards_tried)
+
+    async def _mend_move(self, domain: Domain, move: Move) -> None:
+        """One that no job is at any more. Whoever it leaves for is asked; of what came here it is known."""
+        environment = self._environment
+        if move.leaves:
+            await conclude_move(environment, domain)
+        elif await environment.handovers.abort(move.handover) is Outcome.OWNED:
+            await stay(environment, domain.uuid, domain.domid or 0)
+        else:
+            message = f"it did not arrive from {move.host}"
+            await conclude(environment, domain, EndReason.DESTROYED, Action.DESTROY, message)
 
     async def _changed(self, change: RunChanged) -> None:
         environment = self._environment
@@ -153,6 +171,10 @@ class HostLoop:
             return
         if change.end is EndReason.DESTROYED and environment.jobs.busy(domain.uuid):
             return  # our own doing, and the job that does it tidies up
+        if move_of(domain) is not None:
+            # Whose it is comes first: it may have gone on elsewhere.
+            self._unconcluded.append(change)
+            return
         end = poweroff_means(domain, change.end)
         action, message = action_for(domain, end), change.message
         if action in _RESTARTING and self._too_often(domain):

@@ -1,0 +1,154 @@
+"""The port for moving guests, on QEMU 7.2 and newer.
+
+The source pauses before the switch-over and both sides take their disks late, so that nothing is decided by QEMU
+itself (QEMU, docs/devel/migration). Streams are handed over as descriptors: a QEMU in its jail has no network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from wirt.hypervisors.qemu import answers, credentials, mirrors, sending, travel
+from wirt.hypervisors.qemu.blockjobs import to_the_end
+from wirt.hypervisors.qemu.driver import QemuHypervisor
+from wirt.hypervisors.qemu.run import Run
+from wirt.hypervisors.qemu.untrusted import Malformed
+from wirt.model.errors import HypervisorError, HypervisorSilent, IllegalState
+from wirt.ports.migration import Channel, Course, Credentials, Phase, Report, Travelled
+from wirt.ports.storage import Progress
+
+MEMORY = "memory-out"
+INCOMING = "memory-in"
+ANSWER_S = 60.0
+"""For commands that drain disks first."""
+
+
+class QemuLiveMigrations:
+    """Of the guests of one driver."""
+
+    def __init__(self, hypervisor: QemuHypervisor) -> None:
+        self._hypervisor = hypervisor
+
+    async def no_postcopy(self) -> str | None:
+        """A QEMU that waits for pages needs userfaultfd(2); without privileges the kernel gives it one only if it
+        is told to (Linux, Documentation/admin-guide/sysctl/vm.rst)."""
+        jailed = any(claim.holds for claim in await self._hypervisor.sandbox.claims() if claim.name == "uid")
+        if (os.geteuid() == 0 and not jailed) or await asyncio.to_thread(_may_wait_for_pages):
+            return None
+        return "a QEMU in its jail may not wait for pages: sysctl vm.unprivileged_userfaultfd=1 lets it"
+
+    async def dirty_rate(self, domain: UUID, for_s: float) -> int:
+        """By sampling pages: the only way that works under emulation."""
+        run = self._hypervisor.run(domain)
+        seconds = max(1, round(for_s))
+        await run.monitor.execute("calc-dirty-rate", {"calc-time": seconds})
+        deadline = asyncio.get_running_loop().time() + seconds + sending.END_S
+        await asyncio.sleep(seconds)
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                rate = answers.dirty_rate(await run.monitor.execute("query-dirty-rate"))
+            except Malformed as error:
+                raise HypervisorError(f"{run.name}: QEMU tells of its memory with {error}") from error
+            if rate is not None:
+                return rate << 20
+            await asyncio.sleep(sending.LOOK_S)
+        raise HypervisorSilent(f"{run.name}: QEMU does not say how fast its memory changes")
+
+    async def send(self, domain: UUID, channel: Channel, course: Course, report: Report) -> Travelled:
+        with contextlib.closing(channel.stream) as stream:
+            run = self._hypervisor.run(domain)
+            sending.check_idle(run, await travel.look(run))
+            sending.mark(run)
+            try:
+                await travel.set_course(run, course, sends=True)
+                if channel.credentials is not None:
+                    await credentials.show(run, channel.credentials, serves=False)
+                    await travel.protect(run, credentials.ID, channel.credentials.name)
+                await run.monitor.hand_over(MEMORY, stream.fileno())
+                await run.monitor.execute("migrate", {"uri": f"fd:{MEMORY}"}, deadline_s=ANSWER_S)
+                return await sending.until(run, Phase.STANDING, report)
+            except BaseException:
+                await to_the_end(sending.back(run))
+                raise
+
+    async def change(self, domain: UUID, course: Course) -> None:
+        await travel.change(self._hypervisor.run(domain), course)
+
+    async def go_over(self, domain: UUID) -> None:
+        await self._hypervisor.run(domain).monitor.execute("migrate-start-postcopy")
+
+    async def finish(self, domain: UUID) -> Travelled:
+        run = self._hypervisor.run(domain)
+        if await travel.status(run) != "pre-switchover":
+            raise IllegalState(f"{run.name} is not about to move")
+        await mirrors.complete(run)
+        await run.monitor.execute("migrate-continue", {"state": "pre-switchover"})
+        done = await sending.until(run, (Phase.COMPLETED, Phase.POSTCOPY), lambda now: None)
+        return await sending.with_downtime(run, done)
+
+    async def delivered(self, domain: UUID, report: Report) -> Travelled:
+        run = self._hypervisor.run(domain)
+        return await sending.with_downtime(run, await sending.until(run, Phase.COMPLETED, report))
+
+    async def back(self, domain: UUID) -> None:
+        await to_the_end(sending.back(self._hypervisor.run(domain)))
+
+    async def progress(self, domain: UUID) -> Travelled | None:
+        return await travel.look(self._hypervisor.run(domain))
+
+    async def mirror(
+        self, domain: UUID, vdev: str, channel: Channel, progress: Progress, *, bytes_per_s: int | None = None
+    ) -> None:
+        with contextlib.closing(channel.stream) as stream:
+            run = self._hypervisor.run(domain)
+            sending.mark(run)
+            id_, name = "", ""
+            if channel.credentials is not None:
+                await credentials.show(run, channel.credentials, serves=False)
+                id_, name = credentials.ID, channel.credentials.name
+            await mirrors.mirror(run, vdev, stream, id_, name, progress, bytes_per_s)
+
+    async def serve(
+        self, domain: UUID, vdevs: tuple[str, ...], listener: socket.socket, mine: Credentials | None
+    ) -> None:
+        with contextlib.closing(listener):
+            run = self._hypervisor.run(domain)
+            if mine is not None:
+                await credentials.show(run, mine, serves=True)
+            await mirrors.serve(run, vdevs, listener, credentials.ID if mine is not None else "")
+
+    async def receive(self, domain: UUID, channel: Channel, course: Course) -> Phase:
+        with contextlib.closing(channel.stream) as stream:
+            run = self._hypervisor.run(domain)
+            await travel.set_course(run, course, sends=False)
+            async with _received(run, channel.credentials):
+                await run.monitor.hand_over(INCOMING, stream.fileno())
+                await run.monitor.execute("migrate-incoming", {"uri": f"fd:{INCOMING}"})
+                done = await sending.until(run, (Phase.COMPLETED, Phase.POSTCOPY), lambda now: None)
+                await mirrors.stop_serving(run)
+                return done.phase
+
+
+def _may_wait_for_pages() -> bool:
+    try:
+        return Path("/proc/sys/vm/unprivileged_userfaultfd").read_text().strip() == "1"
+    except OSError:
+        return False
+
+
+@asynccontextmanager
+async def _received(run: Run, mine: Credentials | None) -> AsyncIterator[None]:
+    """Certificates for as long as it takes; afterwards the run is like any other."""
+    if mine is not None:
+        await credentials.show(run, mine, serves=True)
+        await travel.protect(run, credentials.ID, "")
+    yield
+    await travel.forget_course(run)
+    await credentials.hide(run)

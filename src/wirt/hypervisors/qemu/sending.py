@@ -1,0 +1,115 @@
+"""A guest that is sent to another host, step by step, from what QEMU tells alone.
+
+A file in the run's directory says that it is on its way, and what the guest did before: so another daemon can go
+back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from wirt.hypervisors.qemu import credentials, mirrors, travel
+from wirt.hypervisors.qemu.run import Run
+from wirt.model.errors import HypervisorError, HypervisorSilent, IllegalState
+from wirt.model.lifecycle import State
+from wirt.ports.migration import Phase, Report, Travelled
+
+LOOK_S = 0.1
+"""At least so often it is looked, beside QEMU's own events."""
+END_S = 30.0
+
+
+def check_idle(run: Run, now: Travelled | None) -> None:
+    if now is not None and now.phase not in travel.ENDED:
+        raise IllegalState(f"{run.name} is on its way already")
+    if run.observed.end is not None:
+        raise IllegalState(f"{run.name} has ended")
+
+
+def mark(run: Run) -> None:
+    """What it does now; what was written before holds."""
+    with contextlib.suppress(FileExistsError), run.files.moving.open("x") as file:
+        file.write(str(run.observed.state))
+
+
+async def until(run: Run, wanted: Phase | tuple[Phase, ...], report: Report) -> Travelled:
+    """``HypervisorError`` if it ends otherwise."""
+    phases = (wanted,) if isinstance(wanted, Phase) else wanted
+    while True:
+        run.migration.clear()
+        now = await travel.look(run)
+        if now is not None:
+            report(now)
+            if now.phase in phases:
+                return now
+            if now.phase in travel.ENDED:
+                raise HypervisorError(f"{run.name}: QEMU gave up moving it: {now.error or now.phase}")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(run.migration.wait(), LOOK_S)
+
+
+async def with_downtime(run: Run, done: Travelled) -> Travelled:
+    """It reads 0 at the instant of the end (measured)."""
+    for _ in range(5):
+        if done.downtime_ms:
+            break
+        await asyncio.sleep(0.002)
+        done = await travel.look(run) or done
+    return done
+
+
+async def back(run: Run) -> None:
+    """Whatever it is in the middle of, it goes on here. The file is the last to go."""
+    if run.process.gone:
+        return
+    now = await stopped(run)
+    if now is Phase.POSTCOPY:
+        raise IllegalState(f"{run.name} has gone over: its memory is on both sides, and whole on neither")
+    await mirrors.abandon(run)
+    if before(run) == State.RUNNING and run.observed.end is None:
+        status = await run.monitor.execute("query-status")
+        if status.get("status") in ("postmigrate", "finish-migrate", "paused"):
+            await run.resume()
+    await travel.forget_course(run)
+    await credentials.hide(run)
+    run.files.moving.unlink(missing_ok=True)
+
+
+async def stopped(run: Run) -> Phase | None:
+    """Once nothing is under way any more."""
+    deadline = asyncio.get_running_loop().time() + END_S
+    while True:
+        run.migration.clear()
+        word = await travel.status(run)
+        phase = travel.PHASES.get(word)
+        if phase is None or phase is Phase.POSTCOPY or (phase in travel.ENDED and word != "cancelling"):
+            return phase
+        if word not in ("cancelling", "device"):
+            await run.monitor.execute("migrate_cancel")
+        if asyncio.get_running_loop().time() > deadline:
+            raise HypervisorSilent(f"{run.name}: QEMU does not stop moving the guest")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(run.migration.wait(), LOOK_S)
+
+
+def before(run: Run) -> str:
+    try:
+        return run.files.moving.read_text()
+    except OSError:
+        return ""
+
+
+async def adopt(run: Run) -> bool:
+    """For a daemon that has just begun: whether this run was about to move, and stands still until it is decided
+    where it goes on. One that was only being copied goes on here at once: the other side can't have it.
+
+    Once the rest is on its way (``device``) nothing is cancelled: the other side may get all of it."""
+    if not run.files.moving.exists():
+        return False
+    word = await travel.status(run)
+    if word in ("device", "postcopy-active", "completed", "postcopy-paused"):
+        return True
+    if word in ("setup", "active", "pre-switchover", "cancelling"):
+        await stopped(run)
+    return word in ("failed",) and run.observed.state is not State.RUNNING

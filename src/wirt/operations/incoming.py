@@ -1,0 +1,150 @@
+"""What another host's daemon asks of this one while a domain moves here: its terms, a place, and how it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import asdict
+
+from wirt.model.errors import IllegalState, NotFound
+from wirt.model.migration import Outcome, Receipt
+from wirt.operations.environment import Environment
+from wirt.operations.handovers import Attempt
+from wirt.operations.jobs.step import JobKind
+from wirt.operations.receipts import keep
+from wirt.operations.receive import standing_details
+from wirt.operations.receive_terms import consider
+from wirt.wire.v1_incoming import Offer, Standing, Terms
+from wirt.wire.v1_incoming import Remark as WireRemark
+
+OPEN_S = 60.0
+"""So long a QEMU may take to wait for its guest."""
+LONGEST_WAIT_S = 20.0
+MOST_KEPT = 100
+"""Attempts that are remembered for sources that never said how it ended; far more than run at once."""
+
+
+async def terms(environment: Environment, offer: Offer) -> Terms:
+    """Nothing is done."""
+    considered = await consider(environment, offer)
+    facts = await environment.hypervisor.facts()
+    return Terms(
+        host=environment.machine.name,
+        hypervisor_version=list(facts.version),
+        accelerator=str(facts.accelerator),
+        remarks=[WireRemark(each.blocks, each.what, each.remedy) for each in considered.remarks],
+        placements=list(considered.placements),
+    )
+
+
+async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) -> dict[str, object]:
+    """Make everything ready for the guest; the answer (:class:`~wirt.wire.v1_incoming.Opened`) comes once it is
+    waited for. Asked again about the same hand-over, the same answer."""
+    attempt = environment.incoming.get(offer.handover)
+    if attempt is None:
+        attempt = await _begin(environment, offer, through_ssh)
+    deadline = environment.clock.monotonic() + OPEN_S
+    while attempt.opened is None:
+        job = environment.jobs.get(attempt.job)
+        if job.state.finished:
+            error = job.error
+            raise IllegalState(
+                error.message if error is not None else "the move has ended", hint=error.hint if error else None
+            )
+        if environment.clock.monotonic() >= deadline:
+            raise IllegalState(f"{environment.machine.name} was not ready within {OPEN_S:g} s")
+        await _any(environment, attempt, deadline)
+    return attempt.opened
+
+
+async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> Attempt:
+    considered = await consider(environment, offer)
+    blocking = next((remark for remark in considered.remarks if remark.blocks), None)
+    if blocking is not None:
+        raise IllegalState(blocking.what, hint=blocking.remedy)
+    for old in list(environment.incoming)[:-MOST_KEPT]:
+        del environment.incoming[old]
+    attempt = environment.incoming[offer.handover] = Attempt("", environment.clock.monotonic())
+    arguments = {
+        "uuid": offer.uuid,
+        "handover": offer.handover,
+        "offer": asdict(offer),
+        "text": considered.domain.text,
+        "copies": {each.vdev: each.volume for each in considered.placements if not each.shared},
+        "through-ssh": through_ssh,
+    }
+    try:
+        job = await environment.jobs.submit(JobKind.RECEIVE, offer.name, arguments)
+    except BaseException:
+        del environment.incoming[offer.handover]
+        raise
+    attempt.job = job.id
+    return attempt
+
+
+async def give_leave(environment: Environment, handover: str) -> Standing:
+    """The source stands still and leaves it to this host to go on, if all has arrived."""
+    attempt = _heard(environment, handover)
+    if attempt is not None:
+        attempt.leave.set()
+    return await _standing(environment, handover)
+
+
+async def standing(environment: Environment, handover: str, phase: str, wait_s: float) -> Standing:
+    """How it stands; as soon as that is no longer ``phase``, or after ``wait_s``."""
+    attempt = _heard(environment, handover)
+    if attempt is not None and wait_s > 0 and attempt.phase == phase:
+        await _any(environment, attempt, environment.clock.monotonic() + min(wait_s, LONGEST_WAIT_S))
+        _heard(environment, handover)
+    return await _standing(environment, handover)
+
+
+async def abort(environment: Environment, handover: str) -> Standing:
+    """The source wants its guest back. Answered once it can have it, or never more."""
+    attempt = _heard(environment, handover)
+    if await environment.handovers.abort(handover) is not Outcome.OWNED and attempt is not None and attempt.job:
+        await environment.jobs.cancel(attempt.job)
+        await environment.jobs.wait(attempt.job)
+    return await _standing(environment, handover)
+
+
+async def close(environment: Environment, handover: str, receipt: Receipt) -> None:
+    """The source knows how it ended, and asks no more."""
+    if await environment.handovers.outcome(handover) is Outcome.OPEN:
+        raise NotFound(f"there is no hand-over {handover} that has ended")
+    environment.incoming.pop(handover, None)
+    await keep(environment, receipt)
+
+
+async def _standing(environment: Environment, handover: str) -> Standing:
+    outcome = await environment.handovers.outcome(handover)
+    attempt = environment.incoming.get(handover)
+    details = standing_details(attempt)
+    if attempt is not None and attempt.job:
+        with contextlib.suppress(NotFound):
+            error = environment.jobs.get(attempt.job).error
+            details["message"] = error.message if error is not None else ""
+    return Standing(outcome=str(outcome), clock=environment.clock.now(), **details)
+
+
+def _heard(environment: Environment, handover: str) -> Attempt | None:
+    attempt = environment.incoming.get(handover)
+    if attempt is not None:
+        attempt.heard_at = environment.clock.monotonic()
+    return attempt
+
+
+async def _any(environment: Environment, attempt: Attempt, deadline: float) -> None:
+    """Until something about ``attempt`` changes, its job included, or ``deadline`` (monotonic)."""
+    job = environment.jobs.get(attempt.job)
+    waits = {
+        asyncio.create_task(attempt.change()),
+        asyncio.create_task(environment.jobs.wait_change(job)),
+        asyncio.create_task(environment.clock.sleep(max(0.0, deadline - environment.clock.monotonic()))),
+    }
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

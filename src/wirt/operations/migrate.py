@@ -1,0 +1,260 @@
+"""``wirt migrate``: a running domain to another host. Here it is planned, and everything that speaks against it is
+found before anything moves; ``migrate_steps`` does it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from wirt.model.devices import VifKind
+from wirt.model.domain import Domain
+from wirt.model.errors import BadInput, IllegalState, WirtError
+from wirt.model.job import Job
+from wirt.model.lifecycle import State
+from wirt.model.migration import Forecast, Remark
+from wirt.model.storage import VolumeRef
+from wirt.model.units import MIB
+from wirt.operations.backup_busy import check_no_backup
+from wirt.operations.environment import Environment
+from wirt.operations.jobs.step import JobKind
+from wirt.operations.moving import move_of, settled
+from wirt.operations.receipts import receipts
+from wirt.operations.receive import live_of, peers_of
+from wirt.operations.receive_terms import no_postcopy, side
+from wirt.operations.running import running
+from wirt.plan.migration import forecast, leaving
+from wirt.ports.peers import Peer
+from wirt.wire.v1_incoming import Offer, OfferedCourse, OfferedDisk, Terms
+
+SAMPLE_S = 1.0
+"""For so long it is watched how fast a guest changes its memory."""
+POSTCOPY = ("auto", "never", "now")
+LEAST_DOWNTIME_MS, MOST_DOWNTIME_MS = 1, 2_000_000
+LIVE = (State.RUNNING, State.PAUSED)
+
+
+_TERMS = TypeAdapter(Terms)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveWish:
+    """``target`` as :meth:`wirt.ports.peers.Peers.reach` takes it. ``with_storage``: disks come along, into
+    ``to_pool`` if one is named. ``keep``: what was copied stays here too. ``postcopy``: one of
+    :data:`POSTCOPY`."""
+
+    target: str
+    with_storage: bool = False
+    to_pool: str | None = None
+    bytes_per_s: int | None = None
+    max_downtime_ms: int = 300
+    compress: bool = False
+    postcopy: str = "never"
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MovePlan:
+    """What would be done. ``remarks``: both hosts'; any that ``blocks`` keeps it from being done."""
+
+    offer: Offer
+    terms: Terms
+    remarks: tuple[Remark, ...]
+    forecast: Forecast
+
+
+async def plan_move(environment: Environment, ref: str, wish: MoveWish) -> MovePlan:
+    """Ask both sides; nothing is done but a mark beside each shared disk for as long as it takes."""
+    domain = _movable(environment, ref, wish)
+    peer = await peers_of(environment).reach(wish.target)
+    try:
+        return await _plan(environment, domain, wish, peer)
+    finally:
+        await peer.close()
+
+
+async def migrate(environment: Environment, ref: str, wish: MoveWish) -> Job:
+    """``IllegalState`` with the first thing that blocks it, and its remedy."""
+    planned = await plan_move(environment, ref, wish)
+    blocking = [remark for remark in planned.remarks if remark.blocks]
+    if blocking:
+        more = f" (and {len(blocking) - 1} more: --dry-run shows all)" if len(blocking) > 1 else ""
+        raise IllegalState(f"{blocking[0].what}{more}", hint=blocking[0].remedy)
+    domain = _movable(environment, ref, wish)
+    arguments: dict[str, Any] = {
+        "uuid": planned.offer.uuid,
+        "domid": domain.domid,
+        "target": wish.target,
+        "host": planned.terms.host,
+        "handover": planned.offer.handover,
+        "copies": [disk.volume for disk in planned.offer.disks if disk.copied],
+        "wish": asdict(wish),
+        "forecast": asdict(planned.forecast),
+        "remarks": [asdict(remark) for remark in planned.remarks],
+    }
+    return await environment.jobs.submit(JobKind.MIGRATE, domain.name, arguments)
+
+
+async def take_back(environment: Environment, ref: str) -> Job:
+    """The other host is lost for good, as the caller swears, and so can't have the guest: it goes on here. If that
+    is not so, two run."""
+    domain = running(environment.domains.find(ref))
+    move = move_of(domain)
+    if move is None or not move.leaves:
+        raise IllegalState(f"domain {domain.name} is on its way to no other host")
+    environment.taken_back.add(move.handover)
+    for job in environment.jobs.all():
+        if job.kind == JobKind.MIGRATE and job.arguments["handover"] == move.handover and not job.state.finished:
+            return job
+    return await conclude_move(environment, domain)
+
+
+async def conclude_move(environment: Environment, domain: Domain) -> Job:
+    """A move whose job could not bring it to an end: ask the other host how it ended, until it says so."""
+    move = move_of(domain)
+    assert move is not None and move.target is not None
+    arguments: dict[str, Any] = {
+        "uuid": str(domain.uuid),
+        "domid": domain.domid,
+        "target": move.target,
+        "host": move.host,
+        "handover": move.handover,
+        "wish": asdict(MoveWish(move.target)),
+        "copies": [],
+        "conclude": True,
+    }
+    return await environment.jobs.submit(JobKind.MIGRATE, domain.name, arguments)
+
+
+def _movable(environment: Environment, ref: str, wish: MoveWish) -> Domain:
+    live_of(environment)
+    domain = running(environment.domains.find(ref))
+    if domain.state not in LIVE:
+        raise IllegalState(f"domain {domain.name} is {domain.state}", hint=f"wirt destroy {domain.name} ends it")
+    if wish.postcopy not in POSTCOPY:
+        raise BadInput(f"--postcopy can't be {wish.postcopy}", hint=" or ".join(POSTCOPY))
+    if not LEAST_DOWNTIME_MS <= wish.max_downtime_ms <= MOST_DOWNTIME_MS:
+        raise BadInput(f"{wish.max_downtime_ms} ms is no downtime", hint="as in 300")
+    if wish.to_pool is not None and not wish.with_storage:
+        raise BadInput("a pool is named, and no disk comes along", hint="--with-storage")
+    check_no_backup(environment, domain)
+    return settled(domain)
+
+
+async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: Peer) -> MovePlan:
+    offer = await make_offer(environment, domain, wish, environment.new_uuid().hex)
+    offer = await lay_proofs(environment, offer)
+    try:
+        user_cards = sum(vif.kind is VifKind.USER for vif in domain.config.vifs)
+        remarks = list(leaving(domain, environment.snapshots.of(domain.uuid), user_cards=user_cards))
+        if wish.postcopy != "never":
+            remarks += await no_postcopy(environment)
+        if peer.name == environment.machine.name:
+            remarks.append(Remark(True, f"{wish.target} is this host, {peer.name}", "name another one"))
+        answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=30.0)
+        terms = _TERMS.validate_python(answer)
+    finally:
+        await take_proofs(environment, offer)
+    remarks += [Remark(each.blocks, each.what, each.remedy) for each in terms.remarks]
+    return MovePlan(offer, terms, tuple(remarks), await _forecast(environment, domain, wish, terms.host))
+
+
+async def _forecast(environment: Environment, domain: Domain, wish: MoveWish, host: str) -> Forecast:
+    dirty = None
+    if domain.state is State.RUNNING:
+        try:
+            dirty = await live_of(environment).dirty_rate(domain.uuid, SAMPLE_S)
+        except WirtError:
+            dirty = None
+    return forecast(
+        domain.config.memory_mib * MIB,
+        dirty,
+        wish.bytes_per_s or await _seen_link(environment, host),
+        wish.max_downtime_ms / 1000,
+        paused=domain.state is State.PAUSED,
+        postcopy=wish.postcopy != "never",
+    )
+
+
+async def _seen_link(environment: Environment, host: str) -> int | None:
+    """What the way to ``host`` carried the last time."""
+    for receipt in reversed(await receipts(environment)):
+        if receipt.target == host and receipt.link_bytes_per_s:
+            return receipt.link_bytes_per_s
+    return None
+
+
+async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, handover: str) -> Offer:
+    assert domain.incarnation is not None
+    plan = await environment.plan(domain, domain.incarnation.domid, running=True)
+    here = await side(environment, plan)
+    volumes = await environment.pools.resolve(domain.config.disks)
+    disks = []
+    for disk in domain.config.disks:
+        volume = volumes.get(disk.target or "")
+        copied = wish.with_storage and volume is not None and disk.writable and not disk.cdrom
+        into = None
+        if copied and wish.to_pool is not None and volume is not None:
+            into = str(VolumeRef(wish.to_pool, volume.name))
+        disks.append(
+            OfferedDisk(
+                vdev=disk.vdev,
+                format=str(volume.format if volume is not None else disk.format),
+                size=volume.size if volume is not None else 0,
+                writable=disk.writable and not disk.cdrom,
+                volume=disk.volume,
+                path=disk.target if volume is None else None,
+                copied=copied,
+                into=into,
+            )
+        )
+    return Offer(
+        handover=handover,
+        source=environment.machine.name,
+        uuid=str(domain.uuid),
+        name=domain.name,
+        text=domain.text,
+        persistent=domain.persistent,
+        epoch=domain.epoch + 1,
+        paused=domain.state is State.PAUSED,
+        hypervisor=environment.hypervisor.name,
+        hypervisor_version=list(here.version),
+        accelerator=here.accelerator,
+        machine=here.machine,
+        cpu_model=here.cpu_model,
+        disks=disks,
+        course=OfferedCourse(
+            bytes_per_s=wish.bytes_per_s,
+            max_downtime_ms=wish.max_downtime_ms,
+            xbzrle=wish.compress,
+            auto_converge=wish.postcopy == "never",
+            postcopy=wish.postcopy != "never",
+        ),
+        created_at=domain.created_at,
+    )
+
+
+async def lay_proofs(environment: Environment, offer: Offer) -> Offer:
+    """With a mark beside each disk that the other host has to have as well."""
+    disks = []
+    for disk in offer.disks:
+        path = await _path(environment, disk)
+        laid = path is not None and await environment.pools.storage.lay_proof(path, offer.handover)
+        disks.append(replace(disk, proof=offer.handover if laid else None))
+    return replace(offer, disks=disks)
+
+
+async def take_proofs(environment: Environment, offer: Offer) -> None:
+    for disk in offer.disks:
+        path = await _path(environment, disk)
+        if path is not None:
+            await environment.pools.storage.take_proof(path, offer.handover)
+
+
+async def _path(environment: Environment, disk: OfferedDisk) -> str | None:
+    if disk.copied:
+        return None
+    if disk.volume is not None:
+        return (await environment.pools.volume(VolumeRef.parse(disk.volume))).path
+    return disk.path

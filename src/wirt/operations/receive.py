@@ -1,0 +1,333 @@
+"""The receiving side of a move: a domain comes in from another host.
+
+Until the step ``own`` has written its word the guest is the source's, and everything here is taken back when
+anything goes wrong, when the source says so, or when it falls silent. From that word on the guest is this host's,
+and nothing takes it back. The steps before can't be repeated by another daemon: what was on its way is lost.
+
+Arguments: ``uuid``, ``handover``, ``offer`` (:class:`~wirt.wire.v1_incoming.Offer`), ``text`` (as it is here),
+``copies`` (``vdev`` to ``POOL/VOLUME``). Notes: ``domid``; ``made``, the volumes that are this job's to remove.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, replace
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+import structlog
+from pydantic import TypeAdapter
+
+from wirt.config.xlcfg import load
+from wirt.model.devices import DiskFormat
+from wirt.model.errors import DeadlinePassed, IllegalState, NotFound, Unavailable, WirtError
+from wirt.model.job import Recovery
+from wirt.model.lifecycle import State
+from wirt.model.migration import Outcome
+from wirt.model.storage import VolumeRef
+from wirt.operations.environment import Environment
+from wirt.operations.handovers import Attempt
+from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
+from wirt.operations.moving import stay
+from wirt.operations.receive_terms import read
+from wirt.operations.running import (
+    EnvContext,
+    clear,
+    domain_of,
+    launch,
+    let_volumes_go,
+    number_and_plug,
+    take_volumes,
+    unplug,
+)
+from wirt.operations.volumes_steps import check_absent, check_can_create, remove_volumes
+from wirt.ports.migration import Channel, Course, Credentials, LiveMigrations, Phase
+from wirt.ports.peers import Door, OpenDoor, Peers
+from wirt.ports.storage import NewVolume
+from wirt.wire.v1_incoming import Certificates, Offer, Opened, OpenedDoor
+
+log = structlog.get_logger()
+
+SILENCE_S = 30.0
+"""A source that says nothing for so long is gone, and its guest is its own again."""
+LOOK_S = 0.2
+HEALTH_S = 2.0
+"""For so long the guest is watched before the move counts as done."""
+
+
+_OFFER = TypeAdapter(Offer)
+
+
+def offer_of(context: EnvContext) -> Offer:
+    return _OFFER.validate_python(context.job.arguments["offer"])
+
+
+def course_of(offer: Offer) -> Course:
+    return Course(**asdict(offer.course))
+
+
+def live_of(environment: Environment) -> LiveMigrations:
+    if environment.live_migrations is None:
+        raise Unavailable("this host's hypervisor can't move guests")
+    return environment.live_migrations
+
+
+def peers_of(environment: Environment) -> Peers:
+    if environment.peers is None:
+        raise Unavailable("this host talks to no others")
+    return environment.peers
+
+
+def _attempt(context: EnvContext) -> Attempt:
+    attempt = context.environment.incoming.get(context.job.arguments["handover"])
+    if attempt is None:
+        raise IllegalState("wirtd ended in the middle of the move; the guest is the source's")
+    return attempt
+
+
+def once(do: StepFunction[Environment]) -> StepFunction[Environment]:
+    """A step that another daemon can't take up."""
+
+    async def first_time(context: EnvContext) -> None:
+        if context.repeated:
+            raise IllegalState("wirtd ended in the middle of the move; the guest is the source's")
+        _attempt(context).tell(phase=context.job.message)
+        await do(context)
+
+    return first_time
+
+
+def unless_owned(undo: StepFunction[Environment]) -> StepFunction[Environment]:
+    """Nothing is ever taken from a guest that is this host's. What is not decided yet is decided here."""
+
+    async def guarded(context: EnvContext) -> None:
+        if await context.environment.handovers.abort(context.job.arguments["handover"]) is not Outcome.OWNED:
+            await undo(context)
+
+    return guarded
+
+
+async def _reserve(context: EnvContext) -> None:
+    environment, arguments = context.environment, context.job.arguments
+    _attempt(context).tell(phase="reserve")
+    if await environment.handovers.outcome(arguments["handover"]) is not Outcome.OPEN:
+        raise IllegalState("the source has given this move up already")
+    offer, text = offer_of(context), arguments["text"]
+    config = load(text, file="<stored>", cwd=PurePosixPath("/")).config
+    domain = replace(read(environment, offer), config=config, text=text, created_by=context.job.id)
+    await environment.domains.add(domain)
+
+
+async def _forget(context: EnvContext) -> None:
+    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+    domain = environment.domains.get(uuid)
+    if domain is not None and domain.created_by == context.job.id:
+        await environment.domains.remove(uuid)
+        environment.tell(replace(domain, incarnation=None), reason="not received")
+
+
+async def _make(context: EnvContext) -> None:
+    """Volumes for the disks that come along, empty."""
+    environment, sizes = context.environment, {disk.vdev: disk for disk in offer_of(context).disks}
+    for vdev, volume in context.job.arguments["copies"].items():
+        ref, disk = VolumeRef.parse(volume), sizes[vdev]
+        pool = await environment.pools.open(ref.pool)
+        await check_absent(pool, ref.volume)
+        await context.note(made=[*context.job.notes.get("made", []), volume])
+        wanted = DiskFormat(disk.format)
+        chosen = check_can_create(pool, wanted if wanted in pool.formats else None)
+        await pool.create(NewVolume(ref.volume, disk.size, chosen))
+
+
+async def _unmake(context: EnvContext) -> None:
+    made = [VolumeRef.parse(volume) for volume in context.job.notes.get("made", [])]
+    await remove_volumes(context.environment, made)
+
+
+async def _receive(context: EnvContext) -> None:
+    """Open the doors, tell the source where they are, and take what comes."""
+    attempt, offer = _attempt(context), offer_of(context)
+    doors: list[OpenDoor] = []
+    try:
+        opened, mine = await _open(context, offer, doors)
+        attempt.tell(opened=asdict(opened), phase="waiting")
+        await _taken(context, attempt, offer, doors, mine)
+    finally:
+        for door in doors:
+            door.close()
+
+
+async def _open(context: EnvContext, offer: Offer, doors: list[OpenDoor]) -> tuple[Opened, Credentials | None]:
+    environment, arguments = context.environment, context.job.arguments
+    ssh, peers = arguments["through-ssh"], peers_of(environment)
+    mine, theirs = (None, None) if ssh else await peers.credentials()
+    doors.append(await peers.open_door(through_ssh=ssh, token=True))
+    disks = None
+    if arguments["copies"]:
+        doors.append(await peers.open_door(through_ssh=ssh, token=False))
+        disks = _door(doors[-1].door)
+        listener = doors[-1].listener()
+        await live_of(environment).serve(UUID(arguments["uuid"]), tuple(arguments["copies"]), listener, mine)
+    certificates = None if theirs is None else Certificates(**asdict(theirs))
+    return Opened(context.job.id, _door(doors[0].door), disks, certificates), mine
+
+
+def _door(door: Door) -> OpenedDoor:
+    return OpenedDoor(door.port, door.path, door.token)
+
+
+async def _taken(
+    context: EnvContext, attempt: Attempt, offer: Offer, doors: list[OpenDoor], mine: Credentials | None
+) -> None:
+    """All that the guest needs, and the source's leave to go on with it. A source that falls silent, a cut stream
+    or a word from the source ends it."""
+    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+
+    async def memory() -> Phase:
+        while True:
+            try:
+                stream = await doors[0].accept(SILENCE_S)
+                break
+            except DeadlinePassed:
+                continue  # disks may take hours before; whether the source lives is watched beside
+        attempt.tell(phase="receiving")
+        return await live_of(environment).receive(uuid, Channel(stream, mine), course_of(offer))
+
+    arriving = asyncio.create_task(memory())
+    leave = asyncio.create_task(attempt.leave.wait())
+    watching = asyncio.create_task(_heard(environment, attempt))
+    try:
+        both = asyncio.create_task(_all(arriving, leave))
+        await asyncio.wait((both, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not both.done():
+            both.cancel()
+            raise Unavailable(
+                f"{offer.source} has said nothing for {SILENCE_S:g} s", hint="its guest goes on there"
+            )
+        await both
+        attempt.tell(phase="arrived")
+    finally:
+        for task in (arriving, leave, watching):
+            task.cancel()
+        await asyncio.gather(arriving, leave, watching, return_exceptions=True)
+
+
+async def _all(*tasks: asyncio.Task[Any]) -> None:
+    await asyncio.gather(*tasks)
+
+
+async def _heard(environment: Environment, attempt: Attempt) -> None:
+    """Returns when the source has been silent for too long."""
+    clock = environment.clock
+    while clock.monotonic() - attempt.heard_at < SILENCE_S:
+        await clock.sleep(LOOK_S * 5)
+
+
+async def _own(context: EnvContext) -> None:
+    """The word. Repeated by another daemon, it has been written or it never will be."""
+    environment, arguments = context.environment, context.job.arguments
+    handover = arguments["handover"]
+    if context.repeated:
+        outcome = await environment.handovers.abort(handover)
+    else:
+        outcome = await environment.handovers.own(handover, environment.domains, UUID(arguments["uuid"]))
+    if outcome is not Outcome.OWNED:
+        raise IllegalState("the source has taken its guest back")
+
+
+async def _resume(context: EnvContext) -> None:
+    """From here on it runs. A run that did not live to see this is gone, and its end is followed up as any."""
+    environment, domain = context.environment, domain_of(context)
+    if not offer_of(context).paused and domain.incarnation is not None and domain.state is not State.OFF:
+        await environment.hypervisor.resume(domain.uuid)
+        environment.tell(environment.domains.observe(domain.uuid, State.RUNNING), reason="arrived")
+    attempt = environment.incoming.get(context.job.arguments["handover"])
+    if attempt is not None:
+        attempt.tell(phase="resumed", resumed_at=environment.clock.now())
+    await stay(environment, domain.uuid, context.job.notes["domid"])
+
+
+async def _look_after(context: EnvContext) -> None:
+    """Whether it bears the new place; and its clock, which stood still meanwhile."""
+    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+    attempt = environment.incoming.get(context.job.arguments["handover"])
+    health = await _health(environment, uuid, paused=offer_of(context).paused)
+    if health == "runs":
+        await _set_clock(environment, uuid)
+    if attempt is not None:
+        attempt.tell(phase="done", health=health)
+    if health not in ("runs", "paused"):
+        raise IllegalState(
+            f"domain {context.job.subject} arrived and did not survive: it is {health}",
+            hint=f"wirt list, wirt console {context.job.subject} and wirtd.log show more",
+        )
+
+
+async def _health(environment: Environment, uuid: UUID, *, paused: bool) -> str:
+    clock = environment.clock
+    end = clock.monotonic() + HEALTH_S
+    while True:
+        domain = environment.domains.get(uuid)
+        if domain is None or domain.incarnation is None:
+            return "gone"
+        if domain.incarnation.end is not None:
+            return str(domain.incarnation.end)
+        if domain.state is State.PAUSED and paused:
+            return "paused"
+        if domain.state is not State.RUNNING:
+            return str(domain.state)
+        if clock.monotonic() >= end:
+            return "runs"
+        await clock.sleep(LOOK_S)
+
+
+async def _set_clock(environment: Environment, uuid: UUID) -> None:
+    """Without an agent the guest's clock lacks the blackout, until something in it mends that."""
+    try:
+        if await environment.hypervisor.agents.available(uuid):
+            await environment.hypervisor.agents.set_time(uuid, environment.clock.now())
+    except WirtError as error:
+        log.warning("a guest's clock could not be set after its move", domain=str(uuid), error=str(error))
+
+
+async def _keep_going(context: EnvContext) -> None:
+    """Something failed after the word was written: the guest goes on here all the same."""
+    environment = context.environment
+    if await environment.handovers.abort(context.job.arguments["handover"]) is Outcome.OWNED:
+        try:
+            await _resume(context)
+        except (NotFound, WirtError) as error:
+            log.error("a guest that arrived could not go on", domain=context.job.subject, error=str(error))
+    attempt = environment.incoming.get(context.job.arguments["handover"])
+    if attempt is not None:
+        attempt.tell(phase="done")
+
+
+RECEIVE = Operation(
+    JobKind.RECEIVE,
+    (
+        Step("reserve", _reserve, unless_owned(_forget)),
+        Step("make", once(_make), unless_owned(_unmake)),
+        Step("disks", once(take_volumes), unless_owned(let_volumes_go)),
+        Step("plug", once(number_and_plug), unless_owned(unplug)),
+        Step("launch", once(launch), unless_owned(clear)),
+        Step("receive", once(_receive), nothing_to_undo, interruptible=True),
+        Step("own", _own, _keep_going, final=True),
+        Step("resume", _resume, _keep_going, final=True),
+        Step("look-after", _look_after, nothing_to_undo, final=True, binding=True),
+    ),
+    recovery=Recovery.FINISH,
+)
+
+
+def standing_details(attempt: Attempt | None) -> dict[str, Any]:
+    if attempt is None:
+        return {}
+    return {
+        "phase": attempt.phase,
+        "message": attempt.message,
+        "resumed_at": attempt.resumed_at,
+        "clock_step_s": attempt.clock_step_s,
+        "health": attempt.health,
+    }

@@ -1,0 +1,203 @@
+"""What a host makes of a domain that another one offers it: everything that speaks against it, before anything is
+done, and where its disks would be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from uuid import UUID
+
+from wirt.config.xlcfg import load
+from wirt.model.devices import DiskFormat
+from wirt.model.domain import Domain, Wanted
+from wirt.model.errors import BadInput, NotFound, WirtError
+from wirt.model.migration import Remark
+from wirt.model.storage import VolumeRef
+from wirt.operations.checks import check_disks_free, check_files
+from wirt.operations.environment import Environment
+from wirt.operations.pools import DEFAULT_POOL
+from wirt.operations.volumes_copy import renamed
+from wirt.operations.volumes_steps import check_absent, check_can_create
+from wirt.plan.launch import LaunchPlan
+from wirt.plan.migration import Side, between
+from wirt.wire.v1_incoming import Offer, OfferedDisk, Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """``domain`` as it would be here. ``plan`` is of what is here already; ``None`` if there can be none."""
+
+    domain: Domain
+    remarks: tuple[Remark, ...]
+    placements: tuple[Placement, ...]
+    plan: LaunchPlan | None
+
+
+async def consider(environment: Environment, offer: Offer) -> Considered:
+    """``BadInput`` if the offer can't be understood."""
+    domain = read(environment, offer)
+    remarks = list(_check_names(environment, domain))
+    placements = []
+    for disk in offer.disks:
+        try:
+            placement, found = await _place(environment, offer, disk)
+        except WirtError as error:
+            placement, found = None, [Remark(True, f"disk {disk.vdev}: {error.message}", error.hint)]
+        remarks += found
+        if placement is not None:
+            placements.append(placement)
+    placed, wrong = _moved(domain, offer, placements)
+    plan = None
+    here = _with_what_is_here(placed, placements)
+    try:
+        check_files(environment, here.config)
+        await check_disks_free(environment, here.uuid, here.config)
+        plan = await environment.plan(here, 0)
+    except WirtError as error:
+        wrong.append(Remark(True, error.message, error.hint))
+    remarks += wrong
+    if plan is not None:
+        source = Side(
+            offer.source, tuple(offer.hypervisor_version), offer.accelerator, offer.machine, offer.cpu_model
+        )
+        remarks += between(source, await side(environment, plan))
+    if offer.course.postcopy:
+        remarks += await no_postcopy(environment)
+    return Considered(placed, tuple(remarks), tuple(placements), plan)
+
+
+async def no_postcopy(environment: Environment) -> list[Remark]:
+    """What keeps a guest from going over early, on this side."""
+    if environment.live_migrations is None:
+        return []
+    why = await environment.live_migrations.no_postcopy()
+    host = environment.machine.name
+    return [] if why is None else [Remark(True, f"no post-copy on {host}: {why}", "leave --postcopy out")]
+
+
+async def side(environment: Environment, plan: LaunchPlan) -> Side:
+    facts = await environment.hypervisor.facts()
+    return Side(environment.machine.name, facts.version, str(plan.accelerator), plan.machine, plan.cpu_model)
+
+
+def read(environment: Environment, offer: Offer) -> Domain:
+    """The domain as it is on the source, with the epoch that it has here."""
+    loaded = load(offer.text, file=f"<offer of {offer.source}>", cwd=PurePosixPath("/"))
+    if loaded.config.name != offer.name:
+        raise BadInput(f"the offer is of {offer.name}, and the configuration in it of {loaded.config.name}")
+    return Domain(
+        uuid=UUID(offer.uuid),
+        config=loaded.config,
+        text=offer.text,
+        persistent=offer.persistent,
+        wanted=Wanted.ON,
+        epoch=offer.epoch,
+        created_at=offer.created_at or environment.clock.now(),
+    )
+
+
+def _check_names(environment: Environment, domain: Domain) -> list[Remark]:
+    named, same = environment.domains.named(domain.name), environment.domains.get(domain.uuid)
+    host = environment.machine.name
+    if same is not None:
+        return [Remark(True, f"{host} has a domain with the UUID {domain.uuid} already, {same.name}", None)]
+    if named is not None or domain.name == "Domain-0":
+        remedy = f"wirt rename {domain.name} OTHER, on either host"
+        return [Remark(True, f"{host} has a domain called {domain.name} already", remedy)]
+    return []
+
+
+async def _place(
+    environment: Environment, offer: Offer, disk: OfferedDisk
+) -> tuple[Placement | None, list[Remark]]:
+    if disk.volume is None and disk.path is None:
+        return Placement(disk.vdev, shared=True), []
+    if disk.copied:
+        return await _place_copy(environment, disk)
+    volume = None if disk.volume is None else VolumeRef.parse(disk.volume)
+    path = disk.path
+    if volume is not None:
+        try:
+            path = (await environment.pools.volume(volume)).path
+        except NotFound as error:
+            return None, [_elsewhere(environment, offer, disk, error.message)]
+    shared = disk.proof is not None and await _sees(environment, path, disk.proof)
+    if not shared and disk.writable:
+        why = f"{disk.volume or disk.path} is not the same one on {environment.machine.name}"
+        return None, [_elsewhere(environment, offer, disk, why)]
+    # What is only read need not be the same, only there (check_files, or the pool, says so).
+    remarks = []
+    if not shared:
+        what = f"disk {disk.vdev} is read only, and its content on {environment.machine.name} is not compared"
+        remarks.append(Remark(False, what, None))
+    return Placement(disk.vdev, shared=True, volume=disk.volume), remarks
+
+
+async def _sees(environment: Environment, path: str | None, proof: str) -> bool:
+    if path is None or environment.storage is None:
+        return False
+    return await environment.storage.sees_proof(path, proof)
+
+
+def _elsewhere(environment: Environment, offer: Offer, disk: OfferedDisk, why: str) -> Remark:
+    if disk.volume is None:
+        remedy = (
+            f"put it into a pool (wirt volume import, wirt disk-move), then move it along: "
+            f"wirt migrate {offer.name} {environment.machine.name} --with-storage"
+        )
+    else:
+        remedy = (
+            f"wirt migrate {offer.name} {environment.machine.name} --with-storage takes it along; "
+            "or keep it in a pool that both hosts have (nfs)"
+        )
+    return Remark(True, f"disk {disk.vdev}: {why}", remedy)
+
+
+async def _place_copy(environment: Environment, disk: OfferedDisk) -> tuple[Placement, list[Remark]]:
+    """In the pool that was asked for; else in the one of the same name, or in the default one."""
+    ref = _target(environment, disk)
+    environment.pools.check_open_to_all(ref.pool)
+    pool = await environment.pools.open(ref.pool)
+    check_can_create(pool, DiskFormat(disk.format) if DiskFormat(disk.format) in pool.formats else None)
+    await check_absent(pool, ref.volume)
+    remarks = []
+    available = (await pool.usage()).available
+    if available < disk.size:
+        remarks.append(
+            Remark(
+                False,
+                f"disk {disk.vdev} may grow to {disk.size} bytes, and pool {ref.pool} has {available} free",
+                "make room, or name another pool: --to-pool",
+            )
+        )
+    return Placement(disk.vdev, shared=False, volume=str(ref)), remarks
+
+
+def _target(environment: Environment, disk: OfferedDisk) -> VolumeRef:
+    if disk.into is not None:
+        return VolumeRef.parse(disk.into)
+    if disk.volume is None:
+        raise BadInput(f"disk {disk.vdev} is no volume of a pool, and can't be taken along")
+    old = VolumeRef.parse(disk.volume)
+    return old if old.pool in environment.pools.names() else VolumeRef(DEFAULT_POOL, old.volume)
+
+
+def _moved(domain: Domain, offer: Offer, placements: list[Placement]) -> tuple[Domain, list[Remark]]:
+    """With the names that its volumes have here."""
+    was = {disk.vdev: disk.volume for disk in offer.disks}
+    for placement in placements:
+        old, new = was[placement.vdev], placement.volume
+        if old is not None and new is not None and old != new:
+            try:
+                loaded = renamed(domain, VolumeRef.parse(old), VolumeRef.parse(new))
+            except WirtError as error:
+                return domain, [Remark(True, error.message, error.hint)]
+            domain = replace(domain, config=loaded.config, text=loaded.text)
+    return domain, []
+
+
+def _with_what_is_here(domain: Domain, placements: list[Placement]) -> Domain:
+    """For a plan: what is to be copied is not there yet, and of what has no place it has been told."""
+    shared = {placement.vdev for placement in placements if placement.shared}
+    disks = tuple(disk for disk in domain.config.disks if disk.vdev in shared)
+    return replace(domain, config=replace(domain.config, disks=disks))

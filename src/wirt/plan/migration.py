@@ -1,0 +1,163 @@
+"""Whether a domain can go to another host, and what that will take: pure, from what both sides tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wirt.model.domain import Domain
+from wirt.model.migration import Forecast, Remark, Way
+from wirt.model.snapshots import SnapshotTree
+from wirt.model.units import MIB
+
+KEPT_EVERY_PAGE_SINCE = (9, 0)
+"""QEMU before it loses pages under emulation, but not as wirt lays memory out (QEMU, 03bfc2188f)."""
+GUESSED_LINK = 100 * MIB
+"""Bytes a second, until it has been seen what a link does."""
+MOST_ROUNDS = 30
+OVERHEAD = 1.03
+"""What headers and the like add to memory that is sent."""
+SET_UP_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one host has for a guest."""
+
+    host: str
+    version: tuple[int, ...]
+    accelerator: str
+    machine: str
+    cpu_model: str
+
+
+def leaving(domain: Domain, tree: SnapshotTree, *, user_cards: int) -> tuple[Remark, ...]:
+    """What of ``domain`` keeps it here, or does not come along."""
+    remarks = []
+    if tree.snapshots:
+        remarks.append(
+            Remark(
+                True,
+                f"domain {domain.name} has snapshots, which would stay behind",
+                f"wirt snapshot delete {domain.name} NAME, for each that wirt snapshot list {domain.name} shows",
+            )
+        )
+    if domain.config.device_model_args:
+        remarks.append(
+            Remark(
+                False,
+                f"domain {domain.name} has arguments of its own for QEMU, which nobody checks on the target",
+                "see that what they name is there",
+            )
+        )
+    if user_cards:
+        remarks.append(
+            Remark(
+                False,
+                f"{user_cards} user-mode card(s): open connections through them break, and the address that "
+                "forwarded ports have is the new host's",
+                "a card on a bridge keeps them",
+            )
+        )
+    return tuple(remarks)
+
+
+def between(source: Side, target: Side) -> tuple[Remark, ...]:
+    """What the two hosts' hypervisors have to say to each other."""
+    remarks = []
+    if source.accelerator != target.accelerator:
+        remarks.append(
+            Remark(
+                True,
+                f"the guest runs under {source.accelerator} on {source.host}, and {target.host} has "
+                f"{target.accelerator}: one can't go on with the other's CPU state",
+                "shut the domain down and start it there, or see with wirt info why there is no KVM",
+            )
+        )
+    if source.machine != target.machine:
+        remarks.append(
+            Remark(
+                True,
+                f"the guest has the machine {source.machine}, and {target.host} would give it {target.machine}",
+                "start the domain anew, with the same wirt on both hosts",
+            )
+        )
+    if target.version[:1] < source.version[:1]:
+        remarks.append(
+            Remark(
+                False,
+                f"{target.host} has an older QEMU ({_dotted(target.version)}, here {_dotted(source.version)})",
+                f"it works with machine {source.machine}; the same version on both is what is tested most",
+            )
+        )
+    if source.cpu_model == "host":
+        remarks.append(
+            Remark(
+                False,
+                "the guest was given this CPU's own features; a CPU that lacks one of them can't go on with it",
+                "wirt cpu baseline HOST... finds the features that all have",
+            )
+        )
+    return tuple(remarks)
+
+
+def forecast(
+    memory_bytes: int,
+    dirty_bytes_per_s: int | None,
+    link_bytes_per_s: int | None,
+    max_downtime_s: float,
+    *,
+    paused: bool = False,
+    postcopy: bool = False,
+) -> Forecast:
+    """Rounds of pre-copy: what was dirtied during one is sent in the next, until the rest can go within
+    ``max_downtime_s``; with a guest that dirties faster than the link carries, that never comes by itself."""
+    link = link_bytes_per_s or GUESSED_LINK
+    dirty = dirty_bytes_per_s or 0
+    to_send = memory_bytes * OVERHEAD
+    if paused:
+        took = to_send / link
+        why = "the guest is paused, and nothing changes meanwhile"
+        return Forecast(Way.STOPPED, took + SET_UP_S, int(to_send), 0.0, 1, 0, link_bytes_per_s, why)
+    total, sent, rounds, rest = 0.0, 0.0, 0, to_send
+    while rounds < MOST_ROUNDS and (rest / link > max_downtime_s or rounds == 0):
+        took = rest / link
+        total, sent, rounds = total + took, sent + rest, rounds + 1
+        rest = min(float(memory_bytes), dirty * took)
+        if dirty >= link:
+            break
+    if rest / link <= max_downtime_s:
+        why = f"what the guest changes ({_rate(dirty)}) is less than what the link carries ({_rate(link)})"
+        blackout = rest / link
+        return Forecast(
+            Way.PRECOPY,
+            total + blackout + SET_UP_S,
+            int(sent + rest),
+            blackout,
+            rounds,
+            dirty,
+            link_bytes_per_s,
+            why,
+        )
+    why = f"the guest changes {_rate(dirty)}, the link carries {_rate(link)}: copying alone would never end"
+    if postcopy:
+        took = 2 * to_send / link
+        return Forecast(Way.POSTCOPY, took + SET_UP_S, int(2 * to_send), 0.1, 1, dirty, link_bytes_per_s, why)
+    # Slowed down step by step until the link keeps up; each step takes about two rounds (QEMU, auto-converge).
+    steps = max(1, round(10 * (1 - 0.5 * link / max(dirty, 1))))
+    took = steps * 2 * to_send / link
+    return Forecast(
+        Way.CONVERGING, took + SET_UP_S, int(took * link), max_downtime_s, 2 * steps, dirty, link_bytes_per_s, why
+    )
+
+
+def keeps_every_page(version: tuple[int, ...], accelerator: str) -> bool:
+    """Whether this QEMU by itself sends each page that changed."""
+    return accelerator != "tcg" or version >= KEPT_EVERY_PAGE_SINCE
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def _rate(bytes_per_s: float) -> str:
+    return f"{bytes_per_s / MIB:.1f} MiB/s"

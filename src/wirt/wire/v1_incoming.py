@@ -1,0 +1,132 @@
+"""What two hosts' daemons say to each other while a domain moves, version 1: fields are only added.
+
+The source asks, the target answers; ``docs/migration.md`` has the order. All sizes are in bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedDisk:
+    """``volume`` is ``POOL/VOLUME``, else ``path``; neither is an empty drive. ``copied``: its content comes
+    along, into ``into`` (``POOL/VOLUME``) or, when that is ``None``, where the target sees fit. ``proof`` is what
+    the source has left beside it for a host that shares it."""
+
+    vdev: str
+    format: str
+    size: int
+    writable: bool
+    volume: str | None = None
+    path: str | None = None
+    copied: bool = False
+    into: str | None = None
+    proof: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedCourse:
+    """As :class:`wirt.ports.migration.Course`."""
+
+    bytes_per_s: int | None = None
+    max_downtime_ms: int = 300
+    xbzrle: bool = False
+    auto_converge: bool = False
+    postcopy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A domain as the source has it. ``handover`` names this one attempt for good; ``epoch`` is the one that the
+    domain has once the target owns it. ``text`` is its xl.cfg."""
+
+    handover: str
+    source: str
+    uuid: str
+    name: str
+    text: str
+    persistent: bool
+    epoch: int
+    paused: bool
+    hypervisor: str
+    hypervisor_version: list[int]
+    accelerator: str
+    machine: str
+    cpu_model: str
+    disks: list[OfferedDisk] = field(default_factory=list)
+    course: OfferedCourse = field(default_factory=OfferedCourse)
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that speaks against it. ``blocks``: it can't be done so; else it is to be known."""
+
+    blocks: bool
+    what: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a disk is on the target. ``shared``: the very same; else it is made and filled."""
+
+    vdev: str
+    shared: bool
+    volume: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the target makes of an offer. Nothing has been done."""
+
+    host: str
+    hypervisor_version: list[int]
+    accelerator: str
+    remarks: list[Remark] = field(default_factory=list)
+    placements: list[Placement] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedDoor:
+    """As :class:`wirt.ports.peers.Door`."""
+
+    port: int | None = None
+    path: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """As :class:`wirt.ports.migration.Credentials`: the sending side's."""
+
+    authority: str
+    certificate: str
+    key: str = field(repr=False)
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The target waits. ``disks``: the door for disks' contents, if any come along."""
+
+    job: str
+    memory: OpenedDoor
+    disks: OpenedDoor | None = None
+    certificates: Certificates | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an attempt stands at the target, which alone decides it. ``outcome``: ``open``, ``owned`` (the guest is
+    the target's for good) or ``aborted`` (it never will be). Clocks are the target's, in seconds since the
+    epoch."""
+
+    outcome: str
+    phase: str = ""
+    message: str = ""
+    clock: float = 0.0
+    resumed_at: float | None = None
+    clock_step_s: float | None = None
+    health: str | None = None

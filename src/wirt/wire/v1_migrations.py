@@ -1,0 +1,100 @@
+"""The API's types of domains that move to other hosts, version 1: fields are only added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateRequest:
+    """``target``: a peer's name, or ``ssh://[USER@]HOST[:PORT]``. ``with_storage``: volumes that the domain writes
+    come along, into ``to_pool`` if that is named; ``keep``: they stay on the source too. ``bandwidth`` as in
+    ``100M``: bytes a second. ``postcopy``: ``auto``, ``never`` or ``now``."""
+
+    target: str
+    with_storage: bool = False
+    to_pool: str | None = None
+    keep: bool = False
+    bandwidth: str | None = None
+    max_downtime_ms: int = 300
+    compress: bool = False
+    postcopy: str = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRemark:
+    """Something that speaks against the move. ``blocks``: it can't be done so."""
+
+    blocks: bool
+    what: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MovedDisk:
+    """``shared``: both hosts have it. Else it is copied, into ``volume`` of the target."""
+
+    vdev: str
+    shared: bool
+    volume: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MoveForecast:
+    """``way``: precopy, converging, postcopy or stopped. Rates are bytes a second, ``None`` where not measured."""
+
+    way: str
+    total_s: float
+    sent_bytes: int
+    blackout_s: float
+    rounds: int
+    why: str
+    dirty_bytes_per_s: int | None = None
+    link_bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MovePlan:
+    """What ``migrate`` would do; nothing has been done."""
+
+    domain: str
+    source: str
+    target: str
+    possible: bool
+    forecast: MoveForecast
+    remarks: list[MoveRemark] = field(default_factory=list)
+    disks: list[MovedDisk] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came of a move. Times in seconds. ``blackout_s``: from the guest's last instruction on the source to
+    its first on the target; ``downtime_s``: what the hypervisor says of that. ``outcome``: ``runs`` or ``paused``,
+    else what became of the guest."""
+
+    handover: str
+    uuid: str
+    domain: str
+    source: str
+    target: str
+    began_at: float
+    total_s: float
+    outcome: str
+    way: str
+    message: str = ""
+    sent_bytes: int = 0
+    disk_bytes: int = 0
+    rounds: int = 0
+    throttle_percent: int = 0
+    blackout_s: float | None = None
+    downtime_s: float | None = None
+    clock_step_s: float | None = None
+    link_bytes_per_s: int = 0
+    forecast: MoveForecast | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptList:
+    """``migrations``, the oldest first."""
+
+    migrations: list[Receipt] = field(default_factory=list)

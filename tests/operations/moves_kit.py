@@ -1,0 +1,164 @@
+"""Two hosts in memory, and a line between them that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pydantic
+from tests.operations.kit import SimulatedHost
+
+from wirt.hypervisors.fake.images import ImageLocks
+from wirt.model.errors import PeerUnreachable
+from wirt.model.job import Job
+from wirt.model.lifecycle import State
+from wirt.model.migration import Forecast, Receipt
+from wirt.operations import incoming
+from wirt.operations.jobs.engine import Hooks
+from wirt.peers.fake import FakeLinks, FakePeer, FakePeers
+from wirt.ports.virtual_clock import VirtualClock
+from wirt.storage.fake import FakeMedium
+from wirt.wire.v1_incoming import Offer
+
+_OFFER = pydantic.TypeAdapter(Offer)
+
+
+class Life:
+    """One daemon's. What it began says nothing more once that is over."""
+
+    def __init__(self, peers: FakePeers) -> None:
+        self.over = False
+        self._peers = peers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._peers, name)
+
+    async def reach(self, target: str) -> LivingPeer:
+        self.check()
+        return LivingPeer(self, await self._peers.reach(target))
+
+    def check(self) -> None:
+        if self.over:
+            raise PeerUnreachable("this daemon is dead")
+
+
+class LivingPeer:
+    def __init__(self, life: Life, peer: FakePeer) -> None:
+        self._life = life
+        self._peer = peer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._peer, name)
+
+    async def call(self, *words: Any, **more: Any) -> Any:
+        self._life.check()
+        answer = await self._peer.call(*words, **more)
+        self._life.check()
+        return answer
+
+
+class TwoHosts:
+    def __init__(self, directory: Path, seed: int = 1, *, shared: bool = True) -> None:
+        """``shared``: both have the same default pool."""
+        self.clock = VirtualClock()
+        self.links = FakeLinks(self.clock)
+        self.locks = ImageLocks()
+        self._lives: dict[str, Life] = {}
+        media: dict[str, FakeMedium] = {}
+        self.a = self._host("a", directory, seed * 2, media if shared else None)
+        self.b = self._host("b", directory, seed * 2 + 1, media if shared else None)
+        self.hosts = {"a": self.a, "b": self.b}
+
+    def _host(self, name: str, directory: Path, seed: int, media: dict[str, FakeMedium] | None) -> SimulatedHost:
+        host = SimulatedHost(directory / name, seed, self.clock, media)
+        host.machine.name = name
+        if media is not None:
+            host.world.images = self.locks
+        return host
+
+    async def boot(self, name: str, hooks: Hooks | None = None) -> None:
+        host = self.hosts[name]
+        self._lives[name] = host.peers = Life(self.links.host(name))
+        await host.boot(hooks)
+        self.links.serve(name, lambda method, path, body: serve(host, method, path, body))
+
+    async def crash(self, name: str) -> None:
+        """Of its daemon. What it was asked is never answered."""
+        self.links.serve(name, None)
+        self._lives[name].over = True
+        crash = asyncio.create_task(self.hosts[name].crash())
+        await until(self, crash.done)
+
+    def jobs(self) -> list[tuple[str, Job]]:
+        return [(name, job) for name, host in self.hosts.items() for job in host.engine.all()]
+
+    def quiet(self) -> bool:
+        return all(job.state.finished for _, job in self.jobs())
+
+    def check_never_two(self) -> None:
+        uuids = {guest.domain for host in self.hosts.values() for guest in host.world.guests()}
+        for uuid in uuids:
+            assert len(self.runs(uuid)) <= 1, f"{uuid} runs on {self.runs(uuid)}"
+
+    def runs(self, uuid: UUID) -> list[str]:
+        """The hosts on which a guest of that domain executes instructions."""
+        return [
+            name
+            for name, host in self.hosts.items()
+            for guest in host.world.guests()
+            if guest.domain == uuid and guest.observed.state is State.RUNNING
+        ]
+
+
+async def serve(host: SimulatedHost, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    """The routes of ``api/incoming.py``, without HTTP."""
+    environment = host.environment
+    path, _, query = path.partition("?")
+    values = dict(pair.split("=", 1) for pair in query.split("&") if pair)
+    rest = path.removeprefix("/v1/incoming").strip("/").split("/")
+    if rest == ["terms"]:
+        return _plain(await incoming.terms(environment, _offer(body)))
+    if rest == [""]:
+        return await incoming.prepare(environment, _offer(body), through_ssh=False)
+    handover, *action = rest
+    if action == ["leave"]:
+        return _plain(await incoming.give_leave(environment, handover))
+    if action == ["abort"]:
+        return _plain(await incoming.abort(environment, handover))
+    if action == ["receipt"]:
+        assert body is not None
+        forecast = Forecast(**body["forecast"]) if body["forecast"] else None
+        return await incoming.close(environment, handover, Receipt(**{**body, "forecast": forecast}))
+    return _plain(
+        await incoming.standing(environment, handover, values.get("phase", ""), float(values.get("wait_s", 0)))
+    )
+
+
+def _offer(body: Mapping[str, Any] | None) -> Offer:
+    return _OFFER.validate_python(body)
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value)
+
+
+async def until(hosts: TwoHosts, done: Callable[[], bool], seconds: float = 600.0) -> None:
+    """Let time go by until ``done``, looking all the time that no domain runs twice."""
+    end = hosts.clock.monotonic() + seconds
+    while not done():
+        assert hosts.clock.monotonic() < end, "it takes for ever: " + str(
+            [(name, job.kind, job.state, job.message) for name, job in hosts.jobs() if not job.state.finished]
+        )
+        await hosts.clock.advance(0.02)
+        hosts.check_never_two()
+
+
+async def until_later(hosts: TwoHosts, seconds: float) -> None:
+    """The hosts' own loops have had their turn by then, and what these began has ended."""
+    end = hosts.clock.monotonic() + seconds
+    await until(hosts, lambda: hosts.clock.monotonic() >= end)
+    await until(hosts, hosts.quiet)

@@ -1,0 +1,206 @@
+"""A domain goes to another host, or stays, whatever happens; it is never on both."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.operations.kit import Strike, crash, fail
+from tests.operations.moves_kit import TwoHosts, until, until_later
+
+from wirt.model.errors import IllegalState, WirtError
+from wirt.model.job import Job, JobState
+from wirt.model.lifecycle import State
+from wirt.model.storage import VolumeRef
+from wirt.operations.create import Source, create, define
+from wirt.operations.migrate import MoveWish, migrate, plan_move, take_back
+from wirt.operations.migrate_steps import MIGRATE
+from wirt.operations.power import unpause
+from wirt.operations.receipts import receipts
+from wirt.operations.receive import RECEIVE
+from wirt.operations.volumes import create as create_volume
+from wirt.peers.fake import Kind
+
+CONFIG = 'name = "web"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\nvif = [""]\n'
+DISK = 'disk = ["default/web,,xvda,rw"]\n'
+
+
+async def two_hosts(directory: Path, *, shared: bool = True, disk: bool = False) -> TwoHosts:
+    hosts = TwoHosts(directory, shared=shared)
+    await hosts.boot("a")
+    await hosts.boot("b")
+    if disk:
+        await hosts.a.engine.wait(
+            (await create_volume(hosts.a.environment, VolumeRef("default", "web"), 1 << 20)).id
+        )
+    source = Source(CONFIG + (DISK if disk else ""), "web.cfg", "/cfg")
+    await hosts.a.engine.wait((await create(hosts.a.environment, source)).id)
+    guest = hosts.a.world.guest(hosts.a.environment.domains.find("web").uuid)
+    guest.memory = b"what it thinks of"
+    return hosts
+
+
+async def move(hosts: TwoHosts, *, with_storage: bool = False) -> JobState:
+    job = await start_move(hosts, with_storage=with_storage)
+    await until(hosts, lambda: hosts.a.engine.get(job).state.finished)
+    return hosts.a.engine.get(job).state
+
+
+async def start_move(hosts: TwoHosts, *, with_storage: bool = False) -> str:
+    return (await migrate(hosts.a.environment, "web", MoveWish("b", with_storage=with_storage))).id
+
+
+async def settled(hosts: TwoHosts) -> str:
+    """Until both hosts are at rest; the host that has the domain. Exactly one has, and the guest is whole."""
+    await until(hosts, hosts.quiet)
+    await until_later(hosts, 10.0)
+    for host in hosts.hosts.values():
+        await host.settle()
+        await host.assert_consistent()
+    where = [name for name, host in hosts.hosts.items() if host.environment.domains.named("web")]
+    assert len(where) == 1, where
+    host = hosts.hosts[where[0]]
+    domain = host.environment.domains.named("web")
+    assert domain is not None
+    guest = host.world.guest(domain.uuid)
+    assert guest.memory == b"what it thinks of"
+    assert domain.state is State.RUNNING
+    assert hosts.runs(domain.uuid) == where
+    assert domain.incarnation is not None and "moving" not in domain.incarnation.notes
+    return where[0]
+
+
+async def test_it_arrives_with_what_it_had_in_mind_and_a_receipt_on_both_sides(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    epoch = hosts.a.environment.domains.find("web").epoch
+    assert await move(hosts) is JobState.DONE
+    assert await settled(hosts) == "b"
+    assert hosts.b.environment.domains.find("web").epoch == epoch + 1
+    for host in hosts.hosts.values():
+        (receipt,) = await receipts(host.environment)
+        assert (receipt.source, receipt.target, receipt.outcome) == ("a", "b", "runs")
+        assert receipt.blackout_s is not None and receipt.forecast is not None
+
+
+async def test_a_paused_guest_arrives_paused(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    await hosts.a.environment.hypervisor.pause(hosts.a.environment.domains.find("web").uuid)
+    await hosts.a.settle()
+    assert await move(hosts) is JobState.DONE
+    await until(hosts, hosts.quiet)
+    assert hosts.b.environment.domains.find("web").state is State.PAUSED
+
+
+async def test_a_shared_disk_is_taken_over(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, disk=True)
+    assert await move(hosts) is JobState.DONE
+    assert await settled(hosts) == "b"
+
+
+async def test_a_disk_that_only_has_the_same_name_keeps_it_here(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, shared=False, disk=True)
+    await hosts.b.engine.wait((await create_volume(hosts.b.environment, VolumeRef("default", "web"), 1 << 20)).id)
+    with pytest.raises(IllegalState, match="not the same one on b"):
+        await start_move(hosts)
+    assert await settled(hosts) == "a"
+
+
+async def test_disks_come_along_and_are_gone_here_once_the_guest_lives_there(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, shared=False, disk=True)
+    assert await move(hosts, with_storage=True) is JobState.DONE
+    assert await settled(hosts) == "b"
+    assert not await (await hosts.a.environment.pools.open("default")).volumes()
+
+
+async def test_the_plan_says_what_blocks_it_and_does_nothing(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, shared=False, disk=True)
+    planned = await plan_move(hosts.a.environment, "web", MoveWish("b"))
+    assert [remark.blocks for remark in planned.remarks] == [True]
+    assert "--with-storage" in (planned.remarks[0].remedy or "")
+    assert not any(medium.proofs for host in hosts.hosts.values() for medium in host.storage.media.values())
+    assert await settled(hosts) == "a"
+
+
+async def test_a_name_that_is_taken_there_is_told_before_anything_moves(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    await define(hosts.b.environment, Source(CONFIG, "web.cfg", "/cfg"))
+    with pytest.raises(IllegalState, match="b has a domain called web already"):
+        await start_move(hosts)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", [fail, crash], ids=["fail", "crash"])
+@pytest.mark.parametrize("step", [step.name for step in MIGRATE.steps])
+async def test_trouble_in_each_step_of_the_sender(tmp_path: Path, step: str, what: object, when: str) -> None:
+    hosts = await two_hosts(tmp_path, disk=True)
+    strike = Strike("migrate", step, when, what)  # type: ignore[arg-type]
+    await hosts.crash("a")
+    await hosts.boot("a", strike)
+    await begin(hosts)
+    await until(hosts, lambda: strike.struck)
+    if what is crash:
+        await hosts.crash("a")
+        await hosts.boot("a")
+    await settled(hosts)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", [fail, crash], ids=["fail", "crash"])
+@pytest.mark.parametrize("step", [step.name for step in RECEIVE.steps])
+async def test_trouble_in_each_step_of_the_receiver(tmp_path: Path, step: str, what: object, when: str) -> None:
+    hosts = await two_hosts(tmp_path, disk=True)
+    strike = Strike("receive", step, when, what)  # type: ignore[arg-type]
+    await hosts.crash("b")
+    await hosts.boot("b", strike)
+    await begin(hosts)
+    await until(hosts, lambda: strike.struck)
+    if what is crash:
+        await hosts.crash("b")
+        await hosts.clock.advance(0.5)
+        await hosts.boot("b")
+    await settled(hosts)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", [step.name for step in MIGRATE.steps])
+async def test_a_move_that_is_cancelled_in_each_step(tmp_path: Path, step: str, when: str) -> None:
+    hosts = await two_hosts(tmp_path, disk=True)
+    cancelling: list[object] = []
+
+    def cancel(job: Job) -> None:
+        cancelling.append(asyncio.ensure_future(hosts.a.engine.cancel(job.id)))
+
+    await hosts.crash("a")
+    await hosts.boot("a", Strike("migrate", step, when, cancel))
+    await begin(hosts)
+    await until(hosts, lambda: bool(cancelling))
+    where = await settled(hosts)
+    (job,) = [job for _, job in hosts.jobs() if job.kind == "migrate"]
+    early = MIGRATE.steps[[each.name for each in MIGRATE.steps].index(step)].interruptible
+    if early:
+        assert (where, job.state) == ("a", JobState.CANCELLED)
+    else:
+        assert (where, job.state) == ("b", JobState.DONE)
+
+
+async def test_somebody_swears_that_the_other_host_is_lost_and_has_the_guest_back(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.links.inject(Kind.CUT_BEFORE, path="leave")
+    await begin(hosts)
+    guest = hosts.a.environment.domains.find("web").uuid
+    await until(hosts, lambda: any("stands still" in job.message for _, job in hosts.jobs()))
+    with pytest.raises(IllegalState, match="--take-back"):
+        await unpause(hosts.a.environment, "web")
+    hosts.hosts["b"].world.lose_power()
+    await take_back(hosts.a.environment, "web")
+    await until(hosts, lambda: all(job.state.finished for job in hosts.a.engine.all()))
+    await hosts.a.settle()
+    assert hosts.runs(guest) == ["a"]
+
+
+async def begin(hosts: TwoHosts) -> None:
+    try:
+        await start_move(hosts)
+    except WirtError:
+        pytest.fail("it did not even begin")

@@ -1,0 +1,159 @@
+"""A guest is moved to and fro while daemons, guests and the line between the hosts die at random moments. It never
+runs twice, and never gets lost by the move: only who kills it ends it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from tests.operations.kit import SimulatedHost
+from tests.operations.moves_kit import TwoHosts, until, until_later
+
+from wirt.hypervisors.fake.faults import Verb
+from wirt.hypervisors.fake.guest import FakeGuest
+from wirt.model.domain import Domain
+from wirt.model.errors import WirtError
+from wirt.model.lifecycle import State
+from wirt.model.storage import VolumeRef
+from wirt.operations.create import Source, create
+from wirt.operations.migrate import MoveWish, migrate
+from wirt.operations.volumes import create as create_volume
+from wirt.peers.fake import Kind
+
+CONFIG = 'name = "web"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\ndisk = ["default/web,,xvda,rw"]\n'
+ROUNDS = 4
+CALLS = ("terms", "incoming", "leave", "abort", "receipt", "")
+FAULTS = (Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.CUT_BEFORE, Kind.CUT_AFTER)
+
+
+class Simulation:
+    def __init__(self, directory: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.shared = self.random.random() < 0.6
+        self.hosts = TwoHosts(directory, seed, shared=self.shared)
+        self.killed = False
+
+    async def run(self) -> None:
+        hosts = self.hosts
+        for name in hosts.hosts:
+            await hosts.boot(name)
+        await done(hosts.a, await create_volume(hosts.a.environment, VolumeRef("default", "web"), 1 << 20))
+        await done(hosts.a, await create(hosts.a.environment, Source(CONFIG, "web.cfg", "/cfg")))
+        self._guest().memory = b"mine"
+        for _ in range(ROUNDS):
+            await self._move_with_trouble()
+            await self._mend()
+            self._check()
+            if self.killed:
+                return
+
+    async def _move_with_trouble(self) -> None:
+        here = self._where()[0]
+        there = "b" if here == "a" else "a"
+        self._lay_traps()
+        try:
+            await migrate(self.hosts.hosts[here].environment, "web", MoveWish(there, with_storage=not self.shared))
+        except WirtError:
+            return  # it is told so, and nothing has begun
+        for _ in range(self.random.randint(0, 3)):
+            await self._wait(self.random.choice((0.01, 0.03, 0.06, 0.1, 0.3, 2.0)) * self.random.random())
+            await self._trouble(here, there)
+
+    def _lay_traps(self) -> None:
+        """Around the very moment in which the guest changes hands, which random times hit too seldom."""
+        for host in self.hosts.hosts.values():
+            for verb in (Verb.FINISH, Verb.RECEIVE, Verb.RESUME):
+                host.world.latency_s[verb] = self.random.choice((0.0, 0.02, 0.3))
+        if self.random.random() < 0.4:
+            call = self.random.choice(("leave", "leave", "incoming", "receipt"))
+            self._lose(call)
+        if self.random.random() < 0.3:
+            self._lose("abort", self.random.randint(1, 5))
+
+    def _lose(self, call: str, times: int = 1) -> None:
+        self.hosts.links.inject(self.random.choice(FAULTS), path=call, times=times)
+
+    async def _trouble(self, here: str, there: str) -> None:
+        hosts, kind = self.hosts, self.random.randrange(7)
+        if kind == 0:
+            await self._crash(self.random.choice((here, there)))
+        elif kind == 1:
+            hosts.links.cut("a", "b")
+        elif kind == 2:
+            hosts.links.mend("a", "b")
+        elif kind in (3, 4):
+            self._lose(self.random.choice(CALLS), self.random.randint(1, 3))
+        elif kind == 5:
+            self._kill_guest(there)
+        elif kind == 6 and self.random.random() < 0.3:
+            self.killed |= self._kill_guest(here)
+
+    def _kill_guest(self, name: str) -> bool:
+        """Whether one was killed that may have been the one to go on."""
+        host, killed = self.hosts.hosts[name], False
+        for guest in host.world.guests():
+            if not guest.gone:
+                killed |= guest.observed.state is State.RUNNING or self._owned(host, guest.domain)
+                killed |= guest.travel is not None
+                guest.vanish()
+        self.killed |= killed
+        return killed
+
+    def _owned(self, host: SimulatedHost, uuid: object) -> bool:
+        """Whether nothing but its own word keeps the run of ``host`` from going on."""
+        domain = next((each for each in host.environment.domains if each.uuid == uuid), None)
+        return domain is not None and any(
+            attempt.phase in ("arrived", "own", "resume", "resumed", "done")
+            for attempt in host.environment.incoming.values()
+        )
+
+    async def _crash(self, name: str) -> None:
+        await self.hosts.crash(name)
+        await self._wait(self.random.random() * 3)
+        await self.hosts.boot(name)
+
+    async def _mend(self) -> None:
+        self.hosts.links.mend("a", "b")
+        self.hosts.links.fate = lambda call: None
+        await until(self.hosts, self.hosts.quiet)
+        await until_later(self.hosts, 40.0)
+
+    async def _wait(self, seconds: float) -> None:
+        end = self.hosts.clock.monotonic() + seconds
+        while self.hosts.clock.monotonic() < end:
+            await self.hosts.clock.advance(0.005)
+            self.hosts.check_never_two()
+
+    def _check(self) -> None:
+        where = self._where()
+        if self.killed:
+            assert len(where) <= 1, where
+            return
+        assert len(where) == 1, where
+        domain = self._domain(where[0])
+        assert domain.state is State.RUNNING
+        assert self._guest().memory == b"mine"
+        volumes = {
+            name: list(v.volumes) for name, host in self.hosts.hosts.items() for v in host.storage.media.values()
+        }
+        assert "web" in volumes[where[0]]
+
+    def _where(self) -> list[str]:
+        return [name for name, host in self.hosts.hosts.items() if host.environment.domains.named("web")]
+
+    def _domain(self, name: str) -> Domain:
+        return self.hosts.hosts[name].environment.domains.find("web")
+
+    def _guest(self) -> FakeGuest:
+        (name,) = self._where()
+        return self.hosts.hosts[name].world.guest(self._domain(name).uuid)
+
+
+async def done(host: SimulatedHost, job: object) -> None:
+    await host.engine.wait(job.id)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_guest_that_moves_to_and_fro_is_always_on_one_host_only(tmp_path: Path, seed: int) -> None:
+    await Simulation(tmp_path, seed).run()
