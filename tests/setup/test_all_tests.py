@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tools.all_tests import MEASURING, NOT_ONE, ROOT, HOSTS, Part, Runner, the_parts, verdict
+from tools.all_tests import HOSTS, MEASURING, NOT_ONE, ROOT, Part, Runner, the_parts, verdict
 
 PATIENCE_S = 60.0
 
