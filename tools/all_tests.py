@@ -19,14 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SYSTEM = ("tests/system",)
-"""Half of the time. A new folder of tests is among the others, which are what is named nowhere here."""
-MEASURING = (
-    "tests/neighbours",
-    "tests/network/test_rates.py",
-    "tests/cli/test_budget.py",
-    "tests/hypervisors/test_contract_console.py",
-)
+HOSTS = ("tests/system", "tests/images", "tests/testhost")
+"""Whole hosts, and what is built for them: half of the time. A new folder of tests is among the others, which are
+what is named nowhere here."""
+MEASURING = ("tests/neighbours", "tests/network/test_rates.py", "tests/cli/test_budget.py")
 """They compare times, and a busy neighbour is in their way."""
 QUICK = "not long and not testhost"
 NOT_ONE = 5
@@ -46,11 +42,11 @@ class Part:
 def the_parts(options: Sequence[str]) -> list[list[Part]]:
     """What runs side by side, in turn; ``options`` are pytest's."""
     pytest = (sys.executable, "-m", "pytest", "-m", QUICK, *(["--color=yes"] if sys.stdout.isatty() else []))
-    others = ("tests", *(f"--ignore={path}" for path in (*SYSTEM, *MEASURING)))
+    others = ("tests", *(f"--ignore={path}" for path in (*HOSTS, *MEASURING)))
     return [
         [
             Part("lint", ("make", "--no-print-directory", "lint")),
-            Part("system", (*pytest, *SYSTEM, *options)),
+            Part("hosts", (*pytest, *HOSTS, *options)),
             Part("others", (*pytest, *others, *options)),
         ],
         [Part("measuring", (*pytest, *MEASURING, *options))],

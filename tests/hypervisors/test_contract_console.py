@@ -111,9 +111,10 @@ async def test_what_is_typed_while_a_guest_boots_is_neither_lost_nor_costs_outpu
 async def test_a_console_goes_on_where_its_process_may_write_no_further(
     qemu_rig: QemuRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "RESTART_BYTES", 128 * 1024)
+    # A second of a flood, for the reader as for the cut: so long may a busy machine keep this loop waiting.
+    monkeypatch.setattr(logs, "RESTART_BYTES", 512 * 1024)
     monkeypatch.setattr(logs, "TRIM_S", 0.1)
-    monkeypatch.setattr(console_module, "RING_BYTES", 32 * 1024)
+    monkeypatch.setattr(console_module, "RING_BYTES", 512 * 1024)
     limit = 1024 * 1024
     lay = jail.lay_limits
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tools.all_tests import MEASURING, NOT_ONE, ROOT, SYSTEM, Part, Runner, the_parts, verdict
+from tools.all_tests import HOSTS, MEASURING, NOT_ONE, ROOT, Part, Runner, the_parts, verdict
 
 PATIENCE_S = 60.0
 
@@ -58,12 +58,12 @@ def test_what_a_part_leaves_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ended", "status"),
     [
-        ({"lint": 0, "system": 0, "others": 0, "measuring": 0}, 0),
-        ({"lint": 0, "system": NOT_ONE, "others": 0, "measuring": NOT_ONE}, 0),
-        ({"lint": 0, "system": NOT_ONE, "others": NOT_ONE, "measuring": NOT_ONE}, NOT_ONE),
-        ({"lint": 2, "system": 0, "others": 0, "measuring": 0}, 1),
-        ({"lint": 0, "system": 0, "others": -signal.SIGKILL, "measuring": 0}, 1),
-        ({"lint": 0, "system": NOT_ONE, "others": NOT_ONE, "measuring": 1}, 1),
+        ({"lint": 0, "hosts": 0, "others": 0, "measuring": 0}, 0),
+        ({"lint": 0, "hosts": NOT_ONE, "others": 0, "measuring": NOT_ONE}, 0),
+        ({"lint": 0, "hosts": NOT_ONE, "others": NOT_ONE, "measuring": NOT_ONE}, NOT_ONE),
+        ({"lint": 2, "hosts": 0, "others": 0, "measuring": 0}, 1),
+        ({"lint": 0, "hosts": 0, "others": -signal.SIGKILL, "measuring": 0}, 1),
+        ({"lint": 0, "hosts": NOT_ONE, "others": NOT_ONE, "measuring": 1}, 1),
     ],
 )
 def test_one_part_that_fails_fails_the_whole_and_so_does_a_word_that_selects_nothing(
@@ -110,7 +110,7 @@ def test_every_part_is_told_once_when_the_whole_is_cancelled_or_killed(
 
 def test_every_test_is_in_one_part() -> None:
     """A path that is gone would be passed over where it is ignored, and its tests be run twice or never."""
-    assert all((ROOT / path).exists() for path in (*SYSTEM, *MEASURING))
-    (_, system, others), (measuring,) = the_parts([])
+    assert all((ROOT / path).exists() for path in (*HOSTS, *MEASURING))
+    (_, hosts, others), (measuring,) = the_parts([])
     ignored = {word.removeprefix("--ignore=") for word in others.command if word.startswith("--ignore=")}
-    assert ignored == {word for part in (system, measuring) for word in part.command if word.startswith("tests/")}
+    assert ignored == {word for part in (hosts, measuring) for word in part.command if word.startswith("tests/")}

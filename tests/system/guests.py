@@ -127,7 +127,9 @@ class Watch:
         self.process.stdin.flush()
 
     def tail(self) -> str:
-        return (self.output[-2000:] + b"\n" + self.errors()).decode(errors="replace")
+        """How its output begins and ends: what came in answer to typing may be long ago in a guest that ticks."""
+        shown = self.output if len(self.output) < 4000 else self.output[:2000] + b"\n...\n" + self.output[-2000:]
+        return (shown + b"\n" + self.errors()).decode(errors="replace")
 
     def errors(self) -> bytes:
         """What it told on standard error."""
