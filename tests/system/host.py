@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -81,6 +83,7 @@ class Host:
         }
         self.home: Home = find_home(self.environment, os.getuid() if uid is None else uid)
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._killed: list[int] = []
         self.log = scratch / "wirtd.stderr"
 
     # The daemon
@@ -90,7 +93,11 @@ class Host:
         assert self._daemon is None or self._daemon.poll() is not None, "a daemon runs already"
         with self.log.open("ab") as output:
             self._daemon = self.spawn("wirtd", stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        wait_until(lambda: self._daemon_ended() or self.serves(), START_S, "wirtd to serve")
+        wait_until(
+            lambda: self._daemon_ended() or self._listener() not in (None, *self._killed),
+            START_S,
+            "wirtd to serve",
+        )
         assert not self._daemon_ended(), self.log.read_text(errors="replace")[-3000:]
 
     @property
@@ -102,6 +109,7 @@ class Host:
         """The daemon is gone without a word."""
         daemon, self._daemon = self._daemon, None
         assert daemon is not None, "this daemon was not started by start()"
+        self._killed.append(daemon.pid)
         daemon.kill()
         daemon.wait(END_S)
 
@@ -119,11 +127,18 @@ class Host:
 
     def serves(self) -> bool:
         """Whether someone answers at the socket, however long its path is."""
+        return self._listener() is not None
+
+    def _listener(self) -> int | None:
+        """Who listens at the socket. What a daemon was starting when it was killed may have its socket open for a
+        moment longer, and then it is the dead one (unix(7), SO_PEERCRED)."""
         try:
-            api.opened(self.socket).close()
+            with api.opened(self.socket) as client:
+                credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         except OSError:
-            return False
-        return True
+            return None
+        pid: int = struct.unpack("3i", credentials)[0]
+        return pid
 
     @property
     def socket(self) -> Path:
