@@ -34,7 +34,7 @@ from wirt.operations.receive import course_of, live_of, peers_of
 from wirt.operations.running import EnvContext, end_run
 from wirt.operations.volumes_domain import release_volumes
 from wirt.operations.volumes_steps import remove_volumes
-from wirt.operations.within import within
+from wirt.ports.clock import within
 from wirt.ports.migration import Phase, Travelled
 from wirt.wire.v1_incoming import Offer, Standing
 

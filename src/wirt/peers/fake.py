@@ -8,20 +8,18 @@ import json
 import secrets
 import socket
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 from wirt.model.errors import BadInput, DeadlinePassed, NotFound, PeerUnreachable, WirtError
 from wirt.model.peer import Certificate, KnownPeer
 from wirt.peers.http import told
-from wirt.ports.clock import Clock
+from wirt.ports.clock import Clock, within
 from wirt.ports.migration import Credentials
 from wirt.ports.peers import Door
-
-T = TypeVar("T")
 
 Handler = Callable[[str, str, Any], Coroutine[Any, Any, Any]]
 """What a host does with ``(method, path, body)``: JSON, or a ``WirtError``."""
@@ -171,8 +169,9 @@ class FakeLinks:
         link = frozenset((call.source, call.target))
         cut = asyncio.create_task(self._cuts.setdefault(link, asyncio.Event()).wait())
         try:
-            await within(self.clock, deadline_s, asyncio.wait({work, cut}, return_when=asyncio.FIRST_COMPLETED))
-        except TimeoutError:
+            either = asyncio.wait({work, cut}, return_when=asyncio.FIRST_COMPLETED)
+            await within(self.clock, deadline_s, either, "an answer")
+        except DeadlinePassed:
             raise _lost(call) from None
         finally:
             cut.cancel()
@@ -276,10 +275,7 @@ class FakeDoor:
         return self._door.path is not None
 
     async def accept(self, deadline_s: float) -> socket.socket:
-        try:
-            return await within(self._links.clock, deadline_s, self._streams.get())
-        except TimeoutError:
-            raise DeadlinePassed(f"no stream came in within {deadline_s:g} s") from None
+        return await within(self._links.clock, deadline_s, self._streams.get(), "a stream")
 
     def listener(self) -> socket.socket:
         if self._listening is None:
@@ -304,21 +300,6 @@ class FakeDoor:
             self._streams.get_nowait().close()
         if self._listening is not None:
             self._listening.close()
-
-
-async def within(clock: Clock, seconds: float, what: Coroutine[Any, Any, T] | Awaitable[T]) -> T:
-    """``TimeoutError`` once ``seconds`` of ``clock`` have gone by."""
-    work = asyncio.ensure_future(what)
-    bell = asyncio.create_task(clock.sleep(seconds))
-    try:
-        await asyncio.wait({work, bell}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            raise TimeoutError
-        return work.result()
-    finally:
-        bell.cancel()
-        if not work.done():
-            work.cancel()
 
 
 async def _answered(handler: Handler, call: Call, body: str | None) -> str:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+from wirt.model.errors import DeadlinePassed
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -34,3 +39,17 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(seconds, 0))
+
+
+async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T], what: str) -> T:
+    """``work``'s result. ``DeadlinePassed`` says that ``what`` did not come in time; then it has been stopped."""
+    task, timer = asyncio.create_task(work), asyncio.create_task(clock.sleep(seconds))
+    try:
+        await asyncio.wait((task, timer), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise DeadlinePassed(f"{what} did not come within {seconds:g} s")
+        return task.result()
+    finally:
+        for each in (task, timer):
+            each.cancel()
+        await asyncio.gather(task, timer, return_exceptions=True)
