@@ -13,6 +13,7 @@ from wirt.model.errors import IllegalState, WirtError
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
+from wirt.operations import backup
 from wirt.operations.create import Source, create, define
 from wirt.operations.migrate import MoveWish, migrate, plan_move, take_back
 from wirt.operations.migrate_steps import MIGRATE
@@ -20,6 +21,7 @@ from wirt.operations.power import unpause
 from wirt.operations.receipts import receipts
 from wirt.operations.receive import RECEIVE
 from wirt.operations.volumes import create as create_volume
+from wirt.operations.volumes import resize
 from wirt.peers.fake import Kind
 
 CONFIG = 'name = "web"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\nvif = [""]\n'
@@ -197,6 +199,37 @@ async def test_somebody_swears_that_the_other_host_is_lost_and_has_the_guest_bac
     await until(hosts, lambda: all(job.state.finished for job in hosts.a.engine.all()))
     await hosts.a.settle()
     assert hosts.runs(guest) == ["a"]
+
+
+async def test_nobody_begins_a_backup_of_a_domain_that_is_on_its_way(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, disk=True)
+    begun: list[Job] = []
+    await hosts.crash("a")
+    await hosts.boot("a", Strike("migrate", "memory", "before", begun.append))
+    await begin(hosts)
+    await until(hosts, lambda: bool(begun))
+    with pytest.raises(IllegalState, match="on its way to b"):
+        await backup.create(hosts.a.environment, "web", str(tmp_path / "backups"), "/")
+    with pytest.raises(IllegalState, match="on its way to b"):
+        await resize(hosts.a.environment, VolumeRef("default", "web"), 2 << 20)
+    assert await settled(hosts) == "b"
+
+
+async def test_a_daemon_that_died_while_hosts_agreed_leaves_no_mark_beside_a_disk(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, disk=True)
+    await hosts.crash("a")
+    await hosts.boot("a")
+    hosts.links.inject(Kind.DELAYED, "POST", "/v1/incoming", times=2, delay_s=5.0)
+    beginning = asyncio.create_task(begin(hosts))
+    await until(hosts, beginning.done)
+    (medium,) = hosts.a.storage.media.values()
+    await until(hosts, lambda: bool(medium.proofs))
+    (mark,) = medium.proofs
+    await hosts.crash("a")
+    medium.proofs.add(mark)  # a process that is killed tidies nothing up, which one in memory does
+    await hosts.boot("a")
+    await settled(hosts)
+    assert not medium.proofs
 
 
 async def begin(hosts: TwoHosts) -> None:

@@ -55,7 +55,6 @@ class Receipt:
 
     ``blackout_s`` is from the moment the guest stood still on the source to its first instruction on the target,
     the two clocks compared by the requests between the hosts; ``downtime_s`` what the hypervisor itself says.
-    ``clock_step_s`` is what the guest's clock lacked when it was set anew; ``None`` without a guest agent.
     """
 
     handover: str
@@ -66,14 +65,12 @@ class Receipt:
     began_at: float
     total_s: float
     outcome: str
-    message: str = ""
     sent_bytes: int = 0
     disk_bytes: int = 0
     rounds: int = 0
     throttle_percent: int = 0
     blackout_s: float | None = None
     downtime_s: float | None = None
-    clock_step_s: float | None = None
     forecast: Forecast | None = None
     way: str = Way.PRECOPY
     link_bytes_per_s: int = 0

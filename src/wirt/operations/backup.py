@@ -33,6 +33,7 @@ from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.backup_places import backups, open_place, path_of, remember_place
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.moving import settled
 from wirt.operations.quiet import quiet, thaw
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_copy import check_volume_chain
@@ -59,7 +60,7 @@ async def create(
     bytes_per_s: int | None = None,
 ) -> Job:
     """What can be known to be wrong is raised now, before there is a job."""
-    domain = environment.domains.find(ref)
+    domain = settled(environment.domains.find(ref))
     backups(environment)
     if not disks_of(domain):
         raise IllegalState(f"domain {domain.name} has no disk that it could write")

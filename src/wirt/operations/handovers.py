@@ -82,11 +82,9 @@ class Attempt:
     job: str
     heard_at: float
     phase: str = "preparing"
-    message: str = ""
     leave: asyncio.Event = field(default_factory=asyncio.Event)
     opened: dict[str, object] | None = None
     resumed_at: float | None = None
-    clock_step_s: float | None = None
     health: str | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 

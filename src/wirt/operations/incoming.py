@@ -12,7 +12,6 @@ from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.receipts import keep
-from wirt.operations.receive import standing_details
 from wirt.operations.receive_terms import consider
 from wirt.wire.v1_incoming import Offer, Standing, Terms
 from wirt.wire.v1_incoming import Remark as WireRemark
@@ -117,14 +116,15 @@ async def close(environment: Environment, handover: str, receipt: Receipt) -> No
 
 
 async def _standing(environment: Environment, handover: str) -> Standing:
-    outcome = await environment.handovers.outcome(handover)
+    outcome, clock = await environment.handovers.outcome(handover), environment.clock
     attempt = environment.incoming.get(handover)
-    details = standing_details(attempt)
-    if attempt is not None and attempt.job:
-        with contextlib.suppress(NotFound):
-            error = environment.jobs.get(attempt.job).error
-            details["message"] = error.message if error is not None else ""
-    return Standing(outcome=str(outcome), clock=environment.clock.now(), **details)
+    if attempt is None:
+        return Standing(str(outcome), clock=clock.now())
+    message = ""
+    with contextlib.suppress(NotFound):  # it has not been submitted yet, or is forgotten
+        error = environment.jobs.get(attempt.job).error
+        message = error.message if error is not None else ""
+    return Standing(str(outcome), attempt.phase, message, clock.now(), attempt.resumed_at, attempt.health)
 
 
 def _heard(environment: Environment, handover: str) -> Attempt | None:

@@ -155,7 +155,7 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
         answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=30.0)
         terms = _TERMS.validate_python(answer)
     finally:
-        await take_proofs(environment, offer)
+        await take_proofs(environment, domain, offer.handover)
     remarks += [Remark(each.blocks, each.what, each.remedy) for each in terms.remarks]
     return MovePlan(offer, terms, tuple(remarks), await _forecast(environment, domain, wish, terms.host))
 
@@ -245,11 +245,14 @@ async def lay_proofs(environment: Environment, offer: Offer) -> Offer:
     return replace(offer, disks=disks)
 
 
-async def take_proofs(environment: Environment, offer: Offer) -> None:
-    for disk in offer.disks:
-        path = await _path(environment, disk)
+async def take_proofs(environment: Environment, domain: Domain, handover: str) -> None:
+    """The marks of that hand-over beside any disk of ``domain``."""
+    volumes = await environment.pools.resolve(domain.config.disks)
+    for disk in domain.config.disks:
+        volume = volumes.get(disk.target or "")
+        path = disk.target if volume is None else volume.path
         if path is not None:
-            await environment.pools.storage.take_proof(path, offer.handover)
+            await environment.pools.storage.take_proof(path, handover)
 
 
 async def _path(environment: Environment, disk: OfferedDisk) -> str | None:

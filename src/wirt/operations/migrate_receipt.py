@@ -42,7 +42,6 @@ def receipt_of(context: EnvContext) -> Receipt:
         throttle_percent=travelled.throttle_percent if travelled is not None else 0,
         blackout_s=job.notes.get("blackout_s"),
         downtime_s=None if travelled is None or travelled.downtime_ms is None else travelled.downtime_ms / 1000,
-        clock_step_s=job.notes.get("clock_step_s"),
         forecast=Forecast(**forecast) if forecast else None,
         way="postcopy" if context.transient.get("postcopy") else (forecast or {}).get("way", "precopy"),
         link_bytes_per_s=travelled.bytes_per_s if travelled is not None else 0,

@@ -12,6 +12,7 @@ the like for the receipt.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
 from wirt.model.storage import VolumeRef
 from wirt.model.units import MIB
+from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.migrate import MoveWish, lay_proofs, make_offer, take_proofs
 from wirt.operations.migrate_link import Link, ask_for_good
@@ -46,6 +48,7 @@ FINISH_S = 120.0
 HEALTH_S = 20.0
 LONGEST_PAUSE_S = 5.0
 ROUNDS_BEFORE_GOING_OVER = 3
+INTERRUPTED = "wirtd ended in the middle of the move; the guest goes on here"
 
 
 def wish_of(context: EnvContext) -> MoveWish:
@@ -59,7 +62,7 @@ def _uuid(context: EnvContext) -> UUID:
 def _link(context: EnvContext) -> Link:
     link = context.transient.get("link")
     if link is None:
-        raise IllegalState("wirtd ended in the middle of the move; the guest goes on here")
+        raise IllegalState(INTERRUPTED)
     assert isinstance(link, Link)
     return link
 
@@ -77,6 +80,7 @@ def _here(context: EnvContext) -> Domain:
 async def _agree(context: EnvContext) -> None:
     """The other side makes ready, and waits."""
     environment, domain, wish = context.environment, _here(context), wish_of(context)
+    check_no_backup(environment, domain)
     peer = await peers_of(environment).reach(wish.target)
     link = context.transient["link"] = Link(environment, peer, context.job.arguments["handover"])
     offer = await make_offer(environment, domain, wish, context.job.arguments["handover"])
@@ -87,7 +91,7 @@ async def _agree(context: EnvContext) -> None:
     try:
         await link.prepare(asdict(offer))
     finally:
-        await take_proofs(environment, offer)
+        await take_proofs(environment, domain, offer.handover)
     context.transient["offer"] = offer
 
 
@@ -102,6 +106,10 @@ async def _disagree(context: EnvContext) -> None:
             log.warning("the other host could not be told that a move is off", error=str(error))
     if link is not None:
         await link.close()
+    domain = context.environment.domains.get(_uuid(context))
+    if domain is not None:  # of a daemon that died before it took them away
+        with contextlib.suppress(WirtError):
+            await take_proofs(context.environment, domain, arguments["handover"])
     if not notes.get("leave") or notes.get("outcome") == Outcome.ABORTED:
         await stay(context.environment, _uuid(context), arguments["domid"])
 
@@ -192,7 +200,7 @@ async def _hand_over(context: EnvContext) -> None:
         await context.note(leave=True)
     elif context.repeated:
         if not context.job.notes.get("leave"):
-            raise IllegalState("wirtd ended in the middle of the move; the guest goes on here")
+            raise IllegalState(INTERRUPTED)
     else:
         await context.note(leave=True)
         try:
@@ -274,7 +282,7 @@ async def _end(context: EnvContext) -> None:
     if link is not None and context.job.notes.get("health") is None:
         try:
             standing = await within(context.environment.clock, HEALTH_S, _lived(link), "how the guest does")
-            await context.note(health=standing.health, clock_step_s=standing.clock_step_s)
+            await context.note(health=standing.health)
         except WirtError as error:
             log.warning("the other host did not say how the guest does", error=str(error))
     if context.environment.domains.get(_uuid(context)) is not None:
@@ -345,7 +353,7 @@ def _once(do: StepFunction[Any]) -> StepFunction[Any]:
         if context.job.arguments.get("conclude"):
             return
         if context.repeated:
-            raise IllegalState("wirtd ended in the middle of the move; the guest goes on here")
+            raise IllegalState(INTERRUPTED)
         await do(context)
 
     return first_time

@@ -51,6 +51,7 @@ log = structlog.get_logger()
 
 SILENCE_S = 30.0
 """A source that says nothing for so long is gone, and its guest is its own again."""
+INTERRUPTED = "wirtd ended in the middle of the move; the guest is the source's"
 LOOK_S = 0.2
 HEALTH_S = 2.0
 """For so long the guest is watched before the move counts as done."""
@@ -82,7 +83,7 @@ def peers_of(environment: Environment) -> Peers:
 def _attempt(context: EnvContext) -> Attempt:
     attempt = context.environment.incoming.get(context.job.arguments["handover"])
     if attempt is None:
-        raise IllegalState("wirtd ended in the middle of the move; the guest is the source's")
+        raise IllegalState(INTERRUPTED)
     return attempt
 
 
@@ -91,7 +92,7 @@ def once(do: StepFunction[Environment]) -> StepFunction[Environment]:
 
     async def first_time(context: EnvContext) -> None:
         if context.repeated:
-            raise IllegalState("wirtd ended in the middle of the move; the guest is the source's")
+            raise IllegalState(INTERRUPTED)
         _attempt(context).tell(phase=context.job.message)
         await do(context)
 
@@ -319,15 +320,3 @@ RECEIVE = Operation(
     ),
     recovery=Recovery.FINISH,
 )
-
-
-def standing_details(attempt: Attempt | None) -> dict[str, Any]:
-    if attempt is None:
-        return {}
-    return {
-        "phase": attempt.phase,
-        "message": attempt.message,
-        "resumed_at": attempt.resumed_at,
-        "clock_step_s": attempt.clock_step_s,
-        "health": attempt.health,
-    }

@@ -13,6 +13,7 @@ from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.moving import settled
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_domain import check_nothing_stands_on
 from wirt.operations.volumes_steps import (
@@ -66,6 +67,8 @@ async def resize(environment: Environment, ref: VolumeRef, size: int, *, force: 
     """Larger at any time, and a guest that runs sees it at once; smaller only when forced and off."""
     volume, size = await environment.pools.volume(ref), check_size(size)
     running = runner(environment, ref)
+    if running is not None:
+        settled(running)
     if size < volume.size:
         _check_shrink(ref, volume, size, running, force=force)
     pool = await environment.pools.open(ref.pool)

@@ -110,10 +110,6 @@ class LiveMigrations(Protocol):
         still. If it fails the guest goes on here, and nothing of the attempt is left."""
         ...
 
-    async def change(self, domain: UUID, course: Course) -> None:
-        """``bytes_per_s`` and ``max_downtime_ms`` of a ``send`` that is under way."""
-        ...
-
     async def go_over(self, domain: UUID) -> None:
         """Have a ``send`` under way stop the guest now, whatever remains: ``finish`` leads to
         :attr:`Phase.POSTCOPY` then. Only with ``Course.postcopy``."""
@@ -133,10 +129,6 @@ class LiveMigrations(Protocol):
         """Give the migration up: the guest goes on here (stays paused if it was paused), mirrors have ended. Works
         in any phase but post-copy's, also for a daemon that was not there when it began, and repeated.
         ``IllegalState`` after :attr:`Phase.POSTCOPY`: its memory is on both sides, and whole on neither."""
-        ...
-
-    async def progress(self, domain: UUID) -> Travelled | None:
-        """How far a migration is that this guest is in; ``None`` if there was none in this run."""
         ...
 
     async def mirror(

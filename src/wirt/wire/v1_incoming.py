@@ -128,5 +128,4 @@ class Standing:
     message: str = ""
     clock: float = 0.0
     resumed_at: float | None = None
-    clock_step_s: float | None = None
     health: str | None = None

@@ -81,14 +81,12 @@ class Receipt:
     total_s: float
     outcome: str
     way: str
-    message: str = ""
     sent_bytes: int = 0
     disk_bytes: int = 0
     rounds: int = 0
     throttle_percent: int = 0
     blackout_s: float | None = None
     downtime_s: float | None = None
-    clock_step_s: float | None = None
     link_bytes_per_s: int = 0
     forecast: MoveForecast | None = None
 

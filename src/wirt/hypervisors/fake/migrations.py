@@ -54,9 +54,6 @@ class FakeLiveMigrations:
         report(standing)
         return standing
 
-    async def change(self, domain: UUID, course: Course) -> None:
-        self._hypervisor.check_alive()
-
     async def go_over(self, domain: UUID) -> None:
         raise IllegalState("a guest in memory has no post-copy")
 
@@ -91,10 +88,6 @@ class FakeLiveMigrations:
             stream.close()
             if state is State.RUNNING and guest.observed.end is None:
                 guest.resume()
-
-    async def progress(self, domain: UUID) -> Travelled | None:
-        self._hypervisor.check_alive()
-        return None
 
     async def mirror(
         self, domain: UUID, vdev: str, channel: Channel, progress: Progress, *, bytes_per_s: int | None = None

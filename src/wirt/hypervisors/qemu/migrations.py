@@ -78,9 +78,6 @@ class QemuLiveMigrations:
                 await to_the_end(sending.back(run))
                 raise
 
-    async def change(self, domain: UUID, course: Course) -> None:
-        await travel.change(self._hypervisor.run(domain), course)
-
     async def go_over(self, domain: UUID) -> None:
         await self._hypervisor.run(domain).monitor.execute("migrate-start-postcopy")
 
@@ -99,9 +96,6 @@ class QemuLiveMigrations:
 
     async def back(self, domain: UUID) -> None:
         await to_the_end(sending.back(self._hypervisor.run(domain)))
-
-    async def progress(self, domain: UUID) -> Travelled | None:
-        return await travel.look(self._hypervisor.run(domain))
 
     async def mirror(
         self, domain: UUID, vdev: str, channel: Channel, progress: Progress, *, bytes_per_s: int | None = None

@@ -50,9 +50,9 @@ async def until(run: Run, wanted: Phase | tuple[Phase, ...], report: Report) -> 
 
 
 async def with_downtime(run: Run, done: Travelled) -> Travelled:
-    """It reads 0 at the instant of the end (measured)."""
+    """Which may be known a moment later."""
     for _ in range(5):
-        if done.downtime_ms:
+        if done.downtime_ms is not None:
             break
         await asyncio.sleep(0.002)
         done = await travel.look(run) or done
@@ -108,8 +108,7 @@ async def adopt(run: Run) -> bool:
     if not run.files.moving.exists():
         return False
     word = await travel.status(run)
-    if word in ("device", "postcopy-active", "completed", "postcopy-paused"):
-        return True
     if word in ("setup", "active", "pre-switchover", "cancelling"):
         await stopped(run)
-    return word in ("failed",) and run.observed.state is not State.RUNNING
+        return False
+    return word in ("device", "postcopy-active", "completed", "failed", "postcopy-paused")

@@ -69,7 +69,8 @@ def travelled(answer: Mapping[str, Any]) -> Travelled | None:
         throttle_percent=answers.optional(answer, "cpu-throttle-percentage"),
         total_ms=answers.optional(answer, "total-time"),
         setup_ms=answers.optional(answer, "setup-time"),
-        downtime_ms=answers.optional(answer, "downtime") if phase in ENDED else None,
+        # 0 at the instant of the end: it is not known yet (measured).
+        downtime_ms=(answers.optional(answer, "downtime") or None) if phase in ENDED else None,
         error=plain(error),
     )
 
