@@ -126,6 +126,15 @@ class Journey:
         assert isinstance(found, Travelled)
         return found
 
+    async def begin_to_send(self) -> asyncio.Task[Travelled]:
+        """Under way, and far from its end if the course is slow."""
+        sending = asyncio.create_task(self.send())
+        while not self.seen:
+            await asyncio.sleep(0.01)
+            if self.pair.clock is not None:
+                await self.pair.clock.advance(0.005)
+        return sending
+
     async def finish(self) -> Travelled:
         found = await self.pair.waits(self.pair.here.migrations.finish(self.started.domain))
         assert isinstance(found, Travelled)
@@ -190,11 +199,7 @@ async def test_it_goes_on_here_if_it_is_called_back_after_all_was_sent(pair: Pai
 @new_pair
 async def test_a_stream_that_is_cut_leaves_it_here(pair: Pair) -> None:
     journey = await Journey.begin(pair, await pair.guest(), Course(bytes_per_s=1 << 20))
-    sending = asyncio.create_task(journey.send())
-    while not journey.seen:
-        await asyncio.sleep(0.01)
-        if pair.clock is not None:
-            await pair.clock.advance(0.005)
+    sending = await journey.begin_to_send()
     journey.cut()
     with pytest.raises(HypervisorError):
         await sending
@@ -216,11 +221,7 @@ async def test_a_stream_that_is_cut_before_the_rest_leaves_it_here(pair: Pair) -
 @new_pair
 async def test_a_cancelled_send_leaves_it_here(pair: Pair) -> None:
     journey = await Journey.begin(pair, await pair.guest(), Course(bytes_per_s=1 << 20))
-    sending = asyncio.create_task(journey.send())
-    while not journey.seen:
-        await asyncio.sleep(0.01)
-        if pair.clock is not None:
-            await pair.clock.advance(0.005)
+    sending = await journey.begin_to_send()
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
     if pair.clock is not None:

@@ -19,6 +19,7 @@ from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
 from wirt.model.units import MIB
 from wirt.plan.audit_files import descriptors
+from wirt.plan.engine import DiskEngine
 from wirt.ports.hypervisor import Observed
 from wirt.sandbox import record
 from wirt.sandbox.observe import ProcObserver
@@ -181,7 +182,7 @@ async def test_a_guest_that_was_paused_all_along_keeps_its_disk_too(rig: QemuRig
     assert open_files(started) == {("old.img", True)}
 
 
-async def test_whether_room_is_given_back_stays_as_it_was_and_a_shared_disk_stays_where_it_is(
+async def test_whether_room_is_given_back_is_what_its_engine_says_and_a_shared_disk_stays_where_it_is(
     qemu_rig: QemuRig,
 ) -> None:
     rig = qemu_rig
@@ -196,7 +197,7 @@ async def test_whether_room_is_given_back_stays_as_it_was_and_a_shared_disk_stay
     with pytest.raises(IllegalState, match="shared"):
         await rig.live_disks.move(started.domain, "xvdb", new[0], nothing)
     for volume in new:
-        await rig.live_disks.move(started.domain, "xvda", volume, nothing)
+        await rig.live_disks.move(started.domain, "xvda", volume, nothing, engine=DiskEngine(discard=False))
     run = rig.hypervisor.run(started.domain)  # type: ignore[attr-defined]
     nodes = await run.monitor.execute("query-named-block-nodes", {"flat": True})
     assert any(node["node-name"].startswith("fk") for node in nodes), "it is remembered that room is kept"

@@ -1,4 +1,9 @@
-"""What arrives is what was sent: all memory of a guest that writes it all the time, byte for byte."""
+"""What arrives is what was sent: all memory of a guest that writes it all the time, byte for byte.
+
+These have not been seen to fail: thirty moves of QEMU 7.2 with memory that is a multiple of 256 KiB, of which it
+is known to lose pages now and then, differed in nothing either. So they hold what they say, and don't prove the
+cure.
+"""
 
 from __future__ import annotations
 

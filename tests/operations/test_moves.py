@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,36 +132,26 @@ async def test_a_name_that_is_taken_there_is_told_before_anything_moves(tmp_path
         await start_move(hosts)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("what", [fail, crash], ids=["fail", "crash"])
-@pytest.mark.parametrize("step", [step.name for step in MIGRATE.steps])
-async def test_trouble_in_each_step_of_the_sender(tmp_path: Path, step: str, what: object, when: str) -> None:
-    hosts = await two_hosts(tmp_path, disk=True)
-    strike = Strike("migrate", step, when, what)  # type: ignore[arg-type]
-    await hosts.crash("a")
-    await hosts.boot("a", strike)
-    await begin(hosts)
-    await until(hosts, lambda: strike.struck)
-    if what is crash:
-        await hosts.crash("a")
-        await hosts.boot("a")
-    await settled(hosts)
+SIDES = {"migrate": ("a", MIGRATE), "receive": ("b", RECEIVE)}
+STEPS = [(kind, step.name) for kind, (_, operation) in SIDES.items() for step in operation.steps]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", [fail, crash], ids=["fail", "crash"])
-@pytest.mark.parametrize("step", [step.name for step in RECEIVE.steps])
-async def test_trouble_in_each_step_of_the_receiver(tmp_path: Path, step: str, what: object, when: str) -> None:
-    hosts = await two_hosts(tmp_path, disk=True)
-    strike = Strike("receive", step, when, what)  # type: ignore[arg-type]
-    await hosts.crash("b")
-    await hosts.boot("b", strike)
+@pytest.mark.parametrize(("kind", "step"), STEPS, ids=[f"{kind}-{step}" for kind, step in STEPS])
+async def test_trouble_in_each_step_of_either_side(
+    tmp_path: Path, kind: str, step: str, what: Callable[[Job], None], when: str
+) -> None:
+    hosts, host = await two_hosts(tmp_path, disk=True), SIDES[kind][0]
+    strike = Strike(kind, step, when, what)
+    await hosts.crash(host)
+    await hosts.boot(host, strike)
     await begin(hosts)
     await until(hosts, lambda: strike.struck)
     if what is crash:
-        await hosts.crash("b")
+        await hosts.crash(host)
         await hosts.clock.advance(0.5)
-        await hosts.boot("b")
+        await hosts.boot(host)
     await settled(hosts)
 
 

@@ -137,16 +137,13 @@ class Shaken:
         assert len(where) <= 1, where
         if not where:
             assert self.killed, "it is gone, and nobody killed it"
-            self.create_again()
+            self.create()
             return
         (domain,) = [each for each in self.wirt(where[0], "list")["domains"] if each["name"] == "web"]
         assert domain["state"] == "running", domain
         assert "ok=1" in self.ask("mem-verify"), "its memory"
         assert "ok=1" in self.ask(f"disk-verify vda 0 {MIB} {self.written}"), "its disk"
         self.killed = False
-
-    def create_again(self) -> None:
-        self.create()
 
 
 @pytest.fixture

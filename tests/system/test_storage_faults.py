@@ -13,12 +13,12 @@ import pytest
 from tests.storage.kinds import an_export, no_server
 
 from wirt.images.tiny import TinyImage
-from wirt.model.units import MIB
 
 from . import api
 from .conftest import give_facts
-from .guests import READY, ask, port_of, pvh, silent, watch
+from .guests import silent
 from .host import Host, a_host, wait_until
+from .one_disk import holds, references, start, up, write
 
 pytestmark = [pytest.mark.testhost, pytest.mark.root, pytest.mark.real]
 
@@ -58,35 +58,9 @@ def host(shared_host: Host) -> Iterator[Host]:
         shared_host.ok("volume", "destroy", reference)
 
 
-def references(host: Host) -> list[str]:
-    return sorted(each["reference"] for each in host.json("volume", "list")["volumes"])
-
-
 def jobs(host: Host) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = api.request(host.socket, "GET", "/v1/jobs").document["jobs"]
     return sorted(found, key=lambda job: job["created_at"])
-
-
-def up(host: Host, tiny: TinyImage, volume: str) -> None:
-    more = f'disk = ["{volume},,xvda,rw"]'
-    host.ok("define", host.write("web.cfg", pvh(tiny, "web", more=more)))
-    start(host)
-
-
-def start(host: Host) -> None:
-    host.ok("start", "web")
-    with watch(host, "web") as console:
-        console.until(READY)
-
-
-def write(host: Host, seed: int, offset: int, size: int = 1) -> None:
-    answer = ask(port_of(host, "web"), f"wirt disk-write vda {offset * MIB} {size * MIB} {seed}")
-    assert "ok=1" in answer, answer
-
-
-def holds(host: Host, seed: int, offset: int, size: int = 1) -> None:
-    answer = ask(port_of(host, "web"), f"wirt disk-verify vda {offset * MIB} {size * MIB} {seed}")
-    assert "ok=1" in answer, answer
 
 
 def others_go_on(host: Host) -> None:

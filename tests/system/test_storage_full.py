@@ -16,8 +16,9 @@ from wirt.images.tiny import TinyImage
 from wirt.model.units import MIB
 
 from .conftest import give_facts
-from .guests import READY, ask, port_of, pvh, watch
+from .guests import READY, watch
 from .host import Host, a_host
+from .one_disk import holds, references, up, write
 
 pytestmark = [pytest.mark.testhost, pytest.mark.root, pytest.mark.real]
 
@@ -53,28 +54,6 @@ def host(shared_host: Host) -> Iterator[Host]:
     for reference in references(shared_host):
         shared_host.ok("volume", "destroy", reference)
     (shared_host.scratch / "small" / ".filler").unlink(missing_ok=True)
-
-
-def references(host: Host) -> list[str]:
-    return sorted(each["reference"] for each in host.json("volume", "list")["volumes"])
-
-
-def up(host: Host, tiny: TinyImage, volume: str) -> None:
-    more = f'disk = ["{volume},,xvda,rw"]'
-    host.ok("define", host.write("web.cfg", pvh(tiny, "web", more=more)))
-    host.ok("start", "web")
-    with watch(host, "web") as console:
-        console.until(READY)
-
-
-def write(host: Host, seed: int, offset: int, size: int = 1) -> None:
-    answer = ask(port_of(host, "web"), f"wirt disk-write vda {offset * MIB} {size * MIB} {seed}")
-    assert "ok=1" in answer, answer
-
-
-def holds(host: Host, seed: int, offset: int, size: int = 1) -> None:
-    answer = ask(port_of(host, "web"), f"wirt disk-verify vda {offset * MIB} {size * MIB} {seed}")
-    assert "ok=1" in answer, answer
 
 
 @contextlib.contextmanager

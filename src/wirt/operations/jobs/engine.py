@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from wirt.model.job import Job, JobError, JobState, Recovery, StepRecord, StepSt
 from wirt.operations import records
 from wirt.operations.jobs.lanes import Lanes
 from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.jobs.uncut import bound, this_task, uncancel, whole
 from wirt.ports.clock import Clock
 from wirt.ports.store import Delete, Put, Store
 
@@ -245,7 +246,7 @@ class Engine(Generic[E]):
         try:
             if run.job.id in self._cancelled:
                 raise asyncio.CancelledError
-            self._begun[run.job.id] = _this_task()
+            self._begun[run.job.id] = this_task()
             for index in range(first, len(operation.steps)):
                 await self._do(run, operation.steps[index], index)
             steps = tuple(replace(step, state=StepState.DONE) for step in run.job.steps)
@@ -253,7 +254,7 @@ class Engine(Generic[E]):
         except asyncio.CancelledError:
             if self._abandoned:
                 raise
-            _uncancel()
+            uncancel()
             error = JobError("job-cancelled", "it was cancelled, and undone")
             await self._take_back(run, operation, JobState.CANCELLED, error)
         except StoreClosed:
@@ -281,29 +282,15 @@ class Engine(Generic[E]):
         run.repeated = begun
         await self._hooks.before(run.job, step.name)
         if step.binding:
-            await self._bound(step.do(run))
+            await bound(step.do(run), lambda: self._abandoned)
         else:
-            await (step.do(run) if step.interruptible else _whole(step.do(run)))
+            await (step.do(run) if step.interruptible else whole(step.do(run)))
         await self._hooks.after(run.job, step.name)
 
     def _binds(self, job: Job) -> bool:
         begun = (step.name for step in job.steps if step.state is not StepState.WAITING)
         binding = {step.name for step in self._operations[JobKind(job.kind)].steps if step.binding}
         return any(name in binding for name in begun)
-
-    async def _bound(self, work: Awaitable[None]) -> None:
-        """Let ``work`` come to its end, whoever cancels the job, unless this daemon ends."""
-        task = asyncio.ensure_future(work)
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError:
-                if self._abandoned:
-                    task.cancel()
-                    await asyncio.wait({task})
-                    raise
-                _uncancel()
-        task.result()
 
     async def _take_back(self, run: JobRun[E], operation: Operation[E], end: JobState, error: JobError) -> None:
         """Undo from the last step begun back to the first, or to one that is final. A full disk must not stop
@@ -387,26 +374,6 @@ def _first_steps(operation: Operation[E]) -> tuple[StepRecord, ...]:
 
 def _lane(job: Job) -> str:
     return str(job.arguments.get("uuid", job.subject))
-
-
-async def _whole(work: Awaitable[None]) -> None:
-    """Let ``work`` come to its end; a cancellation that comes meanwhile counts after it."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
-
-
-def _uncancel() -> None:
-    _this_task().uncancel()
-
-
-def _this_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
 
 
 def _job_error(error: Exception) -> JobError:
