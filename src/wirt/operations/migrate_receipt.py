@@ -39,7 +39,7 @@ def receipt_of(context: EnvContext) -> Receipt:
         sent_bytes=travelled.sent_bytes if travelled is not None else 0,
         disk_bytes=job.notes.get("disk_bytes", 0),
         rounds=travelled.rounds if travelled is not None else 0,
-        throttle_percent=travelled.throttle_percent if travelled is not None else 0,
+        throttle_percent=context.transient.get("throttle_percent", 0),
         blackout_s=job.notes.get("blackout_s"),
         downtime_s=None if travelled is None or travelled.downtime_ms is None else travelled.downtime_ms / 1000,
         forecast=Forecast(**forecast) if forecast else None,

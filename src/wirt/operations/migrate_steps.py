@@ -148,6 +148,8 @@ async def _memory(context: EnvContext) -> None:
     def report(travelled: Travelled) -> None:
         if travelled.phase is Phase.STANDING and "stood_at" not in context.transient:
             context.transient["stood_at"] = environment.clock.now()
+        slowed = max(context.transient.get("throttle_percent", 0), travelled.throttle_percent)
+        context.transient["throttle_percent"] = slowed  # it is 0 again at the end
         _tell(context, travelled)
         if not going_over and _should_go_over(wish, travelled):
             context.transient["postcopy"] = True
