@@ -432,17 +432,29 @@ async def test_a_file_that_came_meanwhile_is_left_alone(bench: Bench) -> None:
     assert (bench.domain.state, bench.files()) == (State.RUNNING, ["web.saved"])
 
 
+@pytest.mark.parametrize("step", ["write", "publish"])
 async def test_a_guest_goes_on_though_what_was_written_can_t_be_removed(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     async def refuse(self: HostSaveFiles, path: str) -> None:
         raise Unavailable("the server is gone")
 
-    bench.host.engine._hooks = Strike(JobKind.SAVE, "write", "after", fail)
+    engine, clock = bench.host.engine, bench.host.clock
+    engine._hooks = Strike(JobKind.SAVE, step, "after", fail)
     with monkeypatch.context() as patch:
         patch.setattr(HostSaveFiles, "discard", refuse)
-        job = await bench.save(JobState.FAILED)
-    assert bench.domain.state is State.RUNNING
+        saving = asyncio.create_task(bench.save(JobState.FAILED))
+        while not any("waits: the server is gone" in job.message for job in engine.all()):
+            await asyncio.sleep(0.001)
+        assert bench.domain.state is State.RUNNING
+        await bench.host.environment.hypervisor.pause(bench.domain.uuid)
+        await bench.host.settle()
+        await clock.advance(30.0)
+        assert bench.domain.state is State.PAUSED, "and is not woken again and again"
+        await engine.cancel(next(job.id for job in engine.all() if job.kind == JobKind.SAVE))
+        while not saving.done():
+            await clock.advance(5.0)
+        job = await saving
     assert job.error is not None
     assert "the server is gone" in str(job.error.hint)
 

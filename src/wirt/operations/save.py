@@ -131,14 +131,20 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
 
 async def _go_on(context: EnvContext) -> None:
     """The guest does what it did before, and nothing is left of the file."""
-    environment = context.environment
     try:
-        domain = environment.domains.get(UUID(context.job.arguments["uuid"]))
-        was_running = context.job.notes.get("was") == State.RUNNING
-        if domain is not None and run_of(context) is not None and was_running:
-            await environment.hypervisor.resume(domain.uuid)
+        await _wake(context)
     finally:
-        await save_files(environment).discard(context.job.arguments["part"])
+        await save_files(context.environment).discard(context.job.arguments["part"])
+
+
+async def _wake(context: EnvContext) -> None:
+    """The guest, once: what is left of the file may be on a server that has gone, which is waited for."""
+    environment, notes = context.environment, context.job.notes
+    domain = environment.domains.get(UUID(context.job.arguments["uuid"]))
+    asleep = notes.get("was") == State.RUNNING and not notes.get("woken")
+    if domain is not None and run_of(context) is not None and asleep:
+        await environment.hypervisor.resume(domain.uuid)
+        await context.note(woken=True)
 
 
 async def _publish(context: EnvContext) -> None:
@@ -157,6 +163,7 @@ async def _withdraw(context: EnvContext) -> None:
     environment, arguments = context.environment, context.job.arguments
     if not context.job.notes.get("publishing"):
         return
+    await _wake(context)
     domain = environment.domains.get(UUID(arguments["uuid"]))
     if domain is not None and domain.saved == arguments["file"]:
         await environment.domains.change(domain.uuid, saved=None, wanted=Wanted(context.job.notes["wanted"]))
