@@ -450,7 +450,7 @@ async def test_a_guest_goes_on_though_what_was_written_can_t_be_removed(
         await bench.host.environment.hypervisor.pause(bench.domain.uuid)
         await bench.host.settle()
         await clock.advance(30.0)
-        assert bench.domain.state is State.PAUSED, "and is not woken again and again"
+        assert [bench.domain.state] == [State.PAUSED], "and is not woken again and again"
         await engine.cancel(next(job.id for job in engine.all() if job.kind == JobKind.SAVE))
         while not saving.done():
             await clock.advance(5.0)
