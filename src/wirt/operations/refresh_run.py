@@ -105,6 +105,7 @@ async def launch(context: EnvContext) -> None:
     directory, beside = environment.directory(plan.domid), beside_of(context)
     wanted = Launch(plan, incarnation, directory, plugged, incoming=True, beside=beside)
     started = await environment.hypervisor.launch(wanted)
+    context.transient["cards"] = plugged
     context.transient["started"] = replace(started, notes={**started.notes, **card_notes(plugged)})
     for key, value in old.notes.items():
         if key.startswith("link.") and value == "down":

@@ -6,7 +6,9 @@ import asyncio
 import socket
 from dataclasses import replace
 
-from wirt.model.errors import DeadlinePassed, IllegalState
+import structlog
+
+from wirt.model.errors import DeadlinePassed, IllegalState, WirtError
 from wirt.model.lifecycle import State
 from wirt.model.units import MIB
 from wirt.operations.power import REBOOT_NOTE
@@ -16,6 +18,8 @@ from wirt.operations.running import EnvContext
 from wirt.operations.within import within
 from wirt.plan.refresh import kept_notes
 from wirt.ports.migration import Channel, Course, Phase, Travelled
+
+log = structlog.get_logger()
 
 COURSE = Course(max_downtime_ms=30, auto_converge=True)
 """Memory goes through a socket of the host's own: a rest of 30 ms is what such a socket carries in that time."""
@@ -87,8 +91,21 @@ async def hand_over(context: EnvContext) -> None:
 
 
 async def _rest(context: EnvContext) -> None:
-    await live_of(context.environment).finish(uuid_of(context))
-    await context.transient["receiving"]
+    """Meanwhile frames for the guest wait at its new taps already; those that still came to the old are lost."""
+    leading = asyncio.create_task(_lead(context))
+    try:
+        await live_of(context.environment).finish(uuid_of(context))
+        await context.transient["receiving"]
+    finally:
+        await asyncio.gather(leading, return_exceptions=True)
+
+
+async def _lead(context: EnvContext) -> None:
+    try:
+        await context.environment.network.lead_to(context.transient["cards"])
+    except WirtError as error:
+        # The bridge learns it with the guest's next frame.
+        log.warning("a bridge was not told of a new tap", domain=context.job.subject, error=str(error))
 
 
 async def _give_word(context: EnvContext) -> None:
