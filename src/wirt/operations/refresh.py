@@ -16,8 +16,9 @@ from uuid import UUID
 
 import structlog
 
+from wirt.model.devices import VifKind
 from wirt.model.domain import Domain
-from wirt.model.errors import IllegalState, WirtError
+from wirt.model.errors import IllegalState, Unavailable, WirtError
 from wirt.model.job import Job, Recovery
 from wirt.model.lifecycle import State
 from wirt.operations.backup_busy import check_no_backup
@@ -79,9 +80,23 @@ async def _end_old(context: EnvContext) -> None:
     await environment.hypervisor.clear(beside, environment.directory(arguments["domid"]))
     domain = environment.domains.get(uuid)
     if domain is not None and domain.domid == notes["domid"] and domain.state is not State.OFF:
-        await environment.hypervisor.connect_cards(uuid)
+        await _connect(environment, domain)
     for script in notes.get("old-scripts", []):
         await tell_script(environment, script)
+
+
+async def _connect(environment: Environment, domain: Domain) -> None:
+    """Their ports are free now. Only the daemon that made their sockets can do it."""
+    assert domain.incarnation is not None
+    kinds = {key: kind for key, kind in domain.incarnation.notes.items() if key.startswith("kind.")}
+    cards = frozenset(int(key.removeprefix("kind.")) for key, kind in kinds.items() if kind == VifKind.USER)
+    lost = await environment.hypervisor.connect_cards(domain.uuid, cards)
+    if lost:
+        name, card = domain.name, min(lost)
+        raise Unavailable(
+            f"domain {name} goes on, but card {card} has lost its user-mode network: wirtd ended just then",
+            hint=f"wirt network-detach {name} {card} and attach it again, or wirt reboot {name}",
+        )
 
 
 async def _look_after(context: EnvContext) -> None:

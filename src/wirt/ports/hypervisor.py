@@ -188,9 +188,10 @@ class Hypervisor(Protocol):
         round. Both stand still. Whoever follows the console goes on with the new run's, where they were."""
         ...
 
-    async def connect_cards(self, domain: UUID) -> None:
+    async def connect_cards(self, domain: UUID, devids: frozenset[int]) -> frozenset[int]:
         """Give the user-mode cards of a run that was launched beside another their network, now that the other is
-        gone and its ports are free. Nothing to do is no error, and of nothing that an earlier daemon left."""
+        gone and its ports are free. Those of ``devids`` that are without one all the same, and will be: the daemon
+        that could have given it is gone."""
         ...
 
     def outdated(self, incarnation: Incarnation) -> bool:

@@ -189,9 +189,9 @@ class FakeHypervisor:
         self._world.rekey(new, domain, old.name)
         self._runs[domain], self._runs[beside] = new, old
 
-    async def connect_cards(self, domain: UUID) -> None:
+    async def connect_cards(self, domain: UUID, devids: frozenset[int]) -> frozenset[int]:
         async with self.reach(Verb.CONNECT_CARDS, domain):
-            pass
+            return frozenset()
 
     def outdated(self, incarnation: Incarnation) -> bool:
         return incarnation.notes.get(VERSION) not in (None, _dotted(self._world.facts))

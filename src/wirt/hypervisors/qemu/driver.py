@@ -222,8 +222,10 @@ class QemuHypervisor:
         self._runs[domain], self._runs[beside] = new, old
         new.domain, old.domain, new.name = domain, beside, old.name
 
-    async def connect_cards(self, domain: UUID) -> None:
-        await self._user_cards.connect(self.run(domain).files.directory)
+    async def connect_cards(self, domain: UUID, devids: frozenset[int]) -> frozenset[int]:
+        run = self.run(domain)
+        await self._user_cards.connect(run.files.directory)
+        return frozenset(self._user_cards.without(run, devids))
 
     def outdated(self, incarnation: Incarnation) -> bool:
         noted, installed = incarnation.notes.get(PROGRAM), self._program()

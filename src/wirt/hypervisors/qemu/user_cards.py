@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from wirt.hypervisors.qemu.passt import Passt, Served
+from wirt.hypervisors.qemu import process
+from wirt.hypervisors.qemu.passt import Passt, Served, name_of
 from wirt.hypervisors.qemu.run import Run
 from wirt.model.devices import VifKind
 from wirt.model.errors import IllegalState, Unavailable
@@ -96,6 +97,15 @@ class UserCards:
         )
         for failure in filter(None, await asyncio.gather(*begun, return_exceptions=True)):
             raise failure
+
+    def without(self, run: Run, devids: Iterable[int]) -> Iterator[int]:
+        """Those that passt should serve and does not."""
+        if run.process.gone or not run.process.has_own_network():
+            return
+        names = process.names_within(run.files.directory)
+        for devid in devids:
+            if name_of(run.files.directory, f"vif{devid}") not in names:
+                yield devid
 
     def drop(self, directory: Path) -> None:
         for _, theirs in self._waiting.pop(directory, []):
