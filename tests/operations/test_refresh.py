@@ -16,6 +16,7 @@ from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
 from wirt.operations import vif
+from wirt.operations.conclude import wait_ended
 from wirt.operations.destroy import destroy
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.power import pause, unpause
@@ -230,6 +231,18 @@ async def test_what_is_asked_of_the_guest_meanwhile_waits_for_the_new_run(tmp_pa
     await pausing
     assert host.engine.get(job).state is JobState.DONE
     await is_whole(host, State.PAUSED)
+    await host.stop()
+
+
+async def test_who_waits_for_its_end_waits_on(tmp_path: Path) -> None:
+    host = await a_guest(tmp_path)
+    ended = asyncio.create_task(wait_ended(host.environment, "web", 600))
+    assert (await done(host)).state is JobState.DONE
+    await is_whole(host)
+    assert not ended.done()
+    host.world.guest(host.environment.domains.find("web").uuid).power_off()
+    await host.settle()
+    assert ended.done()
     await host.stop()
 
 

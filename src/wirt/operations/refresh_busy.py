@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from wirt.model.domain import Domain
+from wirt.model.domain import Domain, Incarnation
 from wirt.model.job import JobState
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
+
+FIRST = "first-domid"
+"""In an incarnation's notes, once it was refreshed: the domid under which its guest was started."""
+
+
+def first_domid(run: Incarnation) -> str:
+    return run.notes.get(FIRST, str(run.domid))
 
 
 async def at_rest(environment: Environment, domain: Domain) -> None:

@@ -13,6 +13,7 @@ from wirt.model.lifecycle import State
 from wirt.model.units import MIB
 from wirt.operations.power import REBOOT_NOTE
 from wirt.operations.receive import live_of
+from wirt.operations.refresh_busy import FIRST, first_domid
 from wirt.operations.refresh_run import INTERRUPTED, beside_of, check_first, has_word, old_run, uuid_of
 from wirt.operations.running import EnvContext
 from wirt.operations.within import within
@@ -114,7 +115,7 @@ async def _give_word(context: EnvContext) -> None:
     domain, started = old_run(context), context.transient["started"]
     assert domain.incarnation is not None
     old = domain.incarnation
-    notes = {**kept_notes(old.notes, (REBOOT_NOTE,)), **started.notes}
+    notes = {**kept_notes(old.notes, (REBOOT_NOTE,)), **started.notes, FIRST: first_domid(old)}
     scripts = [value for key, value in old.notes.items() if key.startswith("script.")]
     if scripts:
         await context.note(**{"old-scripts": scripts})
