@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,16 @@ from uuid import uuid4
 
 import pytest
 
+from wirt.hypervisors.qemu import nodes
 from wirt.model.devices import DiskFormat, DiskSpec
+from wirt.model.engine import Aio, CacheMode, DetectZeroes
 from wirt.model.errors import HypervisorError, IllegalState, LaunchFailed, NotFound, Shortage
 from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
 from wirt.model.units import MIB
+from wirt.plan.engine import DiskEngine
 from wirt.ports.live_disks import LiveDisk
+from wirt.storage.media import media_of
 
 from .conftest import FAKE, OLD, OLD_LONG, QEMU
 from .rigs import READY, Rig, Started, ready
@@ -79,6 +84,19 @@ async def test_a_moved_disk_is_its_copy_and_the_old_one_is_free(rig: Rig) -> Non
     assert await chain(rig, started) == (new.path,)
     other = await with_disks(rig, old)
     assert await chain(rig, other) == (old.path,)
+
+
+@every_driver
+async def test_a_disk_is_as_large_as_the_volume_that_it_moves_into(rig: Rig) -> None:
+    """Pools make volumes in steps, such as LVM's extents."""
+    old, new = filled(rig.image("old.img", 3 * MIB, RAW)), rig.image("new.img", 4 * MIB, RAW)
+    started = await with_disks(rig, old)
+    await rig.live_disks.move(started.domain, "xvda", new, nothing)
+    [now] = await rig.live_disks.disks(started.domain)
+    assert (now.chain, now.size) == ((new.path,), 4 * MIB)
+    await rig.live_disks.resize(started.domain, "xvda", 5 * MIB)
+    [now] = await rig.live_disks.disks(started.domain)
+    assert now.size == 5 * MIB
 
 
 @every_driver
@@ -220,3 +238,44 @@ async def test_what_is_no_memory_starts_no_guest(rig: Rig, tmp_path: Path) -> No
     with pytest.raises(HypervisorError):
         await rig.live_disks.save_memory(started.domain, tmp_path / "no" / "where", nothing)
     await rig.hypervisor.resume(started.domain)
+
+
+DIRECT = DiskEngine(CacheMode.NONE, Aio.NATIVE, discard=True, detect_zeroes=DetectZeroes.UNMAP)
+KEEPING = DiskEngine(CacheMode.DIRECTSYNC, Aio.THREADS, discard=False)
+BUFFERED = DiskEngine()
+
+
+def served(rig: Rig, started: Started, path: str) -> tuple[bool, bool]:
+    """Whether QEMU has ``path`` open past the host's memory (proc(5), fdinfo), and whether it has set up the
+    kernel's AIO, as it does before its first request to any file."""
+    pid = started.incarnation.pid
+    assert pid is not None
+    found = [int(place.name) for place in Path(f"/proc/{pid}/fd").iterdir() if os.path.realpath(place) == path]
+    assert found, f"{path} is not open"
+    native = "/[aio]" in Path(f"/proc/{pid}/maps").read_text()
+    return all(nodes.direct_flag(pid, descriptor) for descriptor in found), native
+
+
+@pytest.mark.parametrize("rig", [QEMU, OLD], indirect=True)
+async def test_a_new_layer_is_served_as_is_asked_and_can_be_left_again(rig: Rig) -> None:
+    base = filled(rig.image("base.img", 4 * MIB, RAW))
+    if media_of([base.path])[base.path].direct is not None:
+        pytest.skip("needs a file system with direct access under pytest's directory: --basetemp=/var/tmp/wirt")
+    started = await with_disks(rig, base)
+    assert served(rig, started, base.path) == (False, False)
+    one = rig.image("one.qcow2", 4 * MIB, QCOW2, base)
+    await rig.live_disks.snapshot(started.domain, {"xvda": one}, {"xvda": DIRECT})
+    assert served(rig, started, one.path)[0]
+    # What is direct goes below another, and is written again once that is merged into it.
+    two = rig.image("two.qcow2", 4 * MIB, QCOW2, replace(one, format=QCOW2))
+    await rig.live_disks.snapshot(started.domain, {"xvda": two}, {"xvda": KEEPING})
+    assert served(rig, started, two.path)[0]
+    await rig.live_disks.merge(started.domain, "xvda", two.path, nothing)
+    assert await chain(rig, started) == (one.path, base.path)
+    assert served(rig, started, one.path)[0]
+    for name, engine in (("plain", BUFFERED), ("fast", DIRECT), ("kept", KEEPING)):
+        new = rig.image(f"{name}.img", 4 * MIB, RAW)
+        await rig.live_disks.move(started.domain, "xvda", new, nothing, engine=engine)
+        assert await chain(rig, started) == (new.path,)
+        assert served(rig, started, new.path) == (engine.cache.direct, True)
+        assert Path(new.path).read_bytes() == Path(base.path).read_bytes()

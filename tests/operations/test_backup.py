@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.operations.kit import SimulatedHost, Strike, config, crash, fail
 
+from wirt.hypervisors.fake import Silence, Verb
 from wirt.model.devices import DiskFormat
 from wirt.model.errors import (
     BadInput,
@@ -387,3 +388,51 @@ async def test_a_place_that_is_gone_is_one_problem_among_backups(host: Simulated
     assert DirectoryStores().open(str(tmp_path / "elsewhere")).all().backups[0].domain == "db"
     with pytest.raises(WirtError):
         await backup_places.find(host.environment, "nothing", None)
+
+
+async def told(host: SimulatedHost) -> str:
+    job = await backup.create(host.environment, "db", str(host.place), "/")
+    return str((await finished(host, job)).notes["result"]["consistency"])
+
+
+async def test_file_systems_are_held_for_the_instant_and_what_happened_is_told(host: SimulatedHost) -> None:
+    await running(host)
+    guest = host.world.guest(host.environment.domains.find("db").uuid)
+    assert guest.agent is not None
+    guest.agent.file_systems = 2
+    seen = []
+    host.live_backup.at_instant = lambda: seen.append(guest.agent is not None and guest.agent.frozen)
+    assert await told(host) == "filesystem"
+    assert (seen, guest.agent.frozen) == ([True], False)
+    host.world.fail(Verb.AGENT, Silence())
+    assert await told(host) == "crash"
+    assert not guest.agent.frozen
+    guest.agent = None
+    assert await told(host) == "crash"
+    await finished(host, await destroy(host.environment, "db"))
+    await host.assert_consistent()
+
+
+async def test_of_a_domain_that_is_off_it_is_told_so(host: SimulatedHost) -> None:
+    await off(host)
+    assert await told(host) == "off"
+
+
+async def test_file_systems_are_let_go_of_when_a_backup_can_not_begin(host: SimulatedHost) -> None:
+    await running(host)
+    guest = host.world.guest(host.environment.domains.find("db").uuid)
+    assert guest.agent is not None
+    guest.agent.file_systems = 2
+    host.live_backup.failures.append(Shortage("no room"))
+    job = await backup.create(host.environment, "db", str(host.place), "/")
+    await finished(host, job, JobState.FAILED)
+    assert not guest.agent.frozen
+
+
+async def test_what_was_held_for_too_long_is_told_as_after_a_power_failure(host: SimulatedHost) -> None:
+    await running(host)
+    guest = host.world.guest(host.environment.domains.find("db").uuid)
+    assert guest.agent is not None
+    guest.agent.file_systems = 2
+    host.live_backup.at_instant = guest.agent.thaw
+    assert await told(host) == "crash"

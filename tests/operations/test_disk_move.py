@@ -8,14 +8,16 @@ import pytest
 from tests.operations.kit import SimulatedHost, config
 
 from wirt.model.devices import DiskFormat
+from wirt.model.engine import Aio, CacheMode
 from wirt.model.errors import BadInput, IllegalState, NotFound
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
-from wirt.model.storage import VolumeRef
+from wirt.model.storage import PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
-from wirt.operations import volumes
+from wirt.operations import pools_verbs, volumes
 from wirt.operations.create import Source, define
 from wirt.operations.disk_move import move_disk
+from wirt.plan.engine import Medium
 
 OLD, NEW = VolumeRef("default", "old"), VolumeRef("default", "new")
 
@@ -64,6 +66,23 @@ async def test_of_a_domain_that_is_off_the_volume_is_moved_and_kept_if_asked(hos
     assert (await ended(host, job)).state is JobState.DONE
     assert await names(host) == ["new", "old"]
     assert host.environment.domains.find("db").config.disks[0].volume == str(NEW)
+
+
+async def test_a_moved_disk_is_served_as_it_would_be_where_it_lies_now(host: SimulatedHost) -> None:
+    job = await pools_verbs.create(host.environment, PoolConfig("fast", PoolType.FAKE, "/fast"))
+    assert (await ended(host, job)).state is JobState.DONE
+    host.storage.grounds["/fast"] = Medium("ext4")
+    await host.create('disk = ["default/old,,xvda,rw"]')
+    guest = host.world.guest(host.environment.domains.find("web").uuid)
+    assert guest.disks.find("xvda").engine.aio is Aio.THREADS
+    job = await move_disk(host.environment, "web", "xvda", VolumeRef("fast", "new"))
+    assert (await ended(host, job)).state is JobState.DONE
+    engine = guest.disks.find("xvda").engine
+    assert (engine.cache, engine.aio) == (CacheMode.NONE, Aio.NATIVE)
+    job = await move_disk(host.environment, "web", "xvda", NEW)
+    assert (await ended(host, job)).state is JobState.DONE
+    assert guest.disks.find("xvda").engine.cache is CacheMode.WRITEBACK
+    await host.assert_consistent()
 
 
 async def test_a_volume_that_another_running_domain_has_too_stays(host: SimulatedHost) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from wirt.model.engine import Aio, CacheMode
 from wirt.model.errors import IllegalState, NameInUse, NotFound, WirtError
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
@@ -21,6 +22,7 @@ from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy, undefine
 from wirt.operations.jobs.engine import Hooks
 from wirt.operations.start import start
+from wirt.plan.engine import Medium
 
 from .kit import SimulatedHost, config, crash, fail
 
@@ -123,6 +125,15 @@ async def test_going_back_brings_what_was(bench: Bench, memory: bool, copies: bo
     assert bench.now() == [{"place 1": 1}] * 2
     assert sorted(bench.medium.volumes) == [f"web-{vdev}" for vdev in DISKS]
     await bench.host.assert_consistent()
+
+
+async def test_what_a_guest_goes_on_in_is_served_as_at_its_next_start(bench: Bench) -> None:
+    await run(bench)
+    bench.host.storage.grounds["/home/volumes"] = Medium("ext4")
+    await ok(await bench.take("before"))
+    guest = bench.host.world.guest(bench.domain.uuid)
+    now = [guest.disks.find(vdev).engine for vdev in DISKS]
+    assert [(engine.cache, engine.aio) for engine in now] == [(CacheMode.NONE, Aio.NATIVE)] * 2
 
 
 async def test_snapshots_make_a_tree_and_each_goes_alone(bench: Bench) -> None:

@@ -114,13 +114,13 @@ async def guest(
     outer: subprocess.Popen[bytes] | None = None
     writer: asyncio.StreamWriter | None = None
     try:
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             listeners = [
                 stack.enter_context(contextlib.closing(sockets.listen(directory / name)))
                 for name in ("control.sock", "events.sock", "console.sock", "agent.sock")
             ]
             control, events, console, agent = (listener.fileno() for listener in listeners)
-            files = stack.enter_context(handover.opened(jailed.handed))
+            files = await stack.enter_async_context(handover.opened(jailed.handed))
             kvm = jailed.handed_for("kvm")
             names = (("kvm", kvm.name),) if kvm is not None else ()
             handles = cmdline.Handles(control, events, console, taps, names=names, agent=agent)

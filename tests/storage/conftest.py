@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from .kinds import THIN, a_group, an_export, run
 from .worlds import DirectoryWorld, FakeWorld, LvmWorld, NfsWorld, World
 
-GROUP, THIN = "wirttest", "thin"
 THERE = (pytest.mark.testhost, pytest.mark.root)
-SCRATCH = "/dev/disk/by-id/virtio-scratch"
-
-
-def run(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(
@@ -50,25 +42,13 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture(scope="module")
 def group() -> Iterator[str]:
-    """A volume group with a thin pool in it, on the scratch disk."""
-    disk = str(Path(SCRATCH).resolve())
-    run("vgcreate", "-q", GROUP, disk)
-    try:
-        run("lvcreate", "-q", "-y", "-L", "256M", "-T", f"{GROUP}/{THIN}")
-        yield GROUP
-    finally:
-        run("vgremove", "-q", "-y", GROUP)
-        run("pvremove", "-q", "-y", disk)
+    with a_group() as name:
+        yield name
 
 
 @pytest.fixture
 def export(tmp_path: Path) -> Iterator[str]:
-    """A directory that a kernel's NFS server exports, as ``SERVER:/PATH``."""
     shared = tmp_path / "shared"
     shared.mkdir()
-    run("sh", "-c", "systemctl start nfs-server")
-    try:
-        run("exportfs", "-i", "-o", "rw,no_root_squash,fsid=9", f"127.0.0.1:{shared}")
-        yield f"127.0.0.1:{shared}"
-    finally:
-        subprocess.run(["exportfs", "-u", f"127.0.0.1:{shared}"], check=False, timeout=60)
+    with an_export(shared) as source:
+        yield source

@@ -13,7 +13,7 @@ from wirt.ports.storage import Pool
 from wirt.storage.block import check_unused, devices_of
 from wirt.storage.host import HostStorage
 
-from .conftest import SCRATCH, run
+from .kinds import SCRATCH, run
 
 
 def block(target: str) -> PoolConfig:

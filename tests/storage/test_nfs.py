@@ -13,7 +13,7 @@ from wirt.model.storage import PoolConfig, PoolType
 from wirt.storage.nfs import is_mounted, open_nfs
 from wirt.storage.waiting import Patient
 
-from .conftest import run
+from .kinds import no_server
 
 
 def nfs(source: str | None, options: str = "") -> PoolConfig:
@@ -60,16 +60,11 @@ async def test_a_server_that_vanishes_makes_its_pool_unavailable(export: str, tm
     assert pool._patient is not None
     pool._patient._deadline_s = 5.0
     assert await pool.volumes() == ()
-    run("nft", "add", "table", "inet", "gone")
-    run("nft", "add", "chain", "inet", "gone", "out", "{ type filter hook output priority 0; }")
-    run("nft", "add", "rule", "inet", "gone", "out", "tcp", "dport", "2049", "drop")
-    try:
+    with no_server():
         with pytest.raises(Unavailable, match="does not answer"):
             await pool.usage()
         with pytest.raises(Unavailable, match="does not answer"):
             await pool.usage()
-    finally:
-        run("nft", "delete", "table", "inet", "gone")
     async with asyncio.timeout(200):
         while True:
             try:

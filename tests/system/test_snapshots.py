@@ -170,3 +170,10 @@ def test_a_domain_that_is_off_is_kept_and_goes_back(web: Host) -> None:
     assert names(web) == ["one", "two"]
     start(web)
     assert holds(web, 1, 0)
+    web.ok("destroy", "web")
+    web.ok("undefine", "web")
+    for volume in ("default/one", "default/two"):
+        web.ok("volume", "destroy", volume)
+        web.ok("volume", "create", volume, "--size", "16M", "--format", "qcow2")
+    web.ok("define", str(web.scratch / "web.cfg"))
+    web.ok("start", "web")

@@ -10,7 +10,7 @@ from wirt.api.reply import reply
 from wirt.operations.audit import Audited, HostAudit, audit_host
 from wirt.operations.environment import Environment
 from wirt.plan.findings import Finding, Verdict, worst
-from wirt.wire import v1
+from wirt.wire import v1_audit as wire
 
 LONGEST_TEXT = 400
 MOST_DETAILS = 2000
@@ -25,7 +25,7 @@ _WORDS = {
 def router(environment: Environment) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["host"])
 
-    @routes.get("/audit", response_model=v1.Audit)
+    @routes.get("/audit", response_model=wire.Audit)
     async def audit(domain: Annotated[list[str] | None, Query()] = None) -> Response:
         """What running domains can reach, beside what they should: those of `domain`, or all."""
         return reply(answer(await audit_host(environment, domain or ())))
@@ -33,7 +33,7 @@ def router(environment: Environment) -> APIRouter:
     return routes
 
 
-def answer(of: HostAudit) -> v1.Audit:
+def answer(of: HostAudit) -> wire.Audit:
     verdicts = [each.audit.verdict for each in of.domains]
     home = worst(of.home)
     overall = max([*verdicts, home], key=list(Verdict).index)
@@ -42,7 +42,7 @@ def answer(of: HostAudit) -> v1.Audit:
     ]
     number = len(verdicts)
     domains = f"{number} domain{'' if number == 1 else 's'}{': ' if counts else ''}{', '.join(counts)}"
-    return v1.Audit(
+    return wire.Audit(
         verdict=str(overall),
         summary=f"{domains}; the home is {_WORDS[home]}",
         domains=[_domain(each) for each in of.domains],
@@ -50,9 +50,9 @@ def answer(of: HostAudit) -> v1.Audit:
     )
 
 
-def _domain(of: Audited) -> v1.AuditedDomain:
+def _domain(of: Audited) -> wire.AuditedDomain:
     run = of.domain.incarnation
-    return v1.AuditedDomain(
+    return wire.AuditedDomain(
         name=of.domain.name,
         uuid=str(of.domain.uuid),
         domid=of.domain.domid,
@@ -64,9 +64,9 @@ def _domain(of: Audited) -> v1.AuditedDomain:
     )
 
 
-def _finding(of: Finding) -> v1.AuditFinding:
+def _finding(of: Finding) -> wire.AuditFinding:
     details = [_clean(each) for each in of.details[:MOST_DETAILS]]
-    return v1.AuditFinding(
+    return wire.AuditFinding(
         what=_clean(of.what),
         found=_clean(of.found),
         expected=_clean(of.expected),

@@ -12,21 +12,22 @@ from wirt.operations import bootstrap
 from wirt.operations.environment import Environment
 from wirt.plan.bootstrap import DEFAULT_MEMORY_MIB, DEFAULT_SIZE, SECTOR, BootstrapWish
 from wirt.wire import v1
+from wirt.wire import v1_bootstrap as wire
 
 
 def router(environment: Environment) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["bootstrap"])
 
     @routes.post("/bootstrap", response_model=v1.Job)
-    async def install(request: v1.BootstrapRequest, wait: bool = False) -> Response:
+    async def install(request: wire.BootstrapRequest, wait: bool = False) -> Response:
         """Install a distribution onto a volume, a device or an image."""
         job = await bootstrap.bootstrap(
             environment, _wish(request), request.into, request.cwd, force=request.force
         )
         return await job_reply(environment, job, wait)
 
-    @routes.post("/bootstrap-plan", response_model=v1.BootstrapPlan)
-    async def plan(request: v1.BootstrapRequest) -> Response:
+    @routes.post("/bootstrap-plan", response_model=wire.BootstrapPlan)
+    async def plan(request: wire.BootstrapRequest) -> Response:
         """What installing would do. Nothing is done."""
         found = await bootstrap.preview(
             environment, _wish(request), request.into, request.cwd, force=request.force
@@ -36,7 +37,7 @@ def router(environment: Environment) -> APIRouter:
     return routes
 
 
-def _wish(request: v1.BootstrapRequest) -> BootstrapWish:
+def _wish(request: wire.BootstrapRequest) -> BootstrapWish:
     key = str(PurePosixPath(request.cwd) / request.key) if request.key else ""
     return BootstrapWish(
         distribution=request.distribution,
@@ -65,16 +66,16 @@ def _name(into: str) -> str:
     return PurePosixPath(into).stem.lower().replace("_", "-")
 
 
-def _plan(found: bootstrap.BootstrapPreview) -> v1.BootstrapPlan:
+def _plan(found: bootstrap.BootstrapPreview) -> wire.BootstrapPlan:
     plan = found.plan
-    return v1.BootstrapPlan(
+    return wire.BootstrapPlan(
         name=plan.wish.name,
         into=found.target.disk.target,
         size=plan.wish.size,
         commands=[list(command) for command in plan.commands],
         partitions=[
-            v1.BootstrapSlice(each.what, each.first_lba * SECTOR, each.sectors * SECTOR) for each in plan.slices
+            wire.BootstrapSlice(each.what, each.first_lba * SECTOR, each.sectors * SECTOR) for each in plan.slices
         ],
-        files=[v1.BootstrapFile(what, path) for what, path in found.files.items()],
+        files=[wire.BootstrapFile(what, path) for what, path in found.files.items()],
         config=found.config,
     )

@@ -8,7 +8,7 @@ from wirt.api.reply import NO_CONTENT, reply
 from wirt.config.security import write_rule
 from wirt.operations import security_groups as groups
 from wirt.operations.environment import Environment
-from wirt.wire import v1
+from wirt.wire import v1_groups as wire
 
 
 def router(environment: Environment) -> APIRouter:
@@ -19,38 +19,38 @@ def router(environment: Environment) -> APIRouter:
 
 
 def _reading(routes: APIRouter, environment: Environment) -> None:
-    @routes.get("", response_model=v1.SecurityGroupList)
+    @routes.get("", response_model=wire.SecurityGroupList)
     async def security_groups() -> Response:
         """All security groups, by name."""
-        return reply(v1.SecurityGroupList([_group(environment, group.name) for group in environment.groups]))
+        return reply(wire.SecurityGroupList([_group(environment, group.name) for group in environment.groups]))
 
-    @routes.get("/{name}", response_model=v1.SecurityGroup)
+    @routes.get("/{name}", response_model=wire.SecurityGroup)
     async def security_group(name: str) -> Response:
         """One security group, and who names it."""
         return reply(_group(environment, name))
 
 
 def _changing(routes: APIRouter, environment: Environment) -> None:
-    @routes.post("", response_model=v1.SecurityGroup)
-    async def create(request: v1.SecurityGroupRequest) -> Response:
+    @routes.post("", response_model=wire.SecurityGroup)
+    async def create(request: wire.SecurityGroupRequest) -> Response:
         """Make a security group."""
         await groups.create(environment, request.name, request.rules, request.description)
         return reply(_group(environment, request.name))
 
-    @routes.post("/{name}", response_model=v1.SecurityGroup)
-    async def change(name: str, request: v1.SecurityGroupChange) -> Response:
+    @routes.post("/{name}", response_model=wire.SecurityGroup)
+    async def change(name: str, request: wire.SecurityGroupChange) -> Response:
         """Give it other rules, or another description. Running guests follow at once."""
         await groups.change(environment, name, request.rules, request.description)
         return reply(_group(environment, name))
 
-    @routes.post("/{name}/allow", response_model=v1.SecurityGroup)
-    async def allow(name: str, request: v1.AllowRequest) -> Response:
+    @routes.post("/{name}/allow", response_model=wire.SecurityGroup)
+    async def allow(name: str, request: wire.AllowRequest) -> Response:
         """Add rules."""
         await groups.allow(environment, name, request.rules)
         return reply(_group(environment, name))
 
-    @routes.post("/{name}/revoke", response_model=v1.SecurityGroup)
-    async def revoke(name: str, request: v1.RevokeRequest) -> Response:
+    @routes.post("/{name}/revoke", response_model=wire.SecurityGroup)
+    async def revoke(name: str, request: wire.RevokeRequest) -> Response:
         """Take a rule away, by itself or by its number."""
         await groups.revoke(environment, name, request.rule)
         return reply(_group(environment, name))
@@ -61,9 +61,9 @@ def _changing(routes: APIRouter, environment: Environment) -> None:
         await groups.destroy(environment, name)
 
 
-def _group(environment: Environment, name: str) -> v1.SecurityGroup:
+def _group(environment: Environment, name: str) -> wire.SecurityGroup:
     use = groups.look(environment, name)
-    return v1.SecurityGroup(
+    return wire.SecurityGroup(
         name=use.group.name,
         rules=[write_rule(rule) for rule in use.group.rules],
         description=use.group.description,

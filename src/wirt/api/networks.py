@@ -18,6 +18,7 @@ from wirt.plan.networks import FabricPlan, devices_of, home_tag
 from wirt.plan.networks_state import FabricState, LinkState
 from wirt.plan.networks_wishes import Wish
 from wirt.wire import v1
+from wirt.wire import v1_networks as wire
 
 
 def router(environment: Environment) -> APIRouter:
@@ -28,21 +29,21 @@ def router(environment: Environment) -> APIRouter:
 
 
 def _reading(routes: APIRouter, environment: Environment) -> None:
-    @routes.get("/networks", response_model=v1.NetworkList)
+    @routes.get("/networks", response_model=wire.NetworkList)
     async def list_networks() -> Response:
         """Its bridge need not be there: ``default`` always comes first."""
         leaving = [network.config for network in environment.networks if network.leaving]
         return reply(
-            v1.NetworkList([_network(environment, each) for each in (*all_networks(environment), *leaving)])
+            wire.NetworkList([_network(environment, each) for each in (*all_networks(environment), *leaving)])
         )
 
-    @routes.get("/networks/{name}", response_model=v1.NetworkDetail)
+    @routes.get("/networks/{name}", response_model=wire.NetworkDetail)
     async def show(name: str) -> Response:
         """With its devices, cards and leases."""
         config = networking.network_called(environment, name)
         return reply(await _detail(environment, config))
 
-    @routes.get("/network-plan", response_model=v1.NetworkPlan)
+    @routes.get("/network-plan", response_model=wire.NetworkPlan)
     async def plan(network: Annotated[str | None, Query()] = None) -> Response:
         """What would be done to make the host as recorded: of one network, or of all. Nothing is."""
         return reply(_plan(await networking.plan(environment, network)))
@@ -50,12 +51,12 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
 
 def _making(routes: APIRouter, environment: Environment) -> None:
     @routes.post("/networks", response_model=v1.Job)
-    async def create(request: v1.NetworkRequest, wait: bool = False) -> Response:
+    async def create(request: wire.NetworkRequest, wait: bool = False) -> Response:
         """Make a network."""
         return await job_reply(environment, await networking.create(environment, _wish(request)), wait)
 
-    @routes.post("/network-plan", response_model=v1.NetworkPlan)
-    async def preview(request: v1.NetworkRequest) -> Response:
+    @routes.post("/network-plan", response_model=wire.NetworkPlan)
+    async def preview(request: wire.NetworkRequest) -> Response:
         """What creating would do. Nothing is done."""
         found = await networking.preview(environment, _wish(request))
         return reply(_plan(found.plan, _network(environment, found.config)))
@@ -66,21 +67,21 @@ def _making(routes: APIRouter, environment: Environment) -> None:
         return await job_reply(environment, await networking.destroy(environment, name), wait)
 
 
-def _wish(request: v1.NetworkRequest) -> Wish:
+def _wish(request: wire.NetworkRequest) -> Wish:
     values = {each.name: getattr(request, each.name) for each in fields(request)}
     return Wish(**{**values, "peers": tuple(request.peers)})
 
 
-def _network(environment: Environment, config: NetworkConfig) -> v1.Network:
+def _network(environment: Environment, config: NetworkConfig) -> wire.Network:
     running = sum(member.tap is not None for member in members(environment, config))
     upkeep = environment.networks.upkeep
     problems = [
-        v1.NetworkProblem(each.network, each.message, each.hint)
+        wire.NetworkProblem(each.network, each.message, each.hint)
         for each in upkeep.problems
         if each.network in ("", config.name)
     ]
     vxlan = config.vxlan
-    return v1.Network(
+    return wire.Network(
         name=config.name,
         mode=str(config.mode),
         bridge=config.bridge,
@@ -114,41 +115,41 @@ def _state(environment: Environment, config: NetworkConfig, running: int, *, ami
     return "amiss" if amiss else "up"
 
 
-async def _detail(environment: Environment, config: NetworkConfig) -> v1.NetworkDetail:
+async def _detail(environment: Environment, config: NetworkConfig) -> wire.NetworkDetail:
     names = devices_of(config, home_tag(environment.settings.home))
     fabric = fabric_of(environment)
     state = await fabric.observe(frozenset(names))
     server = state.servers.get(config.name)
     mended = [each for each in environment.networks.upkeep.mended if each.network in ("", config.name)]
     leases = await fabric.leases(config.name)
-    return v1.NetworkDetail(
+    return wire.NetworkDetail(
         network=_network(environment, config),
         devices=[_device(name, state) for name in names],
         vifs=[_card(member) for member in members(environment, config)],
-        leases=[v1.Lease(each.mac, each.address, each.name, each.until) for each in leases],
+        leases=[wire.Lease(each.mac, each.address, each.name, each.until) for each in leases],
         server=server.pid if server is not None else None,
-        mended=[v1.NetworkMended(each.at, each.network, each.sentence) for each in mended],
+        mended=[wire.NetworkMended(each.at, each.network, each.sentence) for each in mended],
     )
 
 
-def _device(name: str, state: FabricState) -> v1.NetworkDevice:
+def _device(name: str, state: FabricState) -> wire.NetworkDevice:
     link: LinkState | None = state.links.get(name)
     if link is None:
-        return v1.NetworkDevice(name, None, "missing", None)
+        return wire.NetworkDevice(name, None, "missing", None)
     addresses = sorted(str(each) for each in link.addresses if not each.ip.is_link_local)
-    return v1.NetworkDevice(name, link.kind, "up" if link.up else "down", link.mtu, addresses)
+    return wire.NetworkDevice(name, link.kind, "up" if link.up else "down", link.mtu, addresses)
 
 
-def _card(member: Member) -> v1.NetworkCard:
+def _card(member: Member) -> wire.NetworkCard:
     domain = member.domain
     addresses = list(member.vif.ip)
-    return v1.NetworkCard(domain.name, domain.domid, member.index, member.mac, member.tap, addresses)
+    return wire.NetworkCard(domain.name, domain.domid, member.index, member.mac, member.tap, addresses)
 
 
-def _plan(found: FabricPlan, config: v1.Network | None = None) -> v1.NetworkPlan:
-    actions = [v1.NetworkAction(each.network, _kind(each), str(each)) for each in found.actions]
-    problems = [v1.NetworkProblem(each.network, each.message, each.hint) for each in found.problems]
-    return v1.NetworkPlan(actions, problems, config)
+def _plan(found: FabricPlan, config: wire.Network | None = None) -> wire.NetworkPlan:
+    actions = [wire.NetworkAction(each.network, _kind(each), str(each)) for each in found.actions]
+    problems = [wire.NetworkProblem(each.network, each.message, each.hint) for each in found.problems]
+    return wire.NetworkPlan(actions, problems, config)
 
 
 def _kind(action: object) -> str:

@@ -29,6 +29,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.volumes_domain import names_of
 from wirt.operations.volumes_steps import owners
 from wirt.wire import v1
+from wirt.wire import v1_storage as wire
 
 LOOK_S = 15.0
 _E = TypeVar("_E", bound=StrEnum)
@@ -44,37 +45,37 @@ def router(environment: Environment) -> APIRouter:
 
 
 def _pools(routes: APIRouter, environment: Environment) -> None:
-    @routes.get("/pools", response_model=v1.PoolList)
+    @routes.get("/pools", response_model=wire.PoolList)
     async def list_pools() -> Response:
         """``default`` always comes first; it is made when it is first used."""
         pools = await asyncio.gather(*(_pool(environment, pool) for pool in environment.pools))
         types = [
-            v1.PoolType(str(each), environment.pools.storage.reason(each))
+            wire.PoolType(str(each), environment.pools.storage.reason(each))
             for each in PoolType
             if each is not PoolType.FAKE
         ]
-        return reply(v1.PoolList(list(pools), types))
+        return reply(wire.PoolList(list(pools), types))
 
     @routes.post("/pools", response_model=v1.Job)
-    async def create(request: v1.PoolRequest, wait: bool = False) -> Response:
+    async def create(request: wire.PoolRequest, wait: bool = False) -> Response:
         """Make a pool known, of what is there; a directory is made."""
         kind = _word(PoolType, request.type, "type of pools")
         config = PoolConfig(request.name, kind, request.target, request.source, request.options)
         return await job_reply(environment, await pools_verbs.create(environment, config), wait)
 
-    @routes.get("/pools/{name}", response_model=v1.PoolDetail)
+    @routes.get("/pools/{name}", response_model=wire.PoolDetail)
     async def show(name: str) -> Response:
         """One pool, with its volumes."""
         pool = await _pool(environment, environment.pools.find(name))
         found = await _volumes(environment, name) if pool.problem is None else []
-        return reply(v1.PoolDetail(pool, found))
+        return reply(wire.PoolDetail(pool, found))
 
-    @routes.post("/pools/{name}/refresh", response_model=v1.PoolDetail)
+    @routes.post("/pools/{name}/refresh", response_model=wire.PoolDetail)
     async def refresh(name: str) -> Response:
         """Look at it anew, and take away what interrupted work left."""
         done = await pools_verbs.refresh(environment, name)
         pool = await _pool(environment, environment.pools.find(name))
-        return reply(v1.PoolDetail(pool, await _volumes(environment, name), list(done.tidied)))
+        return reply(wire.PoolDetail(pool, await _volumes(environment, name), list(done.tidied)))
 
     @routes.post("/pools/{name}/destroy", response_model=v1.Job)
     async def destroy(
@@ -86,29 +87,29 @@ def _pools(routes: APIRouter, environment: Environment) -> None:
 
 
 def _reading(routes: APIRouter, environment: Environment) -> None:
-    @routes.get("/volumes", response_model=v1.VolumeList)
+    @routes.get("/volumes", response_model=wire.VolumeList)
     async def list_volumes(pool: Annotated[str | None, Query()] = None) -> Response:
         """Of one pool, or of all that can be reached."""
         if pool is not None:
-            return reply(v1.VolumeList(await _volumes(environment, pool)))
+            return reply(wire.VolumeList(await _volumes(environment, pool)))
         found = []
         for each in environment.pools:
             if (await _pool(environment, each)).problem is None:
                 found += await _volumes(environment, each.name)
-        return reply(v1.VolumeList(found))
+        return reply(wire.VolumeList(found))
 
-    @routes.get("/volumes/{pool}/{name}", response_model=v1.Volume)
+    @routes.get("/volumes/{pool}/{name}", response_model=wire.Volume)
     async def show(pool: str, name: str) -> Response:
         """One volume, with those who have it, and how it would be served to a guest."""
         volume = await environment.pools.volume(_ref(pool, name))
         choices = await engines.choices(environment, volume)
-        chosen = [v1.DiskChoice(each.what, each.choice, each.reason) for each in choices]
+        chosen = [wire.DiskChoice(each.what, each.choice, each.reason) for each in choices]
         return reply(replace(_volume(environment, volume), engine=chosen))
 
 
 def _making(routes: APIRouter, environment: Environment) -> None:
     @routes.post("/volumes/{pool}/{name}", response_model=v1.Job)
-    async def create(pool: str, name: str, request: v1.VolumeRequest, wait: bool = False) -> Response:
+    async def create(pool: str, name: str, request: wire.VolumeRequest, wait: bool = False) -> Response:
         """Make a volume, which reads as zeroes."""
         job = await volumes.create(
             environment,
@@ -120,14 +121,14 @@ def _making(routes: APIRouter, environment: Environment) -> None:
         return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/resize", response_model=v1.Job)
-    async def resize(pool: str, name: str, request: v1.VolumeResize, wait: bool = False) -> Response:
+    async def resize(pool: str, name: str, request: wire.VolumeResize, wait: bool = False) -> Response:
         """A guest that runs sees the new size at once. Smaller only when forced and not in use."""
         size = parse_size(request.size)
         job = await volumes.resize(environment, _ref(pool, name), size, force=request.force)
         return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/clone", response_model=v1.Job)
-    async def clone(pool: str, name: str, request: v1.VolumeTarget, wait: bool = False) -> Response:
+    async def clone(pool: str, name: str, request: wire.VolumeTarget, wait: bool = False) -> Response:
         """A volume of the same pool that shares what neither has written since."""
         new = request.target.removeprefix(f"{pool}/")
         return await job_reply(environment, await volumes.clone(environment, _ref(pool, name), new), wait)
@@ -140,7 +141,7 @@ def _making(routes: APIRouter, environment: Environment) -> None:
 
 def _copying(routes: APIRouter, environment: Environment) -> None:
     @routes.post("/volumes/{pool}/{name}/copy", response_model=v1.Job)
-    async def copy(pool: str, name: str, request: v1.VolumeTarget, wait: bool = False) -> Response:
+    async def copy(pool: str, name: str, request: wire.VolumeTarget, wait: bool = False) -> Response:
         """An independent volume with the same content."""
         job = await volumes_copy.copy(
             environment,
@@ -153,7 +154,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
         return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/move", response_model=v1.Job)
-    async def move(pool: str, name: str, request: v1.VolumeTarget, wait: bool = False) -> Response:
+    async def move(pool: str, name: str, request: wire.VolumeTarget, wait: bool = False) -> Response:
         """A copy that takes the place of the volume. The domains that have it are off, and have the copy then."""
         job = await volumes_copy.move(
             environment,
@@ -165,7 +166,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
         return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/import", response_model=v1.Job)
-    async def import_file(pool: str, name: str, request: v1.VolumeFile, wait: bool = False) -> Response:
+    async def import_file(pool: str, name: str, request: wire.VolumeFile, wait: bool = False) -> Response:
         """A new volume with the content of an image file."""
         job = await volumes_copy.import_file(
             environment,
@@ -177,7 +178,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
         return await job_reply(environment, job, wait)
 
     @routes.post("/volumes/{pool}/{name}/export", response_model=v1.Job)
-    async def export_file(pool: str, name: str, request: v1.VolumeFile, wait: bool = False) -> Response:
+    async def export_file(pool: str, name: str, request: wire.VolumeFile, wait: bool = False) -> Response:
         """A new image file with the content of a volume."""
         format_ = _image_format(request.file_format) or ImageFormat.RAW
         path = _absolute(request.file)
@@ -185,9 +186,9 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
         return await job_reply(environment, job, wait)
 
 
-async def _pool(environment: Environment, record: StoragePool) -> v1.Pool:
+async def _pool(environment: Environment, record: StoragePool) -> wire.Pool:
     config = record.config
-    known = v1.Pool(
+    known = wire.Pool(
         name=config.name,
         type=str(config.type),
         target=config.target,
@@ -202,8 +203,8 @@ async def _pool(environment: Environment, record: StoragePool) -> v1.Pool:
             lies_on = await pool.file_system()
     except (WirtError, TimeoutError) as error:
         problem = str(error) if isinstance(error, WirtError) else f"it did not answer for {LOOK_S:g} s"
-        return v1.Pool(**{**convert.plain(known), "state": "unavailable", "problem": problem})
-    return v1.Pool(
+        return wire.Pool(**{**convert.plain(known), "state": "unavailable", "problem": problem})
+    return wire.Pool(
         **{
             **convert.plain(known),
             "capabilities": sorted(pool.capabilities),
@@ -218,18 +219,18 @@ async def _pool(environment: Environment, record: StoragePool) -> v1.Pool:
     )
 
 
-async def _volumes(environment: Environment, pool: str) -> list[v1.Volume]:
+async def _volumes(environment: Environment, pool: str) -> list[wire.Volume]:
     found = await (await environment.pools.open(pool)).volumes()
     return [_volume(environment, volume) for volume in found]
 
 
-def _volume(environment: Environment, volume: Volume) -> v1.Volume:
+def _volume(environment: Environment, volume: Volume) -> wire.Volume:
     ref, names = VolumeRef(volume.pool, volume.name), names_of(environment)
     holders = [
-        v1.VolumeHolder(each.host, names.get(each.domain or "", each.domain), each.job, each.writes)
+        wire.VolumeHolder(each.host, names.get(each.domain or "", each.domain), each.job, each.writes)
         for each in environment.pools.holders.of(ref)
     ]
-    return v1.Volume(
+    return wire.Volume(
         pool=volume.pool,
         name=volume.name,
         reference=volume.reference,
@@ -263,7 +264,7 @@ def _image_format(word: str | None) -> ImageFormat | None:
     return None if word is None else _word(ImageFormat, word, "format of image files")
 
 
-def _rate(request: v1.VolumeTarget) -> int | None:
+def _rate(request: wire.VolumeTarget) -> int | None:
     return None if request.bytes_per_s is None else parse_size(request.bytes_per_s)
 
 

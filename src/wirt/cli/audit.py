@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from wirt.cli.arguments import Parser
     from wirt.cli.session import Session
-    from wirt.wire.v1 import Audit, AuditedDomain, AuditFinding
+    from wirt.wire.v1_audit import Audit, AuditedDomain, AuditFinding
 
 WIDER = "wider"
 HEADER = ("what", "is", "should be", "ok")
@@ -41,7 +41,7 @@ def options_audit(parser: Parser) -> None:
 def run_audit(args: Namespace, session: Session) -> int:
     from wirt.client.decode import decode
     from wirt.client.http import quote
-    from wirt.wire.v1 import Audit
+    from wirt.wire.v1_audit import Audit
 
     query = "&".join(f"domain={quote(ref)}" for ref in args.domains)
     document = session.api.get(f"/v1/audit{'?' if query else ''}{query}")

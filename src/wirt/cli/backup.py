@@ -159,6 +159,8 @@ def _create(args: Namespace, session: Session) -> int:
     session.write(
         f"{printable(str(result.get('backup')))}: {result.get('kind')}{why}, {moved} read, {stored} stored\n"
     )
+    if result.get("consistency") == "crash":
+        session.say("wirt: the guest did not hold its file systems: they are as after a power failure")
     return 0
 
 

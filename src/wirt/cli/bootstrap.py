@@ -141,7 +141,7 @@ def public_keys(path: str) -> list[str]:
 
 def _show(document: Json, session: Session) -> int:
     from wirt.client.decode import decode
-    from wirt.wire.v1 import BootstrapPlan
+    from wirt.wire.v1_bootstrap import BootstrapPlan
 
     if session.json:
         session.document(document)

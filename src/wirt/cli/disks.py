@@ -38,7 +38,7 @@ def run_disk_move(args: Namespace, session: Session) -> int:
     from wirt.client.api import domain_path
     from wirt.client.decode import decode
     from wirt.client.http import quote
-    from wirt.wire.v1 import Volume
+    from wirt.wire.v1_storage import Volume
 
     body: dict[str, object] = {"target": args.target, "keep": args.keep}
     body |= {} if args.format is None else {"format": args.format}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wirt.cli.arguments import Parser
     from wirt.cli.session import Session
     from wirt.client.errors import Json
-    from wirt.wire.v1 import SecurityGroup
+    from wirt.wire.v1_groups import SecurityGroup
 
 ROUTE = "/v1/security-groups"
 HEADER = ("Name", "Rules", "Domains", "Description")
@@ -113,7 +113,7 @@ def _route(name: str) -> str:
 
 def _list(session: Session) -> int:
     from wirt.client.decode import decode_list
-    from wirt.wire.v1 import SecurityGroup
+    from wirt.wire.v1_groups import SecurityGroup
 
     document = session.api.get(ROUTE)
     groups = decode_list(SecurityGroup, document, "groups")
@@ -132,7 +132,7 @@ def _row(group: SecurityGroup) -> tuple[str, ...]:
 
 def _info(document: Json) -> str:
     from wirt.client.decode import decode
-    from wirt.wire.v1 import SecurityGroup
+    from wirt.wire.v1_groups import SecurityGroup
 
     group = decode(SecurityGroup, document)
     lines = [("name", group.name), ("description", group.description or "-")]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wirt.cli.arguments import Parser
     from wirt.cli.session import Session
     from wirt.client.errors import Json
-    from wirt.wire.v1 import Network, NetworkCard, NetworkDetail, NetworkPlan
+    from wirt.wire.v1_networks import Network, NetworkCard, NetworkDetail, NetworkPlan
 
 ROUTE, PLAN_ROUTE = "/v1/networks", "/v1/network-plan"
 HEADER = ("Name", "Mode", "Bridge", "Address", "Uplink", "Vifs", "State")
@@ -143,7 +143,7 @@ def _plan_of(args: Namespace, session: Session) -> int:
 
 def _show_plan(document: Json, session: Session) -> int:
     from wirt.client.decode import decode
-    from wirt.wire.v1 import NetworkPlan
+    from wirt.wire.v1_networks import NetworkPlan
 
     if session.json:
         session.document(document)
@@ -167,7 +167,7 @@ def format_plan(plan: NetworkPlan) -> str:
 
 def _list(session: Session) -> int:
     from wirt.client.decode import decode_list
-    from wirt.wire.v1 import Network
+    from wirt.wire.v1_networks import Network
 
     document = session.api.get(ROUTE)
     networks = decode_list(Network, document, "networks")
@@ -280,7 +280,7 @@ def _line(name: str, value: str) -> str:
 
 def _detail(document: Json) -> NetworkDetail:
     from wirt.client.decode import decode
-    from wirt.wire.v1 import NetworkDetail
+    from wirt.wire.v1_networks import NetworkDetail
 
     return decode(NetworkDetail, document)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wirt.cli.arguments import Parser
     from wirt.cli.session import Session
     from wirt.client.errors import Json
-    from wirt.wire.v1 import Pool, PoolDetail
+    from wirt.wire.v1_storage import Pool, PoolDetail
 
 ROUTE = "/v1/pools"
 HEADER = ("Name", "Type", "Target", "Capacity", "Available", "Promised", "State")
@@ -131,7 +131,7 @@ def _agreed(name: str, session: Session) -> bool:
 
 def _list(session: Session) -> int:
     from wirt.client.decode import decode
-    from wirt.wire.v1 import PoolList
+    from wirt.wire.v1_storage import PoolList
 
     document = session.api.get(ROUTE)
     if session.json:
@@ -211,7 +211,7 @@ def _line(name: str, value: str) -> str:
 
 def _detail(document: Json) -> PoolDetail:
     from wirt.client.decode import decode
-    from wirt.wire.v1 import PoolDetail
+    from wirt.wire.v1_storage import PoolDetail
 
     return decode(PoolDetail, document)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wirt.cli.arguments import Parser
     from wirt.cli.session import Session
     from wirt.client.errors import Json
-    from wirt.wire.v1 import Volume
+    from wirt.wire.v1_storage import Volume
 
 ROUTE = "/v1/volumes"
 HEADER = ("Volume", "Format", "Size", "Allocated", "Stands on", "Used by")
@@ -123,7 +123,7 @@ def _work(args: Namespace, session: Session) -> int:
 def _list(pool: str | None, session: Session) -> int:
     from wirt.client import http
     from wirt.client.decode import decode_list
-    from wirt.wire.v1 import Volume
+    from wirt.wire.v1_storage import Volume
 
     document = session.api.get(ROUTE if pool is None else f"{ROUTE}?pool={http.quote(pool)}")
     if session.json:
@@ -174,7 +174,7 @@ def human(size: int) -> str:
 
 def _volume(document: Json) -> Volume:
     from wirt.client.decode import decode
-    from wirt.wire.v1 import Volume
+    from wirt.wire.v1_storage import Volume
 
     return decode(Volume, document)
 

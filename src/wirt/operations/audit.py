@@ -19,6 +19,7 @@ from wirt.plan.findings import Finding
 from wirt.plan.jail import JailHost, Layer, plan_jail
 from wirt.plan.observed import Planned, planned_jail
 from wirt.ports.audit import Observer
+from wirt.ports.files import touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def _audit(environment: Environment, observer: Observer, domain: Domain) -
     if under_way(environment, domain.uuid):
         planned = replace(planned, scratch=str(scratch(environment)))
     known = [file.path for file in planned.handed] + [f"{planned.directory}/qemu.log"]
-    seen = await asyncio.to_thread(observer.observe, run.pid, run.started_ticks, known)
+    seen = await touch(f"{planned.directory}/.", observer.observe, run.pid, run.started_ticks, known)
     if seen is None:
         return audit_unseen(f"process {run.pid} has ended", cards)
     return audit(planned, seen, cards)

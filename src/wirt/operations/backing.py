@@ -8,7 +8,6 @@ not change unless somebody says so, or an operation of wirt's changes it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +18,7 @@ from wirt.model.storage import Volume
 from wirt.operations import records
 from wirt.operations.environment import Environment
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.files import touch
 from wirt.ports.store import Compare, Delete, Put
 
 Chain = tuple[str, ...]
@@ -82,7 +82,7 @@ async def accept(environment: Environment, image: str) -> None:
 async def lost_a_layer(environment: Environment, volume: Volume) -> None:
     """An operation that was to take one of the images from under ``volume`` did not come to its end: whether the
     image says so already or not, it is right. Any other change is not."""
-    image = str(await asyncio.to_thread(Path(volume.path).resolve))
+    image = str(await touch(volume.path, Path(volume.path).resolve))
     entry = await environment.store.get(records.backing_key(image))
     if entry is None or volume.format is not DiskFormat.QCOW2 or environment.image_tool is None:
         return
@@ -93,7 +93,7 @@ async def lost_a_layer(environment: Environment, volume: Volume) -> None:
 
 async def changed(environment: Environment, volume: Volume) -> None:
     """An operation of wirt's has put ``volume`` on others than before: that is what it stands on from now on."""
-    image = str(await asyncio.to_thread(Path(volume.path).resolve))
+    image = str(await touch(volume.path, Path(volume.path).resolve))
     if volume.format is not DiskFormat.QCOW2 or environment.image_tool is None:
         await environment.store.commit(Delete(records.backing_key(image)))
         return

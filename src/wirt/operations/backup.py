@@ -5,7 +5,8 @@ of each domain.
 
 Arguments that the steps read: ``domain`` (its UUID), ``path`` of the place, ``backup`` (the ID), ``full`` and
 ``bytes-per-s``. Notes that they write: ``begun`` once the guest's disks may be frozen, ``since`` and ``reason`` as
-they were chosen. After a crash one whose disks were being read is undone, and one that was published is finished.
+they were chosen, ``quiesced`` whether its file systems may be held and, in the end, were at the instant. After a
+crash one whose disks were being read is undone, and one that was published is finished.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.backup_places import backups, open_place, path_of, remember_place
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.quiet import quiet, thaw
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_copy import check_volume_chain
 from wirt.operations.volumes_domain import names_of
@@ -136,14 +138,17 @@ async def _begin(context: EnvContext) -> None:
     await context.note(begun=checkpoint, was=str(domain.state), at=environment.clock.now())
     await live.abandon(domain.uuid)
     since = await _choose(context, store, domain, dict(await live.checkpoints(domain.uuid)))
-    context.transient["exports"] = await live.begin(
-        domain.uuid,
-        checkpoint,
-        [disk.vdev for disk in disks_of(domain)],
-        scratch(environment),
-        since=None if since is None else f"{store.tag}.{since.id}",
-    )
-    await context.note(frozen=True)
+    running = domain.state is State.RUNNING
+    await context.note(quiesced=running)
+    async with quiet(environment, domain, wanted=running) as hold:
+        context.transient["exports"] = await live.begin(
+            domain.uuid,
+            checkpoint,
+            [disk.vdev for disk in disks_of(domain)],
+            scratch(environment),
+            since=None if since is None else f"{store.tag}.{since.id}",
+        )
+    await context.note(frozen=True, quiesced=hold.held)
 
 
 async def _kept(context: EnvContext, disk: DiskSpec) -> frozenset[str]:
@@ -182,6 +187,8 @@ async def _abandon(context: EnvContext) -> None:
         between = not context.job.notes.get("frozen") and known is not None and known.state is State.PAUSED
         if between and context.job.notes.get("was") == State.RUNNING:
             await environment.hypervisor.resume(domain)
+        if not context.job.notes.get("frozen") and known is not None and context.job.notes.get("quiesced"):
+            await thaw(environment, known)
 
 
 async def _copy(context: EnvContext) -> None:
@@ -310,7 +317,8 @@ async def _finish(context: EnvContext) -> None:
     made = await _made(context)
     await _let_go(context)
     await remember_place(environment, arguments["path"])
-    await context.note(result=_result(made, arguments["path"]))
+    result = _result(made, arguments["path"]) | {"consistency": _consistency(context)}
+    await context.note(result=result)
     environment.bus.publish("backup", context.job.subject, None, {"backup": made.id, "change": "created"})
 
 
@@ -330,6 +338,14 @@ async def _let_go(context: EnvContext) -> None:
     except WirtError as error:
         log.warning("a backup's checkpoint was not kept", backup=arguments["backup"], error=str(error))
     await release(context)
+
+
+def _consistency(context: EnvContext) -> str:
+    """What the disks are like: as their guest had written them out (``filesystem``), as after a power failure
+    (``crash``), or as a domain left them that is off (``off``)."""
+    if not context.job.notes["running"]:
+        return "off"
+    return "filesystem" if context.job.notes.get("quiesced") else "crash"
 
 
 def _whole(disks: tuple[DiskBackup, ...]) -> str:

@@ -30,7 +30,7 @@ from wirt.operations.pools import DEFAULT_POOL
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room
 from wirt.operations.volumes_domain import names_of
-from wirt.operations.volumes_steps import check_absent, check_can_create, release
+from wirt.operations.volumes_steps import check_absent, check_can_create, release, remove_volumes
 from wirt.plan.backup import Backup, DiskBackup
 from wirt.ports.backup_store import Work
 from wirt.ports.storage import NewVolume
@@ -173,8 +173,7 @@ async def unmake(context: EnvContext) -> None:
             await holders.claim({ref: Holder(holders.host, job=context.job.id)}, names_of(environment))
         except ResourceBusy:
             continue  # it was finished and released, and someone has it now
-        await environment.pools.deactivate(ref)
-        await (await environment.pools.open(ref.pool)).remove(ref.volume)
+        await remove_volumes(environment, [ref])
 
 
 async def fill(context: EnvContext) -> None:

@@ -8,7 +8,6 @@ was there before it.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from wirt.operations.volumes_steps import (
 )
 from wirt.plan.clones import ClonePlan, CloneWish, DiskCopy, Taken, clone_names, plan_clones
 from wirt.plan.nocloud import VOLUME_ID, check_ssh_key, check_user_data, seed_files
+from wirt.ports.files import touch
 from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import NewVolume, Progress
 
@@ -261,7 +261,7 @@ async def _chains(environment: Environment, made: Sequence[Volume]) -> dict[str,
     found = {}
     for volume in made:
         if volume.format is DiskFormat.QCOW2:
-            image = str(await asyncio.to_thread(Path(volume.path).resolve))
+            image = str(await touch(volume.path, Path(volume.path).resolve))
             found[image] = await image_tool(environment).chain(volume)
     return found
 

@@ -17,6 +17,7 @@ from wirt.model.lifecycle import State
 from wirt.model.storage import Holder, Preallocation, Volume, VolumeRef
 from wirt.operations.backing import changed
 from wirt.operations.backup_busy import check_no_backup
+from wirt.operations.engines import engine_of_layer
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext
@@ -171,6 +172,7 @@ async def _move(context: EnvContext, domain: Domain, new: Volume) -> None:
         context.job.arguments["vdev"],
         new,
         copying(context),
+        engine=await engine_of_layer(context.environment, domain, context.job.arguments["vdev"], new),
         bytes_per_s=context.job.arguments.get("bytes-per-s"),
         settle=settle,
     )
@@ -202,8 +204,12 @@ async def _go_back(context: EnvContext) -> None:
     assert source is not None
     if domain is not None:
         vdev, old = context.job.arguments["vdev"], await environment.pools.volume(source)
-        if await _has(environment, domain, vdev, await environment.pools.volume(target_of(context))):
-            await _live(environment).move(domain.uuid, vdev, old, lambda share: None)
+        # The new one may be on a server that has gone, which is why it is not asked first.
+        if not await _has(environment, domain, vdev, old) and await _has(
+            environment, domain, vdev, await environment.pools.volume(target_of(context))
+        ):
+            engine = await engine_of_layer(environment, domain, vdev, old)
+            await _live(environment).move(domain.uuid, vdev, old, lambda share: None, engine=engine)
         await _wake(context, domain)
     elif context.job.notes.get("over"):
         new, old = [await environment.pools.activate(ref) for ref in (target_of(context), source)]

@@ -25,7 +25,7 @@ from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room
 from wirt.operations.volumes_domain import names_of
-from wirt.operations.volumes_steps import check_absent, check_can_create, owners, release, tell
+from wirt.operations.volumes_steps import check_absent, check_can_create, owners, release, remove_volumes, tell
 from wirt.plan.imports import Here, ImportPlan, ImportWish, NewDisk, plan_import
 from wirt.ports.appliances import Appliances, Found, Package
 from wirt.ports.storage import NewVolume
@@ -206,8 +206,7 @@ async def _unmake(context: EnvContext) -> None:
             continue  # it was finished and released, and someone has it now
         if owners(environment, disk.volume):
             continue
-        await environment.pools.deactivate(disk.volume)
-        await (await environment.pools.open(disk.volume.pool)).remove(disk.volume.volume)
+        await remove_volumes(environment, [disk.volume])
 
 
 async def _fill(context: EnvContext) -> None:

@@ -15,10 +15,12 @@ from wirt.model.storage import (
     check_pool_name,
 )
 from wirt.operations import records
+from wirt.operations.backing import forget_removed
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_domain import release_forgotten
+from wirt.operations.volumes_steps import images_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,9 @@ async def _empty(context: EnvContext) -> None:
             )
         for volume in tops:
             context.progress(f"removing {volume.name}", context.job.progress)
+            images = await images_of([volume])
             await pool.remove(volume.name)
+            await forget_removed(context.environment, images)
 
 
 async def _forget(context: EnvContext) -> None:

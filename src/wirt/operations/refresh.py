@@ -18,7 +18,7 @@ import structlog
 
 from wirt.model.devices import VifKind
 from wirt.model.domain import Domain
-from wirt.model.errors import IllegalState, Unavailable, WirtError
+from wirt.model.errors import IllegalState, WirtError
 from wirt.model.job import Job, Recovery
 from wirt.model.lifecycle import State
 from wirt.operations.backup_busy import check_no_backup
@@ -93,7 +93,7 @@ async def _connect(environment: Environment, domain: Domain) -> None:
     lost = await environment.hypervisor.connect_cards(domain.uuid, cards)
     if lost:
         name, card = domain.name, min(lost)
-        raise Unavailable(
+        raise IllegalState(
             f"domain {name} goes on, but card {card} has lost its user-mode network: wirtd ended just then",
             hint=f"wirt network-detach {name} {card} and attach it again, or wirt reboot {name}",
         )

@@ -46,7 +46,8 @@ async def _switch(context: EnvContext) -> None:
     if not context.repeated:
         await context.note(head=environment.snapshots.of(domain.uuid).head, text=domain.text)
     for disk in disks_of(context):
-        await exchange(await pool_of(environment, disk), disk.volume.volume, disk.new, disk.old)
+        pool = await pool_of(environment, disk)
+        await exchange(environment, pool, disk.volume.volume, disk.new, disk.old)
     await _tell_images(context)
     if context.job.arguments.get("memory") is not None:
         await _configure(context, snapshot.text)
@@ -56,7 +57,8 @@ async def _switch(context: EnvContext) -> None:
 async def _switch_back(context: EnvContext) -> None:
     environment, uuid = context.environment, domain_of(context).uuid
     for disk in disks_of(context):
-        await exchange_back(await pool_of(environment, disk), disk.volume.volume, disk.new, disk.old)
+        pool = await pool_of(environment, disk)
+        await exchange_back(environment, pool, disk.volume.volume, disk.new, disk.old)
     await _tell_images(context)
     if "head" in context.job.notes:
         head, text = context.job.notes["head"], context.job.notes["text"]

@@ -128,7 +128,7 @@ async def _give_place_to(context: EnvContext, pool: Pool, work: DiskWork, kept: 
             await image_tool(environment).commit(now, _teller(context))
             await settle()
     await pool.remove(work.old)  # of one that could not clear up
-    await exchange(pool, work.volume.volume, work.kept.volume, work.old)
+    await exchange(environment, pool, work.volume.volume, work.kept.volume, work.old)
     await backing.changed(environment, await environment.pools.volume(work.volume))
     if context.job.arguments["domid"] is not None:
         await environment.pools.activate(work.volume)

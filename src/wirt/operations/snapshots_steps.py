@@ -16,9 +16,11 @@ from wirt.model.domain import Domain
 from wirt.model.errors import IllegalState, NotFound, Unavailable
 from wirt.model.snapshots import KeptDisk
 from wirt.model.storage import Holder, Volume, VolumeRef
+from wirt.operations.backing import forget_removed
 from wirt.operations.environment import Environment
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.volumes_domain import check_nothing_stands_on, names_of
+from wirt.operations.volumes_steps import images_of
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.storage import Pool
 
@@ -108,23 +110,30 @@ async def find(pool: Pool, name: str) -> Volume | None:
         return None
 
 
-async def exchange(pool: Pool, name: str, new: str, old: str) -> None:
+async def exchange(environment: Environment, pool: Pool, name: str, new: str, old: str) -> None:
     """``new`` is called ``name`` from now on, and what ``name`` was is called ``old``. Finishes what a crash left
     half done."""
     if await find(pool, new) is None:
         return
-    if await find(pool, name) is not None:
-        await pool.rename(name, old)
+    await _give_away(environment, pool, name, old)
     await pool.rename(new, name)
 
 
-async def exchange_back(pool: Pool, name: str, new: str, old: str) -> None:
+async def exchange_back(environment: Environment, pool: Pool, name: str, new: str, old: str) -> None:
     """What :func:`exchange` did, or half did, is undone."""
     if await find(pool, old) is None:
         return
-    if await find(pool, name) is not None:
-        await pool.rename(name, new)
+    await _give_away(environment, pool, name, new)
     await pool.rename(old, name)
+
+
+async def _give_away(environment: Environment, pool: Pool, name: str, to: str) -> None:
+    """What is remembered of the image that is called ``name`` goes: its path may never be used again, for the next
+    one can be of another format, and whoever gets it later stands on something else."""
+    volume = await find(pool, name)
+    if volume is not None:
+        await forget_removed(environment, await images_of([volume]))
+        await pool.rename(name, to)
 
 
 async def make_memory_directory(environment: Environment, domain: Domain) -> Path:

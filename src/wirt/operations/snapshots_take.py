@@ -8,21 +8,20 @@ anew; afterwards it is finished.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
-
 from wirt.model.domain import Domain
-from wirt.model.errors import IllegalState, NameInUse, WirtError
+from wirt.model.errors import IllegalState, NameInUse
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.snapshots import Snapshot
 from wirt.model.storage import Volume
 from wirt.operations import backing
+from wirt.operations.engines import engine_of_layer
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.quiet import quiet, thaw
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.snapshots_steps import (
     DiskWork,
@@ -39,8 +38,6 @@ from wirt.operations.snapshots_steps import (
     run_of,
 )
 from wirt.operations.volumes_steps import image_tool
-
-log = structlog.get_logger()
 
 
 async def _stage(context: EnvContext) -> None:
@@ -92,42 +89,27 @@ async def _still(context: EnvContext, domain: Domain) -> AsyncIterator[None]:
     environment, disks = context.environment, disks_of(context)
     takes_time = context.job.arguments["memory"] or any(not disk.layered for disk in disks)
     running = domain.state is State.RUNNING
-    await context.note(quiesced=running and not context.job.arguments["memory"])
-    frozen = context.job.notes["quiesced"] and await _freeze(environment, domain)
-    await context.note(quiesced=frozen)
-    try:
-        if running and takes_time:
-            await environment.hypervisor.pause(domain.uuid)
-        yield
-    finally:
-        if running and takes_time:
-            await environment.hypervisor.resume(domain.uuid)
-        if frozen:
-            await _thaw(environment, domain)
-
-
-async def _freeze(environment: Environment, domain: Domain) -> bool:
-    """Without a guest that helps, the disks are kept as after a power failure, which they survive."""
-    try:
-        return await environment.hypervisor.agents.freeze(domain.uuid) is not None
-    except WirtError as error:
-        log.warning("a guest's agent could not hold its file systems", domain=domain.name, error=str(error))
-        return False
-
-
-async def _thaw(environment: Environment, domain: Domain) -> None:
-    """It does so by itself if it can't be told."""
-    with contextlib.suppress(WirtError):
-        await environment.hypervisor.agents.thaw(domain.uuid)
+    wanted = running and not context.job.arguments["memory"]
+    await context.note(quiesced=wanted)
+    async with quiet(environment, domain, wanted=wanted) as hold:
+        try:
+            if running and takes_time:
+                await environment.hypervisor.pause(domain.uuid)
+            yield
+        finally:
+            if running and takes_time:
+                await environment.hypervisor.resume(domain.uuid)
+    await context.note(quiesced=hold.held)
 
 
 async def _switch(context: EnvContext, domain: Domain) -> None:
     environment, layered = context.environment, _layered(context)
     if layered:
         overlays = {disk.vdev: await _new(environment, disk) for disk in layered}
+        engines = {vdev: await engine_of_layer(environment, domain, vdev, new) for vdev, new in overlays.items()}
         # Before it is true, so that nothing that a guest may have written is ever thrown away.
         await context.note(switched=list(overlays))
-        await live(environment).snapshot(domain.uuid, overlays)
+        await live(environment).snapshot(domain.uuid, overlays, engines)
 
 
 async def _copy(context: EnvContext) -> None:
@@ -167,7 +149,7 @@ async def _take_back(context: EnvContext) -> None:
     if domain is not None and domain.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
         await environment.hypervisor.resume(domain.uuid)
     if domain is not None and context.job.notes.get("quiesced"):
-        await _thaw(environment, domain)
+        await thaw(environment, domain)
 
 
 async def _merge_live(environment: Environment, domain: Domain, disk: DiskWork) -> None:
@@ -190,7 +172,7 @@ async def _settle(context: EnvContext) -> None:
     """The names, and the record. Whoever has a file open has the file."""
     for disk in _layered(context):
         pool = await pool_of(context.environment, disk)
-        await exchange(pool, disk.volume.volume, disk.new, disk.kept.volume)
+        await exchange(context.environment, pool, disk.volume.volume, disk.new, disk.kept.volume)
     await _tell_images(context)
     snapshot = _snapshot(context)
     await context.environment.snapshots.change(
@@ -204,7 +186,7 @@ async def _unsettle(context: EnvContext) -> None:
     await context.environment.snapshots.change(domain_of(context).uuid, lambda tree: tree.without(name))
     for disk in _layered(context):
         pool = await pool_of(context.environment, disk)
-        await exchange_back(pool, disk.volume.volume, disk.new, disk.kept.volume)
+        await exchange_back(context.environment, pool, disk.volume.volume, disk.new, disk.kept.volume)
     await _tell_images(context)
 
 

@@ -36,6 +36,7 @@ from wirt.operations.volumes_steps import (
     target_of,
     there_already,
 )
+from wirt.ports.files import touch
 from wirt.ports.storage import NewVolume, Progress
 
 
@@ -176,7 +177,7 @@ async def check_volume_chain(environment: Environment, volume: Volume) -> None:
     """A guest that has broken out can write what its image stands on: it must be what it always was."""
     if volume.format is DiskFormat.QCOW2:
         chain = await image_tool(environment).chain(volume)
-        await check_chain(environment, str(await asyncio.to_thread(Path(volume.path).resolve)), chain)
+        await check_chain(environment, str(await touch(volume.path, Path(volume.path).resolve)), chain)
 
 
 async def _deactivate(context: EnvContext) -> None:

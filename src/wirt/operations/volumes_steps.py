@@ -8,7 +8,6 @@ not there before it, and so is the job's to remove.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Step, nothing_to_undo
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_domain import names_of
+from wirt.ports.files import touch
 from wirt.ports.storage import ImageTool, Pool
 
 SECTOR = 512
@@ -148,8 +148,7 @@ async def remove_made(context: EnvContext) -> None:
         await holders.claim({target: Holder(holders.host, job=context.job.id)}, names_of(environment))
     except ResourceBusy:
         return  # it was finished and released, and someone has it now
-    await environment.pools.deactivate(target)
-    await (await environment.pools.open(target.pool)).remove(target.volume)
+    await remove_volumes(environment, [target])
 
 
 async def remove_volumes(environment: Environment, refs: Sequence[VolumeRef]) -> None:
@@ -158,17 +157,17 @@ async def remove_volumes(environment: Environment, refs: Sequence[VolumeRef]) ->
     for ref in refs:
         with contextlib.suppress(NotFound):
             found.append(await environment.pools.volume(ref))
-    images = await _images(found)
+    images = await images_of(found)
     for ref in refs:
         await environment.pools.deactivate(ref)
         await (await environment.pools.open(ref.pool)).remove(ref.volume)
     await forget_removed(environment, images)
 
 
-async def _images(volumes: Sequence[Volume]) -> list[str]:
+async def images_of(volumes: Sequence[Volume]) -> list[str]:
     """The real paths of those that may stand on others."""
     paths = [Path(volume.path) for volume in volumes if volume.format is DiskFormat.QCOW2]
-    return await asyncio.to_thread(lambda: [str(path.resolve()) for path in paths]) if paths else []
+    return [str(await touch(path, path.resolve)) for path in paths]
 
 
 async def there_already(context: EnvContext, pool: Pool) -> Volume | None:

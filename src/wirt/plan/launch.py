@@ -168,6 +168,27 @@ def plan_card(config: DomainConfig, uuid: UUID, domid: int, host: HostFacts, dev
     return next(nic for nic in plan_nics(config, uuid, domid, host, lambda _: 0, boot) if nic.index == devid)
 
 
+def plan_layer(
+    config: DomainConfig,
+    disk: DiskSpec,
+    layer: Volume,
+    medium: Medium,
+    host: HostFacts,
+    hypervisor: HypervisorFacts,
+) -> DiskEngine:
+    """How ``disk`` of ``config`` is served once it goes on in ``layer``, which lies on ``medium``: as the next
+    start would choose."""
+    return plan_engine(
+        disk,
+        layer.format,
+        medium,
+        _engines(host, hypervisor),
+        volume=layer,
+        vcpus=config.maxvcpus or config.vcpus,
+        paravirtual=_bus(config, disk) is Bus.VIRTIO,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Ground:
     """What is under the disks: media by path, and what serves them."""

@@ -10,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
 from wirt.model.storage import Volume
+from wirt.plan.engine import DiskEngine
 from wirt.ports.storage import Progress
 
 Settle = Callable[[], Awaitable[None]]
 """Writes down what is true from now on."""
+BUFFERED = DiskEngine()
+"""Threads, through the host's memory: what works wherever a disk lies."""
+NO_ENGINES: Mapping[str, DiskEngine] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,20 @@ class LiveDisks(Protocol):
         target: Volume,
         progress: Progress,
         *,
+        engine: DiskEngine = BUFFERED,
         bytes_per_s: int | None = None,
         settle: Settle | None = None,
     ) -> None:
         """Copy the disk while the guest writes it, then go on with the copy; the old volume is let go of.
+        ``engine``: how the copy is served, but for what the guest's device keeps for as long as it runs.
         ``settle`` as for :meth:`merge`. Cancelled while the guest goes over already, it is done all the same."""
         ...
 
-    async def snapshot(self, domain: UUID, overlays: Mapping[str, Volume]) -> None:
-        """At one instant, go on in these new volumes, which stand on those of before; all or none."""
+    async def snapshot(
+        self, domain: UUID, overlays: Mapping[str, Volume], engines: Mapping[str, DiskEngine] = NO_ENGINES
+    ) -> None:
+        """At one instant, go on in these new volumes, which stand on those of before; all or none. ``engines`` as
+        for :meth:`move`, by vdev as the overlays are."""
         ...
 
     async def merge(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wirt.plan.observed import FileKind, Mount, OpenFile, OpenSocket, file_identity
+from wirt.ports.files import about
 from wirt.sandbox.observe_rights import link, names, read
 
 MOST_FILES = 20_000
@@ -56,10 +57,10 @@ def _identities(paths: Sequence[str]) -> Mapping[tuple[int, int], tuple[str, ...
     found: dict[tuple[int, int], tuple[str, ...]] = {}
     for path in dict.fromkeys(paths):
         try:
-            about = Path(path).stat()
+            there = about(path)
         except OSError:
             continue
-        key = (about.st_dev, about.st_ino)
+        key = (there.device, there.inode)
         found[key] = (*found.get(key, ()), path)
     return found
 
@@ -67,18 +68,18 @@ def _identities(paths: Sequence[str]) -> Mapping[tuple[int, int], tuple[str, ...
 def _file(pid: int, number: int, identities: Mapping[tuple[int, int], tuple[str, ...]]) -> OpenFile:
     place = f"/proc/{pid}/fd/{number}"
     target = link(place)
-    about = Path(place).stat()
+    found = about(place)
     info = dict(_pairs(read(f"/proc/{pid}/fdinfo/{number}")))
     flags = int(info["flags"], 8)
     return OpenFile(
         number=number,
         target=target,
-        kind=_kind(about.st_mode, target),
+        kind=_kind(found.mode, target),
         access=_access(flags),
-        inode=about.st_ino,
-        same_as=identities.get((about.st_dev, about.st_ino), ()),
+        inode=found.inode,
+        same_as=identities.get((found.device, found.inode), ()),
         tap=info.get("iff"),
-        identity=file_identity(about.st_mode, about.st_dev, about.st_ino, about.st_rdev),
+        identity=file_identity(found.mode, found.device, found.inode, found.special),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from wirt.model.errors import CorruptState
 from wirt.plan.jail import Access
 from wirt.plan.observed import Planned, PlannedFile, file_identity
+from wirt.ports.files import about
 from wirt.sandbox import observe_files
 
 FILE = "jail-plan.json"
@@ -54,8 +55,8 @@ def identities(paths: Iterable[str]) -> dict[str, str]:
     found = {}
     for path in paths:
         with contextlib.suppress(OSError):
-            about = Path(path).stat()
-            found[path] = file_identity(about.st_mode, about.st_dev, about.st_ino, about.st_rdev)
+            there = about(path)
+            found[path] = file_identity(there.mode, there.device, there.inode, there.special)
     return found
 
 

@@ -72,13 +72,11 @@ class DirectoryPool:
         self,
         config: PoolConfig,
         directory: Path,
-        extra: frozenset[Capability] = frozenset(),
         patient: Patient | None = None,
     ) -> None:
         """``patient`` is the one who waits for the file system, if it may be gone."""
         self.config = config
         self._patient = patient
-        self.capabilities = self.capabilities | extra
         self._directory = directory
         self._file_system: FileSystem | None = None
 
@@ -119,6 +117,11 @@ class DirectoryPool:
         if wanted.format not in self.formats:
             able = " or ".join(self.formats)
             raise BadInput(f"{self.config.name} makes no {wanted.format} volumes", hint=f"--format {able}")
+        if wanted.preallocation is Preallocation.FULL and Capability.PREALLOCATE not in self.capabilities:
+            raise BadInput(
+                f"{self.config.name} is a {self.config.type} pool, whose volumes take room when they are written",
+                hint="leave --preallocation out",
+            )
         async with self._new(wanted.name, wanted.format) as part:
             if wanted.format is DiskFormat.RAW:
                 await self._call(self._write_raw, part, wanted)
@@ -344,7 +347,8 @@ class DirectoryPool:
             facts = os.fstat(f.fileno())
             if size <= facts.st_size:
                 return
-            if facts.st_size and facts.st_blocks * SECTOR >= facts.st_size:  # it was laid out whole, and stays so
+            whole = facts.st_size and facts.st_blocks * SECTOR >= facts.st_size
+            if whole and Capability.PREALLOCATE in self.capabilities:  # it was laid out whole, and stays so
                 os.posix_fallocate(f.fileno(), facts.st_size, size - facts.st_size)
             os.ftruncate(f.fileno(), size)
 

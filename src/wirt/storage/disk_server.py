@@ -18,6 +18,7 @@ from wirt.model.errors import ResourceBusy, Unavailable, WirtError
 from wirt.model.storage import Image, Volume
 from wirt.model.text import plain
 from wirt.ports.blocks import BLOCK, Blocks
+from wirt.ports.files import touch
 from wirt.ports.nbd import ALLOCATION, CHANGES, NbdBlocks
 from wirt.ports.process import started
 from wirt.storage import image_jail, images
@@ -38,7 +39,7 @@ class QemuDiskServer:
         self, disk: Volume | Image, *, writable: bool = False, changes: str | None = None
     ) -> AsyncIterator[Blocks]:
         what = f"{images.called(disk)} can't be opened"
-        chain = await asyncio.to_thread(images.chain_of, disk)
+        chain = await touch(disk.path, images.chain_of, disk)
         size = disk.size if isinstance(disk, Volume) else 0
         with tempfile.TemporaryDirectory(prefix="wirt-nbd-") as directory:
             place = image_jail.Layer(directory, "", False, "/nbd")
@@ -82,8 +83,8 @@ class QemuDiskServer:
 
     async def _change(self, disk: Volume | Image, verb: str, checkpoint: str, *more: str) -> None:
         what = f"the checkpoints of {images.called(disk)} can't be changed"
-        top, *below = await asyncio.to_thread(images.chain_of, disk)
-        size = await asyncio.to_thread(os.path.getsize, top.path)
+        top, *below = await touch(disk.path, images.chain_of, disk)
+        size = await touch(top.path, os.path.getsize, top.path)
         words = ("bitmap", verb, *more, "--image-opts", _options(top), _PREFIX + checkpoint)
         try:
             await self._run(below, [top], words, what, size)
@@ -95,7 +96,7 @@ class QemuDiskServer:
         if str(disk.format) != DiskFormat.QCOW2:
             return {}
         what = f"{images.called(disk)} can't be read"
-        chain = await asyncio.to_thread(images.chain_of, disk)
+        chain = await touch(disk.path, images.chain_of, disk)
         try:
             out = await self._run(chain, [], ("info", "--output=json", images.json_of(chain[:1])), what, 0)
             said = json.loads(out)["format-specific"]["data"].get("bitmaps", [])

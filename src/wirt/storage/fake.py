@@ -193,10 +193,11 @@ class FakePool:
 
 class FakeStorage:
     """``media`` by target: two hosts that are given the same ones share their pools. ``lacking``: what none of
-    the pools can do."""
+    the pools can do. ``grounds``: what pools lie on, by target; of others nothing is known."""
 
     def __init__(self, media: dict[str, FakeMedium] | None = None) -> None:
         self.lacking = {Capability.SNAPSHOT}
+        self.grounds: dict[str, Medium] = {}
         self.media: dict[str, FakeMedium] = {} if media is None else media
 
     def types(self) -> tuple[PoolType, ...]:
@@ -219,7 +220,8 @@ class FakeStorage:
         return {path: Identity(path) for path in paths}
 
     async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
-        return {}
+        grounds = self.grounds.items()
+        return {path: on for path in paths for target, on in grounds if path.startswith(f"/fake/{target}/")}
 
     async def lay_proof(self, path: str, token: str) -> bool:
         medium = self._with(path)

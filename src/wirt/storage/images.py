@@ -22,6 +22,7 @@ from wirt.model.errors import BadInput, NameInUse, Unavailable
 from wirt.model.storage import Image, ImageFormat, Volume
 from wirt.model.text import plain
 from wirt.plan import qcow2
+from wirt.ports.files import touch
 from wirt.ports.storage import ImageFacts, Progress
 from wirt.storage.image_jail import Layer, driver, find_layer, jail, percent, program, protocol, reason
 from wirt.storage.programs import Failed, stream
@@ -39,7 +40,7 @@ class QemuImageTool:
 
     async def inspect(self, path: str, format_: ImageFormat | DiskFormat | None = None) -> ImageFacts:
         what = f"{path} can't be read as an image"
-        layer = await asyncio.to_thread(find_layer, path, str(format_ or ""), "/in/0")
+        layer = await touch(path, find_layer, path, str(format_ or ""), "/in/0")
         node = {"driver": "host_device" if layer.device else "file", "filename": layer.inside}
         if format_ is None:
             words = ["info", "--output=json", layer.inside]
@@ -53,7 +54,7 @@ class QemuImageTool:
         return _facts(out, path)
 
     async def chain(self, volume: Volume) -> tuple[str, ...]:
-        return tuple(layer.path for layer in (await asyncio.to_thread(chain_of, volume))[1:])
+        return tuple(layer.path for layer in (await touch(volume.path, chain_of, volume))[1:])
 
     async def convert(
         self,
@@ -64,8 +65,8 @@ class QemuImageTool:
         bytes_per_s: int | None = None,
     ) -> None:
         what = f"{called(source)} can't be copied to {called(target)}"
-        chain = await asyncio.to_thread(chain_of, source)
-        into = await asyncio.to_thread(find_layer, target.path, str(target.format), "/out")
+        chain = await touch(source.path, chain_of, source)
+        into = await touch(target.path, find_layer, target.path, str(target.format), "/out")
         options = f"driver={driver(target.format)},file.driver={protocol(into)},file.filename=/out"
         rate = ["-r", str(bytes_per_s)] if bytes_per_s else []
         words = ["convert", "-p", "-n", *rate, "--target-image-opts", json_of(chain), options]
@@ -84,7 +85,7 @@ class QemuImageTool:
         options: Mapping[str, str] | None = None,
     ) -> None:
         what = f"{called(source)} can't be written to {target.path}"
-        chain = await asyncio.to_thread(chain_of, source)
+        chain = await touch(source.path, chain_of, source)
         size = source.size if isinstance(source, Volume) else (await self.inspect(source.path, source.format)).size
         await asyncio.to_thread(_touch, target.path, what)
         try:
@@ -103,7 +104,7 @@ class QemuImageTool:
         if volume.format is not DiskFormat.QCOW2:
             return
         what = f"{volume.reference} can't be made {size} bytes large"
-        top, *below = await asyncio.to_thread(chain_of, volume)
+        top, *below = await touch(volume.path, chain_of, volume)
         shrink = ["--shrink"] if size < volume.size else []
         words = ["resize", "-q", *shrink, json_of([top, *below]), str(size)]
         try:
@@ -113,7 +114,7 @@ class QemuImageTool:
 
     async def commit(self, volume: Volume, progress: Progress) -> None:
         what = f"{volume.reference} can't be put into what it stands on"
-        top, *chain = await asyncio.to_thread(chain_of, volume)
+        top, *chain = await touch(volume.path, chain_of, volume)
         if not chain:
             raise BadInput(f"{what}: it stands on nothing")
         below, *rest = chain
@@ -126,7 +127,7 @@ class QemuImageTool:
 
     async def point(self, volume: Volume, below: Volume) -> None:
         what = f"{volume.reference} can't be made to stand on {below.reference}"
-        top = await asyncio.to_thread(find_layer, volume.path, str(volume.format), "/in/0")
+        top = await touch(volume.path, find_layer, volume.path, str(volume.format), "/in/0")
         name = Path(below.path).name
         words = ["rebase", "-q", "-u", "-b", name, "-F", str(below.format), json_of([top])]
         try:
@@ -138,7 +139,7 @@ class QemuImageTool:
         if format_ not in (DiskFormat.QCOW2, DiskFormat.QED):
             return ()
         what = f"{path} can't be checked"
-        layer = await asyncio.to_thread(find_layer, path, str(format_), "/in/0")
+        layer = await touch(path, find_layer, path, str(format_), "/in/0")
         image = json.dumps(
             {"driver": str(format_), "backing": None, "file": {"driver": protocol(layer), "filename": "/in/0"}}
         )

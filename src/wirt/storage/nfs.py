@@ -22,10 +22,17 @@ from wirt.storage.waiting import Patient
 PORT = 2049
 REACH_S = 5.0
 MOUNT_S = 25.0
-OPTIONS = "nfsvers=4.2"
+OPTIONS = "nfsvers=4.1"
+"""Not 4.2: what that adds (fallocate, copies, holes) Linux asks for in the name of whoever calls, not of who
+opened the file. That is the jail's user, whom the server refuses it, and QEMU's copies and guests' discards would
+fail with "Permission denied"."""
 
 
 class NfsPool(DirectoryPool):
+    """Volumes can't be given all of their room beforehand: that would be written, zero by zero."""
+
+    capabilities = DirectoryPool.capabilities - {Capability.PREALLOCATE} | {Capability.SHARED}
+
     async def close(self) -> None:
         """While a guest has a file open it stays mounted, and umount(8) says so."""
         if is_mounted(self._directory):
@@ -73,7 +80,7 @@ async def open_nfs(config: PoolConfig, mounts: Path) -> NfsPool:
         await _reach(server, config)
         await _mount(config, directory)
     patient = Patient(f"{source} (pool {config.name})")
-    pool = NfsPool(config, directory, frozenset((Capability.SHARED,)), patient)
+    pool = NfsPool(config, directory, patient)
     await pool.usage()
     return pool
 

@@ -31,12 +31,13 @@ class _Begun:
 
 class FakeLiveBackup:
     """``contents`` by path outlive the daemon, as disks do; what is begun belongs to a run. ``failures`` are
-    raised by the next calls of :meth:`begin`, one each."""
+    raised by the next calls of :meth:`begin`, one each. ``at_instant`` is called when disks are frozen."""
 
     def __init__(self, world: FakeWorld, contents: dict[str, MemoryDisk]) -> None:
         self._world = world
         self._contents = contents
         self.failures: list[WirtError] = []
+        self.at_instant: Callable[[], object] = lambda: None
 
     async def checkpoints(self, domain: UUID) -> Mapping[str, frozenset[str]]:
         return {vdev: frozenset(disk.checkpoints) for vdev, disk in self._disks(domain).items()}
@@ -52,6 +53,7 @@ class FakeLiveBackup:
         missing = set(vdevs) - set(disks)
         if missing:
             raise NotFound(f"{guest.name} has no disk {min(missing)}")
+        self.at_instant()
         begun = _Begun(checkpoint, since, {vdev: disks[vdev] for vdev in vdevs})
         exports = []
         for vdev, disk in sorted(begun.disks.items()):

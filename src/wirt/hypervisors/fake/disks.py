@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wirt.hypervisors.fake.images import Claim, ImageLocks
 from wirt.model.errors import HypervisorError, IllegalState, NotFound
+from wirt.plan.engine import DiskEngine
 from wirt.plan.launch import LaunchPlan
 
 DISK_ID = "disk-"
@@ -23,12 +24,14 @@ def file_size(path: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FakeDisk:
-    """``chain``: the image that the guest writes, and those below it. ``locked``: no other may write it."""
+    """``chain``: the image that the guest writes, and those below it. ``locked``: no other may write it.
+    ``engine``: how the topmost is served, until it is merged."""
 
     size: int
     writable: bool
     locked: bool
     chain: tuple[str, ...]
+    engine: DiskEngine
 
 
 class FakeDisks:
@@ -47,7 +50,11 @@ class FakeDisks:
         self._images = images
         self._disks = {
             disk.id.removeprefix(DISK_ID): FakeDisk(
-                size_of(disk.path), disk.writable, not disk.shared, (disk.path, *backing.get(disk.path, ()))
+                size_of(disk.path),
+                disk.writable,
+                not disk.shared,
+                (disk.path, *backing.get(disk.path, ())),
+                disk.engine,
             )
             for disk in plan.disks
             if disk.path is not None
@@ -79,6 +86,9 @@ class FakeDisks:
         if size < disk.size:
             raise HypervisorError(f"{self._name}: a disk of a guest that runs only grows, and {vdev} would shrink")
         self._disks[vdev] = replace(disk, size=size)
+
+    def serve(self, vdev: str, engine: DiskEngine) -> None:
+        self._disks[vdev] = replace(self.find(vdev), engine=engine)
 
     def begin_copy(self, owner: object, vdev: str, path: str) -> None:
         """``ResourceBusy`` if someone has ``path``."""

@@ -14,7 +14,8 @@ from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.model.errors import HypervisorError, IllegalState, Shortage
 from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
-from wirt.ports.live_disks import LiveDisk, Settle
+from wirt.plan.engine import DiskEngine
+from wirt.ports.live_disks import BUFFERED, NO_ENGINES, LiveDisk, Settle
 from wirt.ports.storage import Progress
 
 _PARTS = 4
@@ -44,6 +45,7 @@ class FakeLiveDisks:
         target: Volume,
         progress: Progress,
         *,
+        engine: DiskEngine = BUFFERED,
         bytes_per_s: int | None = None,
         settle: Settle | None = None,
     ) -> None:
@@ -60,8 +62,10 @@ class FakeLiveDisks:
                     guest.disks.end_copy(guest, vdev, pivot=False)
                 raise
             guest.disks.end_copy(guest, vdev, pivot=True)
+            guest.disks.serve(vdev, engine)
             if settle is not None:
                 await settle()
+            guest.disks.resize(vdev, max(size, target.size))
 
     async def _copy(self, guest: FakeGuest, seconds: float, progress: Progress) -> None:
         for part in range(_PARTS):
@@ -72,9 +76,13 @@ class FakeLiveDisks:
                 raise HypervisorError(f"{guest.name} ended while its disk was copied")
         progress(1.0)
 
-    async def snapshot(self, domain: UUID, overlays: Mapping[str, Volume]) -> None:
+    async def snapshot(
+        self, domain: UUID, overlays: Mapping[str, Volume], engines: Mapping[str, DiskEngine] = NO_ENGINES
+    ) -> None:
         async with self._hypervisor.reach(Verb.SNAPSHOT_DISKS, domain) as guest:
             guest.disks.snapshot(guest, {vdev: volume.path for vdev, volume in overlays.items()})
+            for vdev in overlays:
+                guest.disks.serve(vdev, engines.get(vdev, BUFFERED))
 
     async def merge(
         self, domain: UUID, vdev: str, path: str, progress: Progress, settle: Settle | None = None

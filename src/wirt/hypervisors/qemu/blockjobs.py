@@ -25,6 +25,8 @@ T = TypeVar("T")
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.02, 0.5
 END_S = 30.0
 """What a cancelled job, or one that has only to change over, may take: writes that are under way must end."""
+STALLED_S = 120.0
+"""Without a byte copied: a server has gone. The guest may wait for it too, since its writes go into both."""
 SLOW_S = 60.0
 """For commands that drain a disk first."""
 FULL_WORDS = ("No space left on device", "Disk quota exceeded")
@@ -39,10 +41,15 @@ class BlockJob:
     id: str
 
     async def until(self, status: str, progress: Progress | None = None) -> None:
-        """``Shortage`` or ``HypervisorError`` if it ends before."""
-        pause_s = FIRST_LOOK_S
+        """``Shortage`` or ``HypervisorError`` if it ends before, ``HypervisorSilent`` if it gets no further."""
+        pause_s, clock = FIRST_LOOK_S, asyncio.get_running_loop().time
+        last, moved_at = await self._look(), clock()
         while True:
-            now, done, whole, error = await self._look()
+            now, done, whole, error = found = await self._look()
+            if found != last:
+                last, moved_at = found, clock()
+            elif clock() - moved_at > STALLED_S:
+                raise self._stalled()
             if progress is not None and whole > 0:
                 progress(min(1.0, done / whole))
             if now == "concluded" and error is not None:
@@ -82,6 +89,12 @@ class BlockJob:
     async def _tell(self, command: str) -> None:
         await self.monitor.execute(command, {"id": self.id}, deadline_s=SLOW_S)
 
+    def _stalled(self) -> HypervisorSilent:
+        return HypervisorSilent(
+            f"{self.domain}: a disk was copied no further for {STALLED_S:g} s",
+            hint="is the server there that the old or the new one lies on? wirt pool info says so",
+        )
+
     def _failed(self, words: str) -> HypervisorError | Shortage:
         if any(word in words for word in FULL_WORDS):
             return Shortage(f"{self.domain}: a disk is full: {plain(words)}", hint="wirt pool list shows the room")
@@ -99,13 +112,21 @@ async def jobs(domain: str, monitor: Monitor) -> dict[str, tuple[str, int, int, 
 async def running(
     domain: str, monitor: Monitor, command: str, arguments: Mapping[str, object]
 ) -> AsyncIterator[BlockJob]:
-    """The job that ``command`` begins. Afterwards it is gone, whatever happened; cancelled or not."""
+    """The job that ``command`` begins. Afterwards it is gone, whatever happened; cancelled or not. One that waits
+    for a server can't go before that is back: then the next one here ends it."""
     job = BlockJob(domain, monitor, str(arguments["job-id"]))
+    await job.end()
     try:
         await monitor.execute(command, {**arguments, "auto-dismiss": False}, deadline_s=SLOW_S)
         yield job
-    finally:
+    except HypervisorSilent:
+        with contextlib.suppress(HypervisorSilent):
+            await to_the_end(job.end())
+        raise
+    except BaseException:
         await to_the_end(job.end())
+        raise
+    await to_the_end(job.end())
 
 
 async def to_the_end(call: Coroutine[Any, Any, T]) -> T:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from wirt.hypervisors.qemu import answers, blockjobs, handover, nodes
+from wirt.hypervisors.qemu import answers, blockjobs, engines, handover, nodes
 from wirt.hypervisors.qemu.blockjobs import SLOW_S, to_the_end
 from wirt.hypervisors.qemu.nodes import Layer, Traits
 from wirt.hypervisors.qemu.run import Run
@@ -23,8 +23,11 @@ from wirt.model.devices import DiskFormat
 from wirt.model.errors import HypervisorError, IllegalState
 from wirt.model.storage import Volume
 from wirt.plan import jail
+from wirt.plan.engine import DiskEngine
 from wirt.plan.jail import Access
 from wirt.plan.observed import PlannedFile
+from wirt.ports import files
+from wirt.ports.files import touch
 from wirt.ports.sandbox import Sandbox
 
 
@@ -74,31 +77,46 @@ class Disk:
             self._note(file.path, layer.identity)
         # QEMU takes one for direct access only if it is direct already.
         flags = (os.O_RDWR if writable else os.O_RDONLY) | nodes.direct_flag(pid, file.descriptor)
-        try:
-            descriptor = os.open(f"/proc/{pid}/fd/{file.descriptor}", flags | os.O_CLOEXEC)
-        except OSError as error:
-            raise HypervisorError(f"{self.name}: {file.path} can't be opened: {error.strerror}") from error
-        try:
+        async with _opened(file.path, flags, f"/proc/{pid}/fd/{file.descriptor}") as descriptor:
             await self.run.monitor.add_file(descriptor, f"{self.id}/again={file.path}", layer.set)
-        finally:
-            os.close(descriptor)
 
     @asynccontextmanager
-    async def new_layer(self, volume: Volume, traits: Traits, *, overlay: bool) -> AsyncIterator[str]:
-        """The node of ``volume``, for the disk to go on in. If it does not, nothing of it is left."""
-        with _open(volume) as descriptor:
-            size = os.lseek(descriptor, 0, os.SEEK_END)
-            self.allow_bytes(jail.most_bytes(jail.Layer(volume.path, volume.format, False, volume.size, size)))
-            self._note(os.path.realpath(volume.path), nodes.identity_of(f"/proc/self/fd/{descriptor}") or "")
+    async def new_layer(
+        self, volume: Volume, engine: DiskEngine, *, overlay: bool, size: int | None = None
+    ) -> AsyncIterator[str]:
+        """The node of ``volume``, for a disk that nobody shares to go on in. If it does not, nothing of it is
+        left. ``size``: it looks no larger until :meth:`unbind`."""
+        direct = os.O_DIRECT if engine.cache.direct else 0
+        async with _opened(volume.path, os.O_RDWR | direct) as descriptor:
+            length = await touch(volume.path, os.lseek, descriptor, 0, os.SEEK_END)
+            self.allow_bytes(jail.most_bytes(jail.Layer(volume.path, volume.format, False, volume.size, length)))
+            path = await touch(volume.path, os.path.realpath, volume.path)
+            self._note(path, nodes.identity_of(f"/proc/self/fd/{descriptor}") or "")
             name = nodes.layer_name(self.id, await self._free_number())
             set_ = await self.run.monitor.add_file(descriptor, f"{self.id}/new={volume.path}")
-            node = handover.layer(name, set_, descriptor, volume.format, traits, writable=True)
+            bound = size if volume.format is DiskFormat.RAW and size != volume.size else None
+            traits = Traits(engine.discard)
+            node = handover.layer(
+                name, set_, descriptor, volume.format, traits, writable=True, engine=engine, size=bound
+            )
         try:
             node = {**node, **({"backing": None} if overlay else {})}
             await self.run.monitor.execute("blockdev-add", node, deadline_s=SLOW_S)
             yield name
         finally:
             await to_the_end(self.tidy())
+
+    async def unbind(self, layer: Layer) -> None:
+        """A raw layer that looks smaller than its file has it all from now on; its guest is not told."""
+        options = {
+            "driver": "raw",
+            "node-name": layer.name,
+            "read-only": False,
+            "discard": "unmap" if layer.traits.discard else "ignore",
+            "cache": engines.BUFFERED,
+            "file": layer.protocol,
+        }
+        await self.run.monitor.execute("blockdev-reopen", {"options": [options]}, deadline_s=SLOW_S)
 
     async def tidy(self) -> None:
         """Have QEMU close what this disk does not stand on, and empty its sets."""
@@ -146,17 +164,17 @@ class Disk:
         self.sandbox.note(self.run.files.directory, self.run.process.identity.pid, (file,))
 
 
-@contextmanager
-def _open(volume: Volume) -> Iterator[int]:
-    try:
-        descriptor = os.open(volume.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise HypervisorError(f"{volume.path} can't be opened: {error.strerror}") from error
-    try:
+@asynccontextmanager
+async def _opened(path: str, flags: int, by: str | None = None) -> AsyncIterator[int]:
+    """``by``: another name of the very file."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            opening = files.opened(path, flags | os.O_NONBLOCK, by=by)
+            descriptor = await stack.enter_async_context(opening)
+        except OSError as error:
+            raise HypervisorError(f"{path} can't be opened: {error.strerror}") from error
         os.set_blocking(descriptor, True)
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -176,7 +194,7 @@ async def recover(run: Run, sandbox: Sandbox) -> None:
     """End what a daemon began that is gone: each guest keeps the disks that it has."""
     for job in await blockjobs.jobs(run.name, run.monitor):
         await blockjobs.BlockJob(run.name, run.monitor, job).end()
-    for vdev in await nodes.chains(run.name, run.monitor):
+    for vdev in await nodes.chains(run.name, run.monitor, deadline_s=nodes.RECOVER_S):
         await Disk(run, sandbox, vdev).tidy()
 
 

@@ -33,6 +33,7 @@ from wirt.model.lifecycle import State
 from wirt.plan.host import Accelerator, HypervisorFacts
 from wirt.plan.jail import JailPlan, names_read, plan_jail
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.files import touch
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
 from wirt.ports.network import Plugged
 from wirt.ports.sandbox import Jail, Sandbox
@@ -87,7 +88,11 @@ class QemuHypervisor:
         return cmdline.command_line(plan, self._binary, str(directory), handles)
 
     async def backing(self, plan: LaunchPlan) -> dict[str, tuple[str, ...]]:
-        return await asyncio.to_thread(layers.backing, plan.disks)
+        found: dict[str, tuple[str, ...]] = {}
+        for disk in plan.disks:
+            if disk.path is not None:
+                found |= await touch(disk.path, layers.backing, (disk,))
+        return found
 
     async def launch(self, launch: Launch) -> Incarnation:
         """Errors of :class:`~wirt.ports.hypervisor.Hypervisor`; on any, no process is left."""
@@ -331,7 +336,11 @@ class QemuHypervisor:
 
     async def _jail(self, launch: Launch) -> JailPlan:
         plan = launch.plan
-        chains = {disk.id: layers.chain(disk.path, disk.format) for disk in plan.disks if disk.path is not None}
+        chains = {
+            disk.id: await touch(disk.path, layers.chain, disk.path, disk.format)
+            for disk in plan.disks
+            if disk.path is not None
+        }
         host = self.sandbox.host(self._binary, tuple(names_read(plan)))
         if plan.accelerator is Accelerator.KVM:
             host = replace(host, kvm_by_descriptor=(await self.facts()).version >= (8, 2, 0))

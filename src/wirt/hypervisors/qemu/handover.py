@@ -12,8 +12,8 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from wirt.hypervisors.qemu import engines
 from wirt.hypervisors.qemu.cmdline import quoted
@@ -23,6 +23,7 @@ from wirt.model.errors import LaunchFailed
 from wirt.plan.engine import DiskEngine
 from wirt.plan.jail import Access, Handed, JailPlan
 from wirt.plan.launch import DiskPlan, LaunchPlan
+from wirt.ports import files
 
 _SET = re.compile(r"/dev/fdset/\d+")
 _BLOCK_NODE = re.compile(r"-blockdev \{[^;]*\}: ")
@@ -34,27 +35,25 @@ _FLAGS = {
 }
 
 
-@contextmanager
-def opened(handed: Sequence[Handed]) -> Iterator[dict[int, int]]:
+@asynccontextmanager
+async def opened(handed: Sequence[Handed]) -> AsyncIterator[dict[int, int]]:
     """The descriptors, by set; closed at the end. ``LaunchFailed`` names the file that can't be opened."""
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         descriptors = {}
         for file in handed:
-            descriptors[file.set] = _open(file)
-            stack.callback(os.close, descriptors[file.set])
+            descriptors[file.set] = await _open(file, stack)
         yield descriptors
 
 
-def _open(file: Handed) -> int:
-    """Without waiting: a FIFO in the place of an image must not hold the daemon up."""
-    flags = _FLAGS[file.access] | (os.O_DIRECT if file.direct else 0)
+async def _open(file: Handed, stack: contextlib.AsyncExitStack) -> int:
+    """Without waiting: a FIFO in the place of an image must not hold the launch up."""
+    flags = _FLAGS[file.access] | (os.O_DIRECT if file.direct else 0) | os.O_NONBLOCK
     try:
-        descriptor = os.open(file.path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor = await stack.enter_async_context(files.opened(file.path, flags))
     except OSError as error:
         raise LaunchFailed(f"{file.path} can't be opened: {error.strerror}") from error
-    mode = os.fstat(descriptor).st_mode
+    mode = files.about(f"/proc/self/fd/{descriptor}").mode
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISCHR(mode)):
-        os.close(descriptor)
         raise LaunchFailed(f"{file.path} is neither a file nor a device")
     os.set_blocking(descriptor, True)
     return descriptor
@@ -117,10 +116,12 @@ def layer(
     *,
     writable: bool,
     engine: DiskEngine | None = None,
+    size: int | None = None,
 ) -> dict[str, object]:
     """The node of one file, of which ``descriptor`` is one that is in ``set_``; what it stands on is not in it.
-    Without an ``engine`` it has threads and the host's memory: so has all that a disk only stands on."""
-    driver = "host_device" if stat.S_ISBLK(os.fstat(descriptor).st_mode) else "file"
+    Without an ``engine`` it has threads and the host's memory: so has all that a disk only stands on. ``size``:
+    no more than its first bytes, of a raw one."""
+    driver = "host_device" if stat.S_ISBLK(files.about(f"/proc/self/fd/{descriptor}").mode) else "file"
     protocol: dict[str, object] = {"driver": driver, "filename": f"/dev/fdset/{set_}"}
     protocol["node-name"] = protocol_name(descriptor, set_, traits)
     if traits.shared:
@@ -128,7 +129,8 @@ def layer(
     own: dict[str, object] = {"discard": "unmap" if traits.discard else "ignore", "cache": engines.BUFFERED}
     if engine is not None:
         own, protocol = engines.node_options(engine), protocol | engines.file_options(engine)
-    return {"driver": str(format_), "node-name": name, "read-only": not writable, **own, "file": protocol}
+    bound = {} if size is None else {"size": size}
+    return {"driver": str(format_), "node-name": name, "read-only": not writable, **bound, **own, "file": protocol}
 
 
 def readable(words: str, jail: JailPlan) -> str:

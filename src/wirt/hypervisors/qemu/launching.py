@@ -23,14 +23,14 @@ async def start(
 ) -> Process:
     """``passts`` are sockets of user-mode cards, by card. All descriptors are QEMU's once it runs; those that are
     opened here are closed whatever happens."""
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         paths = [files.control, files.events, files.console]
         if launch.plan.agent_slot is not None:
             paths.append(files.agent)
         listeners = [stack.enter_context(contextlib.closing(_listen(path))) for path in paths]
         control, event, console, *agent = (listener.fileno() for listener in listeners)
         taps = {p.nic.index: p.descriptor for p in launch.plugged if p.descriptor is not None} | dict(passts)
-        handed = stack.enter_context(handover.opened(jailed.handed))
+        handed = await stack.enter_async_context(handover.opened(jailed.handed))
         handles = cmdline.Handles(
             control=control,
             events=event,

@@ -17,7 +17,9 @@ from wirt.model.errors import HypervisorError, IllegalState, NotFound
 from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
 from wirt.plan import jail
-from wirt.ports.live_disks import LiveDisk, Settle
+from wirt.plan.engine import DiskEngine
+from wirt.ports.files import touch
+from wirt.ports.live_disks import BUFFERED, NO_ENGINES, LiveDisk, Settle
 from wirt.ports.storage import Progress
 
 
@@ -54,6 +56,7 @@ class QemuLiveDisks:
         target: Volume,
         progress: Progress,
         *,
+        engine: DiskEngine = BUFFERED,
         bytes_per_s: int | None = None,
         settle: Settle | None = None,
     ) -> None:
@@ -63,7 +66,8 @@ class QemuLiveDisks:
             check_alone(run, vdev, chain)
             await disk.tidy()
             await disk.check_sets_empty()
-            async with disk.new_layer(target, chain[0].traits, overlay=False) as name:
+            now = chain[0].size
+            async with disk.new_layer(target, engine, overlay=False, size=now) as name:
                 await disk.empty_sets()
                 arguments = {
                     "job-id": f"move-{vdev}",
@@ -77,9 +81,13 @@ class QemuLiveDisks:
                 async with blockjobs.running(run.name, run.monitor, "blockdev-mirror", arguments) as job:
                     await job.until("ready", _Rising(progress))
                     await to_the_end(_pivot(disk, job, settle))
+            if now < target.size:
+                await to_the_end(_widen(disk, target.size))
             progress(1.0)
 
-    async def snapshot(self, domain: UUID, overlays: Mapping[str, Volume]) -> None:
+    async def snapshot(
+        self, domain: UUID, overlays: Mapping[str, Volume], engines: Mapping[str, DiskEngine] = NO_ENGINES
+    ) -> None:
         run = self._hypervisor.run(domain)
         with at_work(run, self._sandbox, tuple(overlays)) as disks:
             async with contextlib.AsyncExitStack() as stack:
@@ -88,7 +96,8 @@ class QemuLiveDisks:
                     chain = await disk.chain()
                     check_alone(run, disk.vdev, chain)
                     check_overlay(run, disk.vdev, overlays[disk.vdev])
-                    overlay = disk.new_layer(overlays[disk.vdev], chain[0].traits, overlay=True)
+                    engine = engines.get(disk.vdev, BUFFERED)
+                    overlay = disk.new_layer(overlays[disk.vdev], engine, overlay=True)
                     name = await stack.enter_async_context(overlay)
                     await disk.empty_sets()
                     # QEMU opens what nobody is to write any more again, for reading.
@@ -104,7 +113,7 @@ class QemuLiveDisks:
         with at_work(run, self._sandbox, (vdev,)) as (disk,):
             chain = await disk.chain()
             check_alone(run, vdev, chain)
-            place = _place(disk, chain, path)
+            place = await _place(disk, chain, path)
             disk.allow_bytes(max(_most_bytes(layer.size) for layer in chain))
             await disk.tidy()
             await disk.check_sets_empty()
@@ -147,6 +156,22 @@ class QemuLiveDisks:
         await memory.stream(self._hypervisor.run(domain), descriptor, progress)
 
 
+async def _widen(disk: Disk, size: int) -> None:
+    """Volumes are made in steps (LVM's extents), and QEMU copies only what is of one size. A guest that can't be
+    told now finds the rest at its next start."""
+    with contextlib.suppress(HypervisorError):
+        top = (await disk.chain())[0]
+        # For the next change of its size QEMU opens the file again.
+        await disk.give(top, writable=True)
+        try:
+            await disk.unbind(top)
+            await disk.run.monitor.execute(
+                "block_resize", {"node-name": top.name, "size": size}, deadline_s=SLOW_S
+            )
+        finally:
+            await disk.empty_sets()
+
+
 async def _pivot(disk: Disk, job: BlockJob, settle: Settle | None) -> None:
     """While the guest stands still both images hold the same, whichever QEMU has: nothing is lost whoever dies
     before it is written down which."""
@@ -181,9 +206,9 @@ def _most_bytes(size: int) -> int:
     return jail.most_bytes(jail.Layer("", DiskFormat.QCOW2, virtual_bytes=size))
 
 
-def _place(disk: Disk, chain: tuple[Layer, ...], path: str) -> int:
+async def _place(disk: Disk, chain: tuple[Layer, ...], path: str) -> int:
     """Of the layer at ``path`` in ``chain``."""
-    identity = nodes.identity_of(path)
+    identity = await touch(path, nodes.identity_of, path)
     place = next((place for place, layer in enumerate(chain) if layer.identity == identity), None)
     if place is None:
         raise NotFound(f"disk {disk.vdev} of {disk.name} does not stand on {path}")

@@ -19,7 +19,12 @@ from wirt.hypervisors.qemu.monitor import Monitor
 from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.errors import HypervisorError, IllegalState, NotFound
 from wirt.plan.observed import file_identity
+from wirt.ports.files import about
 
+LOOK_S = 60.0
+"""QEMU looks at each file, and of one on a server the kernel first writes out all that is not there yet."""
+RECOVER_S = 5.0
+"""At a daemon's start all wait for the answer."""
 _DEVICE = re.compile(r"(?:/machine/peripheral/)?disk-([a-z0-9]{1,16})-device(?:/virtio-backend)?")
 _PROTOCOL = re.compile(r"(?P<kind>[fb])(?P<keep>k?)(?P<shared>s?)(?P<who>[0-9a-f]{1,16}-[0-9a-f]{1,16})-[0-9]+")
 _SET = re.compile(r"/dev/fdset/([0-9]{1,9})")
@@ -36,10 +41,11 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """``name`` of the format node. ``set``: where QEMU finds the file's descriptors. ``identity`` as
-    :func:`file_identity` says it."""
+    """``name`` of the format node, ``protocol`` of the one under it. ``set``: where QEMU finds the file's
+    descriptors. ``identity`` as :func:`file_identity` says it."""
 
     name: str
+    protocol: str
     set: int
     identity: str
     size: int
@@ -77,30 +83,29 @@ def number_of(disk: str, name: str) -> int | None:
 
 def protocol_name(descriptor: int, set_: int, traits: Traits) -> str:
     """At most 31 characters, as QEMU demands. Raises ``OSError``."""
-    about = os.fstat(descriptor)
-    identity = file_identity(about.st_mode, about.st_dev, about.st_ino, about.st_rdev)
+    identity = _identity(f"/proc/self/fd/{descriptor}")
     marks = f"{'' if traits.discard else 'k'}{'s' if traits.shared else ''}"
     return f"{identity[0]}{marks}{identity[1:]}-{set_}"
 
 
-async def chains(name: str, monitor: Monitor) -> Chains:
+async def chains(name: str, monitor: Monitor, *, deadline_s: float = LOOK_S) -> Chains:
     """Of all disks, by vdev, the topmost layer first. ``HypervisorError`` if what QEMU tells can't be."""
-    trees = await monitor.execute("query-blockstats")
-    nodes = await monitor.execute("query-named-block-nodes", {"flat": True})
+    trees = await monitor.execute("query-blockstats", deadline_s=deadline_s)
+    nodes = await monitor.execute("query-named-block-nodes", {"flat": True}, deadline_s=deadline_s)
     try:
-        about = block_nodes(nodes)
+        known = block_nodes(nodes)
         disks = {
             match[1]: tree for tree in trees if (match := _DEVICE.fullmatch(str(tree.get("qdev")))) is not None
         }
-        found = {vdev: tuple(_layer(pair, about) for pair in block_layers(tree)) for vdev, tree in disks.items()}
+        found = {vdev: tuple(_layer(pair, known) for pair in block_layers(tree)) for vdev, tree in disks.items()}
     except Malformed as error:
         raise HypervisorError(f"{name}: QEMU tells of a disk with {error}") from error
     return {vdev: layers for vdev, layers in found.items() if layers}
 
 
-def _layer(pair: tuple[str, str], about: Mapping[str, Mapping[str, Any]]) -> Layer:
+def _layer(pair: tuple[str, str], known: Mapping[str, Mapping[str, Any]]) -> Layer:
     name, protocol = pair
-    node, file = about.get(name), about.get(protocol)
+    node, file = known.get(name), known.get(protocol)
     if node is None or file is None:
         raise Malformed("a layer that is no node")
     place, match = _SET.fullmatch(file["file"]), _PROTOCOL.fullmatch(protocol)
@@ -108,6 +113,7 @@ def _layer(pair: tuple[str, str], about: Mapping[str, Mapping[str, Any]]) -> Lay
         raise Malformed("a layer that it was not given")
     return Layer(
         name=name,
+        protocol=protocol,
         set=int(place[1]),
         identity=f"{match['kind']}{match['who']}",
         size=node["size"],
@@ -125,7 +131,7 @@ async def chain(name: str, monitor: Monitor, vdev: str) -> tuple[Layer, ...]:
 
 async def layers_of(monitor: Monitor, disk: str) -> list[str]:
     """All format nodes of ``disk``, in a chain or not."""
-    nodes = await monitor.execute("query-named-block-nodes", {"flat": True})
+    nodes = await monitor.execute("query-named-block-nodes", {"flat": True}, deadline_s=LOOK_S)
     names = (node.get("node-name") for node in nodes)
     return [name for name in names if isinstance(name, str) and number_of(disk, name) is not None]
 
@@ -143,9 +149,7 @@ def opened(pid: int) -> dict[str, OpenedFile]:
 
 def _opened(place: Path) -> Iterator[tuple[str, OpenedFile]]:
     try:
-        about = place.stat()
-        identity = file_identity(about.st_mode, about.st_dev, about.st_ino, about.st_rdev)
-        yield identity, OpenedFile(int(place.name), str(place.readlink()))
+        yield _identity(place), OpenedFile(int(place.name), str(place.readlink()))
     except (FileNotFoundError, ProcessLookupError):
         return
 
@@ -153,17 +157,22 @@ def _opened(place: Path) -> Iterator[tuple[str, OpenedFile]]:
 def direct_flag(pid: int, descriptor: int) -> int:
     """``O_DIRECT`` if ``pid`` has the file open so (proc(5), /proc/PID/fdinfo), else 0."""
     try:
-        about = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text()
+        told = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text()
     except OSError:
         return 0
-    flags = next((line.split()[1] for line in about.splitlines() if line.startswith("flags:")), "0")
+    flags = next((line.split()[1] for line in told.splitlines() if line.startswith("flags:")), "0")
     return int(flags, 8) & os.O_DIRECT
 
 
 def identity_of(path: str) -> str | None:
     """``None`` if nothing is there."""
     try:
-        about = Path(path).stat()
+        return _identity(path)
     except OSError:
         return None
-    return file_identity(about.st_mode, about.st_dev, about.st_ino, about.st_rdev)
+
+
+def _identity(path: str | Path) -> str:
+    """Of an open file (``/proc/PID/fd/N``) it is known without asking the server that it may lie on."""
+    found = about(path)
+    return file_identity(found.mode, found.device, found.inode, found.special)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from wirt.model.errors import NotFound, StoreClosed, WirtError
+from wirt.model.errors import HypervisorSilent, NotFound, StoreClosed, Unavailable, WirtError
 from wirt.model.job import Job, JobError, JobState, Recovery, StepRecord, StepState
 from wirt.operations import records
 from wirt.operations.jobs.lanes import Lanes
@@ -28,6 +28,8 @@ KEPT_JOBS = 100
 KEPT_S = 30.0
 """... and all that ended so lately, since whoever follows one may ask for it only every few seconds."""
 PRUNED_AT_ONCE = 20
+UNDO_WITHIN_S, UNDO_AGAIN_S = 600.0, 5.0
+"""How long an undo waits for what does not answer, and how often it tries."""
 MOST_WRITES = 100
 """In one transaction; a store takes 128."""
 
@@ -108,6 +110,7 @@ class Engine(Generic[E]):
         self._running: dict[str, asyncio.Task[None]] = {}
         self._begun: dict[str, asyncio.Task[Any]] = {}
         self._cancelled: set[str] = set()
+        self._given_up: set[str] = set()
         self._changed: dict[str, asyncio.Event] = {}
         self._abandoned = False
 
@@ -156,9 +159,11 @@ class Engine(Generic[E]):
         return self.get(job.id)
 
     async def cancel(self, job_id: str) -> Job:
-        """Stop it where it is and undo what it did. A finished job stays as it is, and one that has come to a
-        binding step goes on."""
+        """Stop it where it is and undo what it did. One that is being undone waits no longer for what does not
+        answer. A finished job stays as it is, and one that has come to a binding step goes on."""
         job = self.get(job_id)
+        if job.state is JobState.UNDOING:
+            self._given_up.add(job_id)
         if job.state in (JobState.QUEUED, JobState.RUNNING) and not self._binds(job):
             self._cancelled.add(job_id)
             # One that has not begun looks for itself; a task that never ran would never tell its end.
@@ -217,7 +222,7 @@ class Engine(Generic[E]):
             await self._start(job, operation, first, recovered=True)
         else:
             error = job.error or JobError("interrupted", "wirtd ended in the middle; it was undone")
-            run = JobRun(self, job)
+            run = JobRun(self, job, recovered=True)
             task = asyncio.create_task(self._take_back(run, operation, JobState.FAILED, error))
             await self._follow(job.id, task)
 
@@ -234,6 +239,7 @@ class Engine(Generic[E]):
             self._running.pop(job_id, None)
             self._begun.pop(job_id, None)
             self._cancelled.discard(job_id)
+            self._given_up.discard(job_id)
 
     async def _run(self, run: JobRun[E], operation: Operation[E], first: int) -> None:
         try:
@@ -313,7 +319,7 @@ class Engine(Generic[E]):
                 undone = False
                 break
             try:
-                await step.undo(run)
+                await self._undo(run, step)
                 await self._try_save(run, steps=run.mark(index, StepState.UNDONE))
             except Exception as failure:
                 if self._abandoned:
@@ -326,6 +332,20 @@ class Engine(Generic[E]):
         if end is JobState.CANCELLED and not undone:
             error = replace(error, message="it was cancelled where it could no longer be undone wholly")
         await self._finish(run, end, error, run.job.steps)
+
+    async def _undo(self, run: JobRun[E], step: Step[E]) -> None:
+        """A server that has gone may come back, and so a QEMU that waits for it. Until then what the records say
+        and what a guest has may differ, so the domain's other jobs wait too, for a while. Not at a daemon's start:
+        all wait for that."""
+        deadline = self._clock.monotonic() + (0.0 if run.recovered else UNDO_WITHIN_S)
+        while True:
+            try:
+                return await step.undo(run)
+            except (Unavailable, HypervisorSilent) as error:
+                if self._clock.monotonic() >= deadline or run.job.id in self._given_up:
+                    raise
+                run.progress(f"undoing {step.name} waits: {error.message}", run.job.progress)
+                await self._clock.sleep(UNDO_AGAIN_S)
 
     async def _finish(
         self, run: JobRun[E], state: JobState, error: JobError | None, steps: tuple[StepRecord, ...]
