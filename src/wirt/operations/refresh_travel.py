@@ -38,8 +38,10 @@ async def copy(context: EnvContext) -> None:
     context.transient["receiving"] = asyncio.create_task(receive)
 
     def report(travelled: Travelled) -> None:
-        if travelled.phase is Phase.STANDING:
-            context.transient.setdefault("stood_at", environment.clock.monotonic())
+        if travelled.phase is Phase.STANDING and "stood_at" not in context.transient:
+            context.transient["stood_at"] = environment.clock.monotonic()
+            # At once: what still comes to the old taps is lost. A guest that stays says itself where it is.
+            context.transient["leading"] = asyncio.create_task(_lead(context))
         done = 1 - travelled.remaining_bytes / max(travelled.total_bytes, 1)
         context.progress(f"memory: {travelled.sent_bytes // MIB} MiB copied", 0.3 + 0.5 * min(1.0, max(0.0, done)))
 
@@ -57,10 +59,10 @@ async def copy(context: EnvContext) -> None:
 async def go_on_before(context: EnvContext) -> None:
     """The guest goes on in the old run, unless the new one has the word."""
     environment = context.environment
-    receiving = context.transient.pop("receiving", None)
-    if receiving is not None:
-        receiving.cancel()
-        await asyncio.gather(receiving, return_exceptions=True)
+    under_way = [context.transient.pop(name, None) for name in ("receiving", "leading")]
+    for task in filter(None, under_way):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     if has_word(environment, context):
         return
     domain = environment.domains.get(uuid_of(context))
@@ -92,16 +94,12 @@ async def hand_over(context: EnvContext) -> None:
 
 
 async def _rest(context: EnvContext) -> None:
-    """Meanwhile frames for the guest wait at its new taps already; those that still came to the old are lost."""
-    leading = asyncio.create_task(_lead(context))
-    try:
-        await live_of(context.environment).finish(uuid_of(context))
-        await context.transient["receiving"]
-    finally:
-        await asyncio.gather(leading, return_exceptions=True)
+    await live_of(context.environment).finish(uuid_of(context))
+    await context.transient["receiving"]
 
 
 async def _lead(context: EnvContext) -> None:
+    """Frames for the guest wait at its new taps from here on."""
     try:
         await context.environment.network.lead_to(context.transient["cards"])
     except WirtError as error:
