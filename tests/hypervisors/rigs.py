@@ -125,6 +125,7 @@ class Rig(Protocol):
         memory: Memory = None,
         *,
         incoming: bool = False,
+        beside: UUID | None = None,
     ) -> Started:
         """Launched, and paused: before its first instruction, or where it was when its memory was saved.
         ``incoming``: it waits for its memory from another host."""
@@ -223,6 +224,7 @@ class FakeRig:
         memory: Memory = None,
         *,
         incoming: bool = False,
+        beside: UUID | None = None,
     ) -> Started:
         self._launches += 1
         return await launch(
@@ -233,6 +235,7 @@ class FakeRig:
             self._tmp_path / "runs" / str(self._launches),
             memory,
             incoming=incoming,
+            beside=beside,
         )
 
     async def remember(self, started: Started) -> None:
@@ -332,11 +335,19 @@ class QemuRig:
         memory: Memory = None,
         *,
         incoming: bool = False,
+        beside: UUID | None = None,
     ) -> Started:
         number = len(self._started) + 1
         directory = self._tmp_path / "runs" / str(number)
         started = await launch(
-            self.hypervisor, config, domain or uuid4(), number, directory, memory, incoming=incoming
+            self.hypervisor,
+            config,
+            domain or uuid4(),
+            number,
+            directory,
+            memory,
+            incoming=incoming,
+            beside=beside,
         )
         self._started.append(started)
         return started
@@ -448,10 +459,11 @@ async def launch(
     memory: Memory = None,
     *,
     incoming: bool = False,
+    beside: UUID | None = None,
 ) -> Started:
     plan = plan_launch(config, domain, domid, HOST, FACTS)
     begun = Incarnation(domain, domid, HOST.name, 1, hypervisor.name, 0.0)
-    incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan), memory, incoming))
+    incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan), memory, incoming, beside))
     return Started(incarnation, directory, config)
 
 

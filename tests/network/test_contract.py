@@ -312,6 +312,17 @@ async def test_a_card_that_a_hypervisor_holds_is_adopted_and_unplugged(world: Wo
     assert world.taps() == {}
 
 
+async def test_a_bridge_is_told_where_a_card_is_now(world: World) -> None:
+    old, new = card("vif1.0", bridge="wirtbr0"), card("vif2.0", bridge="wirtbr0")
+    before, after = await world.network.plug(old), await world.network.plug(new)
+    await world.network.lead_to((before,))
+    assert world.led_to(old.mac) == "vif1.0"
+    await world.network.lead_to((after,))
+    assert old.mac == new.mac and world.led_to(new.mac) == "vif2.0"
+    for plugged in (before, after):
+        await world.network.unplug(plugged)
+
+
 async def test_a_card_that_is_gone_is_not_adopted(world: World) -> None:
     with pytest.raises(NotFound, match=r"vif1\.0"):
         await world.network.adopt(card(), "vif1.0")

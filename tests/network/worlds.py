@@ -70,6 +70,10 @@ class World(Protocol):
 
     def hypervisor_ends(self, plugged: Plugged) -> None: ...
 
+    def led_to(self, mac: str) -> str | None:
+        """The tap that a bridge takes to be the way to ``mac``."""
+        ...
+
     def forget_rules(self) -> None:
         """As somebody does who flushes the packet filter by hand."""
         ...
@@ -97,6 +101,9 @@ class FakeWorld:
 
     def hypervisor_ends(self, plugged: Plugged) -> None:
         self._fake.end(plugged)
+
+    def led_to(self, mac: str) -> str | None:
+        return self._fake.led.get(mac)
 
     def forget_rules(self) -> None:
         self._fake.rules.clear()
@@ -133,6 +140,11 @@ class HostWorld:
 
     def hypervisor_ends(self, plugged: Plugged) -> None:
         os.close(self._handed.pop(id(plugged)))
+
+    def led_to(self, mac: str) -> str | None:
+        entries = json.loads(run("bridge", "-j", "fdb", "show"))
+        found = [each["ifname"] for each in entries if each["mac"] == mac and each.get("state") != "permanent"]
+        return found[0] if found else None
 
     def forget_rules(self) -> None:
         run("nft", "flush", "ruleset")

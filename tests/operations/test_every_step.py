@@ -26,6 +26,7 @@ from wirt.operations import (
     import_domain,
     network,
     pools_verbs,
+    refresh,
     save,
     save_restore,
     snapshots_verbs,
@@ -359,6 +360,12 @@ async def restore_guest(host: SimulatedHost) -> Job:
     return await save_restore.restore(host.environment, save_restore.RestoreWish(saved(host)))
 
 
+async def refresh_web(host: SimulatedHost) -> None:
+    await refresh.refresh(host.environment, "web")
+    for _ in range(20):
+        await host.clock.advance(0.02)
+
+
 @dataclass(frozen=True)
 class Case:
     """``prepare`` sets the stage, ``act`` sets the operation going, ``ends_running`` is what success means."""
@@ -403,6 +410,7 @@ CASES = (
     Case(JobKind.SAVE, a_guest_with_a_disk, save_guest, False),
     Case(JobKind.CHECKPOINT, a_domain_on_a_volume, checkpoint_guest, True),
     Case(JobKind.RESTORE, a_saved_guest, restore_guest, False),
+    Case(JobKind.REFRESH, a_domain_on_a_volume, refresh_web, True),
     Case(JobKind.BOOTSTRAP, nothing, bootstrap_volume, False),
     Case(JobKind.TEMPLATE_CREATE, a_volume_of_a_domain, make_template, False),
     Case(JobKind.TEMPLATE_TO_DOMAIN, a_template, template_to_domain, False),

@@ -10,7 +10,7 @@ import pytest
 
 from wirt.images.tiny import TinyImage
 
-from .guests import silent
+from .guests import READY, pvh, silent, watch
 from .host import COMMAND_S, Host
 
 pytestmark = pytest.mark.real
@@ -94,3 +94,32 @@ def test_a_start_is_whole_or_undone_and_the_domain_stays_defined(
             host.ok("start", "web")
         assert list(host.guests()) == [host.domain("web")["pid"]]
         host.ok("destroy", "web")
+
+
+@pytest.mark.parametrize("times", [pytest.param(50, marks=pytest.mark.long)])
+def test_a_refresh_leaves_one_guest_that_goes_on_in_the_old_process_or_in_the_new(
+    real_host: Host, tiny: TinyImage, times: int
+) -> None:
+    host, chance = real_host, random.Random(SEED)
+    host.ok("volume", "create", "default/web", "--size", "24M", "--format", "qcow2")
+    disk = 'disk = ["default/web,,xvda,rw"]'
+    host.ok("create", host.write("web.cfg", pvh(tiny, "web", vif="net=none", more=disk)))
+    with watch(host, "web") as console:
+        console.until(READY)
+        console.does("dd if=/dev/urandom of=/tmp/a bs=64k count=64", "cp /tmp/a /dev/vda", "sync")
+    usual_s = measured(host, "refresh", "web")
+    moved = 0
+    for attempt in range(times):
+        before = host.domain("web")["pid"]
+        interrupted(host, chance.uniform(0, 1.2 * usual_s), "refresh", "web")
+        host.start()
+        assert runs(host, "web")
+        moved += host.domain("web")["pid"] != before
+        with watch(host, "web") as console:
+            console.does(f"sync; echo {attempt} > /tmp/b; dd if=/tmp/b of=/dev/vda bs=64k seek=100 conv=notrunc")
+            console.does("dd if=/dev/vda bs=64k count=64 of=/tmp/c; cmp /tmp/a /tmp/c && echo same-$((1+1))")
+            assert b"same-2" in console.output[console.output.rfind(b"/tmp/c &&") :], console.tail()
+            assert console.output.count(READY) == 1, "it was not started anew"
+    print(f"{moved} of {times} had moved when wirtd was killed")
+    host.ok("destroy", "web")
+    host.assert_nothing_left()

@@ -19,6 +19,7 @@ from wirt.api import (
     networks,
     peers,
     problems,
+    refresh,
     saves,
     snapshots,
     storage,
@@ -48,6 +49,7 @@ ROUTES = (
     migrations,
     peers,
     *PEER_ROUTES,
+    refresh,
     saves,
 )
 

@@ -16,6 +16,7 @@ from wirt.model.lifecycle import State, flags
 from wirt.operations.bus import Happening
 from wirt.operations.create import Preview
 from wirt.operations.environment import Environment
+from wirt.operations.refresh import outdated
 from wirt.operations.vif import Attachment
 from wirt.plan.nics import generated_mac
 from wirt.ports.hypervisor import VcpuInfo
@@ -55,6 +56,7 @@ def domain(environment: Environment, of: model.Domain) -> v1.Domain:
         ],
         weaker=run.notes.get("weaker", "").splitlines() if run else [],
         saved=of.saved,
+        outdated=outdated(environment, of),
     )
 
 

@@ -16,7 +16,7 @@ from wirt.api.reply import reply
 from wirt.config.xlcfg import KEYS
 from wirt.model.errors import NotFound
 from wirt.model.units import MIB
-from wirt.operations import backing, image
+from wirt.operations import backing, image, refresh
 from wirt.operations.environment import Environment
 from wirt.wire import v1
 
@@ -72,7 +72,11 @@ def _host(routes: APIRouter, environment: Environment) -> None:
                 home=environment.settings.home,
                 daemon_pid=os.getpid(),
                 daemon_uptime_s=round(environment.clock.monotonic() - started, 3),
-                notes=[*facts.notes, *(environment.peers.troubles if environment.peers is not None else ())],
+                notes=[
+                    *facts.notes,
+                    *refresh.notes(environment),
+                    *(environment.peers.troubles if environment.peers is not None else ()),
+                ],
                 sandbox=[v1.Claim(claim.name, claim.holds, claim.sentence) for claim in claims],
             )
         )

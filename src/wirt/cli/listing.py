@@ -49,7 +49,15 @@ def run_list(args: Namespace, session: Session) -> int:
         session.document({**document, "domains": domains})
     else:
         session.write(format_list(domains, verbose=args.verbose))
+        _tell_outdated(domains, session)
     return 0
+
+
+def _tell_outdated(domains: list[Json], session: Session) -> None:
+    count = sum(bool(domain.get("outdated")) for domain in domains)
+    if count:
+        run = "domains run" if count > 1 else "domain runs"
+        session.say(f"{count} {run} on a QEMU that is no longer installed: wirt refresh --all")
 
 
 def chosen(document: Json, refs: list[str]) -> list[Json]:

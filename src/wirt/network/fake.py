@@ -45,6 +45,8 @@ class FakeNetwork:
         self._wanted: dict[str, PortPolicy] = {}
         self.scripts: list[tuple[VifScript, Action]] = []
         """The cards' own scripts, as they were called."""
+        self.led: dict[str, str] = {}
+        """The taps that bridges were told of, by the cards' addresses."""
         self._default = default
         self._ports = LoopbackPorts(clock, self._probe)
         self._next_port = _FIRST_PORT
@@ -91,6 +93,9 @@ class FakeNetwork:
         self._handed.add(tap)
         self._wanted[tap] = nic.policy
         return plugged
+
+    async def lead_to(self, plugged: Sequence[Plugged]) -> None:
+        self.led |= {card.nic.mac: card.tap for card in plugged if card.tap is not None}
 
     async def set_groups(self, groups: Sequence[SecurityGroup]) -> None:
         wanted = {group.name: group for group in groups}

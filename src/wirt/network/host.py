@@ -115,6 +115,16 @@ class HostNetwork:
         self._filter.adopt(Port(index, tap, nic.policy, shaper))
         return plugged
 
+    async def lead_to(self, plugged: Sequence[Plugged]) -> None:
+        try:
+            async with asyncio.timeout(_DEADLINE_S), self._links() as links:
+                for card in plugged:
+                    index = index_of(card.tap) if card.tap is not None else None
+                    if index is not None:
+                        await links.lead(card.nic.mac, index)
+        except OSError as error:
+            raise refused("a bridge can't be told of a card's new tap", error) from error
+
     async def set_groups(self, groups: Sequence[SecurityGroup]) -> None:
         await self._forget_gone()
         await self._filter.set_groups(groups)

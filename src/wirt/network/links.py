@@ -21,6 +21,7 @@ BRIDGE = "bridge"
 IFB = "ifb"
 _ROOT = 0xFFFFFFFF  # TC_H_ROOT, linux/pkt_sched.h
 _UP = 0x1  # IFF_UP, netdevice(7)
+_AF_BRIDGE, _REACHABLE, _MASTER = 7, 0x02, 0x04  # linux/socket.h; NUD_REACHABLE, NTF_MASTER of linux/neighbour.h
 
 
 @cache
@@ -113,6 +114,14 @@ class Links:
         """Make ``index`` a port of ``bridge``, and set it up."""
         with _kernel_reasons():
             await self._route.link("set", index=index, master=bridge, mtu=mtu, state="up")
+
+    async def lead(self, mac: str, index: int) -> None:
+        """Have the bridge send what is for ``mac`` to its port ``index``, as if it had just learned it there
+        (bridge(8), "fdb replace", "dynamic")."""
+        with _kernel_reasons():
+            await self._route.neigh(
+                "replace", family=_AF_BRIDGE, ifindex=index, lladdr=mac, state=_REACHABLE, flags=_MASTER
+            )
 
     async def delete(self, index: int) -> None:
         """One that is gone already is no error."""

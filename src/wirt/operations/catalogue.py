@@ -23,6 +23,7 @@ from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
 from wirt.operations.receive import RECEIVE
+from wirt.operations.refresh import REFRESH
 from wirt.operations.save import SAVES
 from wirt.operations.save_restore import RESTORE_GUEST
 from wirt.operations.snapshots_back import REVERTS
@@ -59,6 +60,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         SNAPSHOT_DELETE,
         MIGRATE,
         RECEIVE,
+        REFRESH,
         *SAVES,
         RESTORE_GUEST,
         *CONCLUSIONS.values(),

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from wirt.config.xlcfg import with_value
 from wirt.config.xlcfg.meaning import LONGEST_NAME
-from wirt.model.domain import Domain, DomainConfig
+from wirt.model.domain import Domain, DomainConfig, Incarnation
 from wirt.model.errors import DeadlinePassed, NameInUse, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import Action, EndReason, State
@@ -18,6 +18,7 @@ from wirt.operations.checks import DISKS_RELEASED
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.power import REBOOT_NOTE, poweroff_means
+from wirt.operations.refresh_busy import first_domid
 from wirt.operations.running import END_STEPS, START_STEPS, EnvContext, domain_of, end_run
 from wirt.operations.volumes_domain import release_volumes
 from wirt.ports.hypervisor import ResetKind
@@ -172,7 +173,7 @@ async def wait_ended(environment: Environment, ref: str, timeout_s: float) -> Do
             while True:
                 changed = environment.changed
                 now = environment.domains.get(domain.uuid)
-                if now is None or now.incarnation is None or now.domid != domain.domid:
+                if now is None or now.incarnation is None or not _one_life(now.incarnation, domain):
                     return now or replace(domain, incarnation=None)
                 end = now.incarnation.end
                 if end is not None and action_for(now, poweroff_means(now, end)) is Action.PRESERVE:
@@ -180,6 +181,12 @@ async def wait_ended(environment: Environment, ref: str, timeout_s: float) -> Do
                 await changed.wait()
     except TimeoutError as error:
         raise DeadlinePassed(f"domain {domain.name} had not ended within {timeout_s:g} s") from error
+
+
+def _one_life(run: Incarnation, before: Domain) -> bool:
+    """Whether it is what the guest ran in then, or goes on in since (``wirt refresh``)."""
+    was = before.incarnation
+    return was is not None and (run.domid == was.domid or first_domid(run) == first_domid(was))
 
 
 async def conclude(environment: Environment, domain: Domain, end: EndReason, action: Action, message: str) -> None:

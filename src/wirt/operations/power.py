@@ -11,6 +11,7 @@ from wirt.model.errors import BadInput, DeadlinePassed, IllegalState
 from wirt.model.lifecycle import EndReason, State
 from wirt.operations.environment import Environment
 from wirt.operations.moving import settled
+from wirt.operations.refresh_busy import at_rest
 from wirt.operations.running import running
 
 REBOOT_NOTE = "reboot-asked"
@@ -18,13 +19,13 @@ REBOOT_NOTE = "reboot-asked"
 
 
 async def pause(environment: Environment, ref: str) -> None:
-    domain = settled(_in_state(environment, ref, State.RUNNING, State.PAUSED))
+    domain = await _settled(environment, ref, State.RUNNING, State.PAUSED)
     await environment.hypervisor.pause(domain.uuid)
 
 
 async def unpause(environment: Environment, ref: str) -> None:
     """``IllegalState`` above all while it is not known which of two hosts has the guest."""
-    domain = settled(_in_state(environment, ref, State.RUNNING, State.PAUSED))
+    domain = await _settled(environment, ref, State.RUNNING, State.PAUSED)
     if domain.saved is not None:
         # Its run could not be ended after it was saved: it is this run that goes on, and not the file.
         await environment.domains.change(domain.uuid, saved=None)
@@ -33,7 +34,7 @@ async def unpause(environment: Environment, ref: str) -> None:
 
 async def shutdown(environment: Environment, ref: str) -> None:
     """Ask the guest to shut itself down; what follows is ``on_poweroff``'s. It may take long, or ignore it."""
-    domain = settled(_in_state(environment, ref, State.RUNNING))
+    domain = await _settled(environment, ref, State.RUNNING)
     assert domain.incarnation is not None
     if REBOOT_NOTE in domain.incarnation.notes:
         # A reboot that the guest ignored is no longer wanted.
@@ -46,7 +47,7 @@ async def shutdown(environment: Environment, ref: str) -> None:
 
 async def reboot(environment: Environment, ref: str) -> None:
     """Ask the guest to shut itself down, and then do as if it had rebooted: ``on_reboot``."""
-    domain = settled(_in_state(environment, ref, State.RUNNING))
+    domain = await _settled(environment, ref, State.RUNNING)
     assert domain.incarnation is not None
     notes = {**domain.incarnation.notes, REBOOT_NOTE: "yes"}
     await environment.domains.start_run(replace(domain.incarnation, notes=notes))
@@ -91,6 +92,12 @@ def poweroff_means(domain: Domain, end: EndReason) -> EndReason:
     """What an end is to be taken for: a power-off that ``reboot`` asked for is a reboot."""
     asked = domain.incarnation is not None and REBOOT_NOTE in domain.incarnation.notes
     return EndReason.REBOOT if asked and end is EndReason.POWEROFF else end
+
+
+async def _settled(environment: Environment, ref: str, *states: State) -> Domain:
+    """``domain``, once nothing is under way with its run. ``IllegalState`` if it is in none of ``states`` then."""
+    await at_rest(environment, running(environment.domains.find(ref)))
+    return settled(_in_state(environment, ref, *states))
 
 
 def _in_state(environment: Environment, ref: str, *states: State) -> Domain:

@@ -152,6 +152,22 @@ class Domains:
         )
         return self._keep(replace(self._known(incarnation.domain), incarnation=incarnation))
 
+    async def replace_run(self, old: Incarnation, new: Incarnation) -> Domain:
+        """``new`` is the domain's run from here on, in one transaction, if ``old`` is until then. ``IllegalState``
+        if it is not: then nothing is changed."""
+        key = records.incarnation_key(old.domain)
+        entry = await self._store.get(key)
+        domain = self._known(old.domain)
+        if entry is None or records.read_incarnation(entry).domid != old.domid or domain.domid != old.domid:
+            raise IllegalState(f"run {old.domid} of domain {domain.name} was over already")
+        put = Put(key, records.write_incarnation(new))
+        try:
+            await self._store.commit(put, when=(Compare(key, entry.modified),))
+        except StoreConflict as error:
+            raise IllegalState(f"the run of domain {domain.name} was changed by another at that moment") from error
+        self._domids.pop(old.domid, None)
+        return self._keep(replace(self._known(old.domain), incarnation=new))
+
     async def reconfigure(self, uuid: UUID, *, config: DomainConfig, text: str, notes: dict[str, str]) -> Domain:
         """A changed configuration, and the notes of the run that was changed with it, in one transaction.
         ``StoreConflict`` if someone else wrote the domain meanwhile."""

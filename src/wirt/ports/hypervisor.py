@@ -106,7 +106,9 @@ class Launch:
     """All that belongs to one start. ``directory`` is the run's own, made by the driver, removed by
     ``forget``. ``memory``: what :meth:`~wirt.ports.live_disks.LiveDisks.save_memory` or ``stream_memory`` wrote,
     from which the guest goes on where it was then; it has the same devices. ``incoming``: it waits for memory and
-    devices from another host (:mod:`wirt.ports.migration`)."""
+    devices from another host, or another run (:mod:`wirt.ports.migration`). ``beside``: another run of the domain
+    is there; until :meth:`Hypervisor.take_place` this one is known by ``beside``, in place of its domain's UUID,
+    and its user-mode cards have no network."""
 
     plan: LaunchPlan
     incarnation: Incarnation
@@ -114,6 +116,7 @@ class Launch:
     plugged: tuple[Plugged, ...] = field(default=())
     memory: Path | MemoryStream | None = None
     incoming: bool = False
+    beside: UUID | None = None
 
 
 class Hypervisor(Protocol):
@@ -178,6 +181,21 @@ class Hypervisor(Protocol):
     async def preserve(self, domain: UUID, kept: UUID, name: str) -> None:
         """Keep an ended run under the new identity ``kept``, called ``name``, and make it let go of its disks,
         so that ``domain`` can be started anew beside it. ``HypervisorError`` if it can't: nothing is changed."""
+        ...
+
+    async def take_place(self, domain: UUID, beside: UUID) -> None:
+        """Exchange two runs: from now on ``domain`` is the one that was launched as ``beside``, and the other way
+        round. Both stand still. Whoever follows the console goes on with the new run's, where they were."""
+        ...
+
+    async def connect_cards(self, domain: UUID, devids: frozenset[int]) -> frozenset[int]:
+        """Give the user-mode cards of a run that was launched beside another their network, now that the other is
+        gone and its ports are free. Those of ``devids`` that are without one all the same, and will be: the daemon
+        that could have given it is gone."""
+        ...
+
+    def outdated(self, incarnation: Incarnation) -> bool:
+        """Whether its run is carried by another program than the one that is installed now. Cheap."""
         ...
 
     async def rename(self, domain: UUID, name: str) -> None: ...

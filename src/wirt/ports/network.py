@@ -80,6 +80,11 @@ class Network(Protocol):
         by the next :meth:`mend`. Unplugging the result removes tap and rules."""
         ...
 
+    async def lead_to(self, plugged: Sequence[Plugged]) -> None:
+        """Have bridges send what is for these cards to their taps from now on, whatever they have learned: the
+        guest has moved there, and has not said a word yet. ``Unavailable`` with the kernel's reason."""
+        ...
+
     async def set_groups(self, groups: Sequence[SecurityGroup]) -> None:
         """From now on these are the security groups: the rules of every card follow in one transaction, or, on an
         error, none does. ``NotFound`` if a card that is plugged in is in a group that would be gone."""

@@ -88,7 +88,8 @@ class Disk:
 class Domain:
     """One domain. ``flags`` are xl's six letters; ``cpu_time_s`` is what this run has used; ``weaker`` says what
     its configuration takes away from the jail around this run; ``uptime_s`` is ``None`` when it is off; ``saved``
-    is the file that its last run waits in. Domain-0 has ``domid`` 0 and type ``host``."""
+    is the file that its last run waits in; ``outdated``: its run is carried by another hypervisor than the
+    installed one (``wirt refresh``). Domain-0 has ``domid`` 0 and type ``host``."""
 
     name: str
     uuid: str
@@ -111,6 +112,7 @@ class Domain:
     disks: list[Disk] = field(default_factory=list)
     weaker: list[str] = field(default_factory=list)
     saved: str | None = None
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

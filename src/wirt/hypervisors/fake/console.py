@@ -26,6 +26,7 @@ class FakeConsole:
         self._size = 0
         self._ended = False
         self._changed: asyncio.Event | None = None
+        self._next: FakeConsole | None = None
 
     @property
     def size(self) -> int:
@@ -38,11 +39,19 @@ class FakeConsole:
         del self._ring[: max(0, len(self._ring) - self._ring_bytes)]
         self._wake()
 
+    def go_on_from(self, old: FakeConsole) -> None:
+        """The guest of ``old`` goes on here, and so do those who follow it."""
+        self._ring, self._size, self.answer = bytearray(old._ring), old._size, old.answer
+        old._next = self
+        old._wake()
+
     def end(self) -> None:
         self._ended = True
         self._wake()
 
     def read(self, offset: int) -> ConsoleChunk:
+        if self._next is not None:
+            return self._next.read(offset)
         oldest = self._size - len(self._ring)
         start = self._size if offset < 0 else min(max(offset, oldest), self._size)
         place = start - oldest
@@ -52,6 +61,10 @@ class FakeConsole:
         if offset < 0:
             offset = self._size
         while True:
+            if self._next is not None:
+                async for chunk in self._next.follow(offset):
+                    yield chunk
+                return
             # Taken before the read: what comes in between wakes us.
             ended, changed = self._ended, self._change()
             chunk = self.read(offset)
@@ -64,6 +77,9 @@ class FakeConsole:
                 await changed.wait()
 
     async def write(self, data: bytes) -> None:
+        if self._next is not None:
+            await self._next.write(data)
+            return
         if self._ended:
             raise IllegalState(f"the console of {self._name} is closed: the domain has ended")
         self.typed += data

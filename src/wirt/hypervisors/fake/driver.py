@@ -38,7 +38,7 @@ ELF_HEADER = b"\x7fELF\x02\x01\x01" + bytes(57)
 
 MEMORY_HEADER = b"the memory of a guest in memory\n"
 
-RUN_NOTE = "run"
+RUN_NOTE, VERSION = "run", "version"
 """Incarnation.notes: the run's number in its world, which tells it from an earlier run of the same domain."""
 
 
@@ -89,28 +89,34 @@ class FakeHypervisor:
         for plugged in launch.plugged:
             if plugged.descriptor is not None:
                 os.close(plugged.descriptor)
-        if plan.uuid in self._runs:
+        key = launch.beside or plan.uuid
+        if key in self._runs:
             raise IllegalState(f"{plan.name} runs already")
         fault = await self._begin(Verb.LAUNCH, plan.uuid, plan.name)
         if isinstance(fault, Die):
             raise LaunchFailed(f"{plan.name}: the guest ended in start-up: {fault.words}")
         memory = None if launch.memory is None else await _read_memory(plan.name, launch.memory)
         guest = self._world.start(plan, launch.incarnation.domid, launch.directory, incoming=launch.incoming)
+        if launch.beside is not None:
+            self._world.rekey(guest, launch.beside, plan.name)
         if memory is not None:
             guest.begin_from(memory)
         if isinstance(fault, Silence):
             # A launch that fails leaves nothing behind, answered or not.
             self._end(guest, EndReason.DESTROYED)
         await self._finish(Verb.LAUNCH, plan.name, fault)
-        self._runs[plan.uuid] = guest
-        return replace(launch.incarnation, state=State.PAUSED, notes={RUN_NOTE: str(guest.number)})
+        self._runs[key] = guest
+        notes = {RUN_NOTE: str(guest.number), VERSION: _dotted(self._world.facts)}
+        return replace(launch.incarnation, state=State.PAUSED, notes=notes)
 
     async def adopt(self, incarnation: Incarnation, directory: Path) -> Observed | None:
         domain = incarnation.domain
-        runs = {str(guest.number): guest for guest in self._world.runs_of(domain)}
+        runs = {str(guest.number): guest for guest in self._world.guests()}
         guest = runs.get(incarnation.notes.get(RUN_NOTE, ""))
         if guest is None:
             return None
+        if guest.domain != domain:
+            self._world.rekey(guest, domain, guest.name)
         fault = await self._begin(Verb.ADOPT, domain, guest.name)
         if isinstance(fault, Die):
             guest.vanish(fault.words)
@@ -174,6 +180,21 @@ class FakeHypervisor:
             guest.release_disks()
             self._world.rekey(guest, kept, name)
             self._runs[kept] = self._runs.pop(domain)
+
+    async def take_place(self, domain: UUID, beside: UUID) -> None:
+        self.check_alive()
+        old, new = self._guest(domain), self._guest(beside)
+        new.console.go_on_from(old.console)
+        self._world.rekey(old, beside, old.name)
+        self._world.rekey(new, domain, old.name)
+        self._runs[domain], self._runs[beside] = new, old
+
+    async def connect_cards(self, domain: UUID, devids: frozenset[int]) -> frozenset[int]:
+        async with self.reach(Verb.CONNECT_CARDS, domain):
+            return frozenset()
+
+    def outdated(self, incarnation: Incarnation) -> bool:
+        return incarnation.notes.get(VERSION) not in (None, _dotted(self._world.facts))
 
     async def rename(self, domain: UUID, name: str) -> None:
         async with self.reach(Verb.RENAME, domain) as guest:
@@ -310,6 +331,10 @@ class FakeHypervisor:
     def check_alive(self) -> None:
         if not self.alive:
             raise DaemonKilled
+
+
+def _dotted(facts: HypervisorFacts) -> str:
+    return ".".join(map(str, facts.version))
 
 
 async def _read_memory(name: str, source: Path | MemoryStream) -> bytes:

@@ -38,6 +38,7 @@ class Verb(StrEnum):
     MIRROR = "mirror"
     SERVE = "serve"
     RECEIVE = "receive"
+    CONNECT_CARDS = "connect-cards"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class ConsoleLog:
         self._changed = asyncio.Event()
         self._followers = 0
         self._watch: FileWatch | None = None
+        self._next: ConsoleLog | None = None
         self._keyboard = Keyboard(directory / "console.sock")
 
     def attach(self) -> None:
@@ -59,7 +60,19 @@ class ConsoleLog:
         self.detach()
         self._wake()
 
+    def go_on_from(self, old: ConsoleLog) -> None:
+        """The guest of ``old``, which stands still, goes on here: offsets go on where they were, and so do those
+        who follow. ``OSError`` if what it printed can't be kept."""
+        try:
+            self.log.go_on_from(old.log)
+        finally:
+            old._next = self
+            old.detach()
+            old._wake()
+
     def read(self, offset: int) -> ConsoleChunk:
+        if self._next is not None:
+            return self._next.read(offset)
         start = self.log.end if offset < 0 else offset
         return ConsoleChunk(*self.log.read(start, CHUNK_BYTES))
 
@@ -69,6 +82,10 @@ class ConsoleLog:
         self._followers += 1
         try:
             while True:
+                if self._next is not None:
+                    async for chunk in self._next.follow(offset):
+                        yield chunk
+                    return
                 # Taken before the read: what comes in between wakes us.
                 changed, ended = self._changed, self._ended
                 self._start_watching()
@@ -86,6 +103,9 @@ class ConsoleLog:
                 self._stop_watching()
 
     async def write(self, data: bytes) -> None:
+        if self._next is not None:
+            await self._next.write(data)
+            return
         closed = f"the console of {self._name} is closed: the domain has ended"
         if self._ended:
             raise IllegalState(closed)

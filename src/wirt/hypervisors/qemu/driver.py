@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -15,9 +14,10 @@ from uuid import UUID
 from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process, rings, sending
 from wirt.hypervisors.qemu.agents import Agents
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
-from wirt.hypervisors.qemu.passt import Passt, Served
+from wirt.hypervisors.qemu.passt import Passt
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
 from wirt.hypervisors.qemu.run import Run, RunFiles, tell_reboots
+from wirt.hypervisors.qemu.user_cards import UserCards
 from wirt.model.devices import VifKind
 from wirt.model.domain import Firmware, Incarnation
 from wirt.model.errors import (
@@ -39,6 +39,8 @@ from wirt.ports.network import Plugged
 from wirt.ports.sandbox import Jail, Sandbox
 
 DEFAULT_BINARY = "qemu-system-x86_64"
+PROGRAM, VERSION = "program", "version"
+"""In an incarnation's notes: which QEMU carries it."""
 ENDED_BY_ITSELF_S = 0.5
 """A QEMU that is about to end closes its sockets first; by then it is known whether it did."""
 
@@ -59,28 +61,30 @@ class QemuHypervisor:
 
     def __init__(self, settings: QemuSettings, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self._passt = Passt(settings.passt, settings.cache.parent)
+        self._user_cards = UserCards(Passt(settings.passt, settings.cache.parent), sandbox)
         self._binary = shutil.which(settings.binary) or settings.binary
         self._cache = settings.cache
         self._patience = settings.patience
         self._facts: HypervisorFacts | None = None
+        self._facts_of = ""
         self._runs: dict[UUID, Run] = {}
         self.agents = Agents(self.run)
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
 
     async def facts(self) -> HypervisorFacts:
-        if self._facts is None:
+        if self._facts is None or self._facts_of != self._program():
+            self._facts_of = self._program()
             found = await probe.find_facts(self._binary, self._cache)
             known = self._cache.with_name("engines.json")
             self._facts = await rings.with_engines(found, self._binary, self.sandbox, known)
-        missing = await self._passt.missing()
+        missing = await self._user_cards.passt.missing()
         note = "user-mode cards go through passt"
         if missing is not None:
             note = f"user-mode cards are QEMU's own, which puts it into the host's network namespace: {missing}"
         return replace(self._facts, notes=(*self._facts.notes, note))
 
     def describe(self, plan: LaunchPlan, directory: Path) -> tuple[str, ...]:
-        handles = cmdline.preview_handles(plan, passt=self._passt.expected)
+        handles = cmdline.preview_handles(plan, passt=self._user_cards.passt.expected)
         return cmdline.command_line(plan, self._binary, str(directory), handles)
 
     async def backing(self, plan: LaunchPlan) -> dict[str, tuple[str, ...]]:
@@ -98,20 +102,22 @@ class QemuHypervisor:
             try:
                 jailed, jail = await self._prepare(launch, files)
                 with contextlib.closing(jail):
-                    async with self._passts(launch, jailed) as sockets:
+                    async with self._user_cards.of(launch, jailed) as sockets:
                         started = await launching.start(launch, files, jailed, jail, sockets)
             except BaseException:
                 if started is not None:
                     await started.kill()
                 await self._remove(launch.directory)
                 raise
-        run = self._new_run(launch.incarnation, plan.name, plan.memory_mib, files, started)
+        key = launch.beside or plan.uuid
+        run = self._new_run(key, launch.incarnation.domid, plan.name, plan.memory_mib, files, started)
         try:
             await self._greet(run, started)
             if launch.memory is not None:
                 await memory.load(run, launch.memory)
         except BaseException as error:
-            self._runs.pop(plan.uuid, None)
+            self._runs.pop(key, None)
+            self._user_cards.drop(launch.directory)
             if isinstance(error, HypervisorError) and not isinstance(error, HypervisorSilent):
                 by_itself = await started.wait_until(ENDED_BY_ITSELF_S)
                 await started.kill()
@@ -127,6 +133,8 @@ class QemuHypervisor:
             notes={
                 "name": plan.name,
                 "memory_mib": str(plan.memory_mib),
+                PROGRAM: self._program(),
+                VERSION: ".".join(map(str, (await self.facts()).version)),
                 **({"weaker": "\n".join(jailed.weaker)} if jailed.weaker else {}),
             },
         )
@@ -138,7 +146,8 @@ class QemuHypervisor:
         if found is None:
             return None
         name = incarnation.notes.get("name", str(incarnation.domain))
-        run = self._new_run(incarnation, name, int(incarnation.notes.get("memory_mib", "0")), files, found)
+        memory_mib = int(incarnation.notes.get("memory_mib", "0"))
+        run = self._new_run(incarnation.domain, incarnation.domid, name, memory_mib, files, found)
         try:
             await run.connect()
             await tell_reboots(run.monitor)
@@ -180,6 +189,7 @@ class QemuHypervisor:
         await self._remove_directory(directory)
 
     async def _remove_directory(self, directory: Path) -> None:
+        self._user_cards.drop(directory)
         await self.sandbox.clear(directory)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
@@ -211,6 +221,21 @@ class QemuHypervisor:
         self._runs[kept] = self._runs.pop(domain)
         run.domain, run.name = kept, name
 
+    async def take_place(self, domain: UUID, beside: UUID) -> None:
+        old, new = self.run(domain), self.run(beside)
+        new.go_on_from(old)
+        self._runs[domain], self._runs[beside] = new, old
+        new.domain, old.domain, new.name = domain, beside, old.name
+
+    async def connect_cards(self, domain: UUID, devids: frozenset[int]) -> frozenset[int]:
+        run = self.run(domain)
+        await self._user_cards.connect(run.files.directory)
+        return frozenset(self._user_cards.without(run, devids))
+
+    def outdated(self, incarnation: Incarnation) -> bool:
+        noted, installed = incarnation.notes.get(PROGRAM), self._program()
+        return noted is not None and installed not in ("", noted)
+
     async def rename(self, domain: UUID, name: str) -> None:
         self.run(domain).name = name
 
@@ -224,45 +249,8 @@ class QemuHypervisor:
                 closing.callback(os.close, plugged.descriptor)
             run = self.run(domain)
             if plugged.kind is VifKind.USER:
-                plugged = await self._through_passt(run, plugged, closing)
+                plugged = await self._user_cards.attached(run, plugged, closing)
             await run.cards.attach(run.monitor, plugged)
-
-    async def _through_passt(self, run: Run, plugged: Plugged, closing: contextlib.ExitStack) -> Plugged:
-        """``IllegalState`` if neither passt nor QEMU itself can give a card of this run a network."""
-        missing = await self._passt.missing()
-        if missing is None:
-            served = self._serve(plugged, run.files.directory)
-            closing.enter_context(served.end)
-            await served.begun
-            return replace(plugged, descriptor=served.end.fileno())
-        if run.process.has_own_network():
-            raise IllegalState(
-                f"{run.name} has a jail without a network, which leaves a user-mode card to passt: {missing}",
-                hint="install passt, take a card on a bridge, or start the domain anew with the card",
-            )
-        return plugged
-
-    def _serve(self, plugged: Plugged, directory: Path) -> Served:
-        spawn = functools.partial(self.sandbox.beside, directory)
-        return self._passt.serve(plugged.nic, plugged.forwards, directory, spawn)
-
-    @contextlib.asynccontextmanager
-    async def _passts(self, launch: Launch, jailed: JailPlan) -> AsyncIterator[dict[int, int]]:
-        """QEMU's end of each user-mode card that passt serves, by card; on leaving all of them serve."""
-        with contextlib.ExitStack() as closing:
-            served: dict[int, Served] = {}
-            if jailed.passt:
-                for plugged in launch.plugged:
-                    if plugged.kind is VifKind.USER:
-                        served[plugged.nic.index] = self._serve(plugged, launch.directory)
-                        closing.enter_context(served[plugged.nic.index].end)
-            try:
-                yield {index: card.end.fileno() for index, card in served.items()}
-            finally:
-                # Whatever happens, none may be about to start still.
-                ended = await asyncio.gather(*(card.begun for card in served.values()), return_exceptions=True)
-            for failure in filter(None, ended):
-                raise failure
 
     async def detach_vif(self, domain: UUID, devid: int) -> None:
         run = self.run(domain)
@@ -304,20 +292,19 @@ class QemuHypervisor:
             raise IllegalState(f"domain {domain} does not run here") from None
 
     def _new_run(
-        self, incarnation: Incarnation, name: str, memory_mib: int, files: RunFiles, started: Process
+        self, key: UUID, domid: int, name: str, memory_mib: int, files: RunFiles, started: Process
     ) -> Run:
-        run = Run(
-            incarnation.domain,
-            name,
-            incarnation.domid,
-            memory_mib,
-            files,
-            started,
-            self._changes.put_nowait,
-            self._patience,
-        )
-        self._runs[incarnation.domain] = run
+        run = Run(key, name, domid, memory_mib, files, started, self._changes.put_nowait, self._patience)
+        self._runs[key] = run
         return run
+
+    def _program(self) -> str:
+        """What tells the installed QEMU from one that was there before; empty if there is none."""
+        try:
+            about = Path(self._binary).stat()
+        except OSError:
+            return ""
+        return f"{about.st_dev}:{about.st_ino}:{about.st_mtime_ns}"
 
     def _find(self, incarnation: Incarnation) -> Process | None:
         if incarnation.pid is None or incarnation.started_ticks is None:
@@ -326,7 +313,7 @@ class QemuHypervisor:
 
     async def _prepare(self, launch: Launch, files: RunFiles) -> tuple[JailPlan, Jail]:
         """A fresh directory, with the firmware's variables where the firmware keeps some."""
-        if launch.plan.uuid in self._runs:
+        if (launch.beside or launch.plan.uuid) in self._runs:
             raise IllegalState(f"{launch.plan.name} runs already")
         try:
             await self._remove_directory(files.directory)
@@ -358,7 +345,7 @@ class QemuHypervisor:
         if plan.accelerator is Accelerator.KVM:
             host = replace(host, kvm_by_descriptor=(await self.facts()).version >= (8, 2, 0))
         if any(nic.kind is VifKind.USER for nic in plan.nics):
-            host = replace(host, no_passt=await self._passt.missing())
+            host = replace(host, no_passt=await self._user_cards.passt.missing())
         return plan_jail(plan, str(launch.directory), host, chains)
 
     async def _copy_variables(self, plan: LaunchPlan, directory: Path) -> None:

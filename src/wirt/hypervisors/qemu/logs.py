@@ -77,6 +77,19 @@ class GrowingLog:
             return start, self._before[place : place + most_bytes]
         return start, os.pread(descriptor, min(most_bytes, end - start), start - self._base)
 
+    def go_on_from(self, before: GrowingLog) -> None:
+        """Count on where ``before`` ends, which is not written any more, and keep what it has. For a log that is
+        empty still; another daemon finds it so."""
+        start, newest = before.read(before.end - self._keep_bytes, self._keep_bytes)
+        while more := before.read(start + len(newest), self._keep_bytes)[1]:
+            newest += more
+        self.open()
+        kept = _old(self._path)
+        with kept.open("wb", buffering=0) as copy:
+            kept.chmod(0o600)
+            copy.write(_HEADER.pack(_MAGIC, start + len(newest)) + newest)
+        self._base, self._before = start + len(newest), newest
+
     def trim(self) -> bool:
         """Give back what is too old. Whether there was something: then it grows fast."""
         size = os.fstat(self.open()).st_size

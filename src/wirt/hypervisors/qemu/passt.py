@@ -166,11 +166,22 @@ class Passt:
         """Whether :meth:`missing` will most likely be ``None``, for a command line that is only shown."""
         return self._program is not None and has_default_route(_text(ROUTES))
 
-    def serve(self, nic: NicPlan, forwards: Sequence[PortForward], directory: Path, spawn: Spawn) -> Served:
-        """Begin to. Both parts are the caller's to end. The task raises ``LaunchFailed`` with passt's words."""
+    def pair(self, nic: NicPlan) -> tuple[socket.socket, socket.socket]:
+        """QEMU's end and passt's, both the caller's to close until passt's is handed to :meth:`begin`."""
         ours, theirs = socket.socketpair()
         ours.send(announcement(nic.mac, addresses(nic).guest.ip))
-        return Served(ours, asyncio.create_task(self._serve(nic, forwards, directory, spawn, theirs)))
+        return ours, theirs
+
+    def begin(
+        self, nic: NicPlan, forwards: Sequence[PortForward], directory: Path, spawn: Spawn, theirs: socket.socket
+    ) -> asyncio.Task[None]:
+        """Begin to serve at ``theirs``. The task raises ``LaunchFailed`` with passt's words."""
+        return asyncio.create_task(self._serve(nic, forwards, directory, spawn, theirs))
+
+    def serve(self, nic: NicPlan, forwards: Sequence[PortForward], directory: Path, spawn: Spawn) -> Served:
+        """Both at once; both parts of what comes back are the caller's to end."""
+        ours, theirs = self.pair(nic)
+        return Served(ours, self.begin(nic, forwards, directory, spawn, theirs))
 
     async def _serve(
         self, nic: NicPlan, forwards: Sequence[PortForward], directory: Path, spawn: Spawn, theirs: socket.socket

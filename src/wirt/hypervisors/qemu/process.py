@@ -228,6 +228,17 @@ def find(directory: Path) -> list[ProcessId]:
     return found
 
 
+def names_within(directory: Path) -> set[str]:
+    """What processes call themselves that have a name in ``directory``, as passts do. Reads every process's
+    command line, so it is for recovery only."""
+    names = set()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                names.add(os.fsdecode(Path(entry.path, "cmdline").read_bytes().split(b"\0")[0]))
+    return {name for name in names if name.startswith(f"{directory}/")}
+
+
 def last_words(log: Path) -> str:
     """The end of what QEMU printed, as one readable line. Some of it the guest may have written."""
     text = logs.newest(log, LAST_WORDS_BYTES).decode(errors="replace")

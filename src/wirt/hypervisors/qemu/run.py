@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from wirt.hypervisors.qemu import answers, events
 from wirt.hypervisors.qemu.cards import Cards
 from wirt.hypervisors.qemu.console import ConsoleLog
@@ -25,6 +27,8 @@ from wirt.model.errors import HypervisorError, IllegalState
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.jail import CREDENTIALS
 from wirt.ports.hypervisor import Observed, ResetKind, RunChanged, VcpuInfo
+
+log = structlog.get_logger()
 
 FIRMWARE_RESET_S = 30.0
 """How long after a reset of ours the firmware may follow with its own. A guest's reboot within that time is
@@ -206,6 +210,15 @@ class Run:
         nodes = await self.monitor.execute("query-named-block-nodes", {"flat": True})
         if any(not node.get("ro", True) for node in nodes):
             await self.monitor.execute("blockdev-set-active", {"active": False})
+
+    def go_on_from(self, old: Run) -> None:
+        """The same guest, which stands still, in another QEMU from here on: its console goes on where it was."""
+        try:
+            self.console.go_on_from(old.console)
+        except OSError as error:
+            # Those who follow it see the rest all the same.
+            log.warning("a console's past was not kept", domain=self.name, error=str(error))
+        self._firmware_reset = old._firmware_reset
 
     async def destroy(self) -> None:
         """Ask QEMU to quit, which flushes its disks; kill it if it does not."""
