@@ -63,6 +63,7 @@ class JobKind(StrEnum):
     SAVE = "save"
     CHECKPOINT = "checkpoint"
     RESTORE = "restore"
+    FORK = "fork"
 
 
 class Context(Protocol[E_co]):
