@@ -20,7 +20,6 @@ from wirt.model.devices import VifKind, devids
 from wirt.model.domain import Domain, Wanted
 from wirt.model.errors import IllegalState, Shortage
 from wirt.model.job import Job, Recovery
-from wirt.model.lifecycle import State
 from wirt.model.snapshots import KeptDisk
 from wirt.model.storage import Holder, Volume, VolumeRef
 from wirt.model.units import MIB
@@ -98,7 +97,7 @@ async def fork(environment: Environment, ref: str, wish: ForkWish) -> Job:
         "description": f"what {names[0]}{' and others' if len(names) > 1 else ''} stands on",
         "clones": [written(plan) for plan in plans],
         "network": str(wish.network),
-        "paused": wish.paused or source.state is State.PAUSED,
+        "paused": wish.paused,
     }
     return await environment.jobs.submit(JobKind.FORK, source.name, arguments)
 

@@ -11,6 +11,7 @@ import structlog
 from wirt.model.devices import VifKind
 from wirt.model.errors import WirtError
 from wirt.model.job import Job
+from wirt.model.lifecycle import State
 from wirt.operations.clone import plans_of
 from wirt.operations.environment import Environment
 from wirt.operations.running import (
@@ -51,7 +52,7 @@ class _Copy:
         job = self._context.job
         arguments = {
             "uuid": str(self._plan.uuid),
-            "paused": job.arguments["paused"],
+            "paused": job.arguments["paused"] or job.notes.get("was") == State.PAUSED,
             "memory": job.notes.get("memory"),
         }
         return replace(job, subject=self._plan.name, arguments=arguments, notes=_noted(job, self._plan))
