@@ -14,10 +14,18 @@ setup: ## install what wirt needs; then the command is .venv/bin/wirt (QEMU=dist
 	@QEMU='$(QEMU)' tools/setup.sh run
 
 demo: setup ## set up, then show what wirt does, on guests of its own
-	$(python) tools/demo.py $(ARGS)
+	$(python) -m tools.demo $(ARGS)
 
-test: lint qemu-7.2 ## set up, lint, and run the tests (TESTS=path ARGS='-k word')
+test: ## set up, lint, and run all tests, two parts side by side (TESTS=path: one corner; ARGS='-k word')
+
+# A corner is run by one pytest, which may ask for the terminal; all is run in parts, by tools/all_tests.py
+ifdef TESTS
+test: lint qemu-7.2
 	$(call pytest,-m "not long and not testhost" $(TESTS))
+else
+test: dev qemu-7.2
+	@$(python) -m tools.all_tests $(ARGS)
+endif
 
 test-long: dev qemu-7.2 ## the tests that take long, and those in the test host
 	$(call pytest,-m "long or testhost" $(TESTS))

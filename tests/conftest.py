@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,15 +33,28 @@ def pytest_configure() -> None:
 def tiny() -> TinyImage:
     """The tiny guest, built when it is missing or made from other sources: that takes a minute and the network,
     once."""
-    found = find_tiny(CACHE / "tiny")
-    if found is not None and is_current(CACHE / "tiny"):
+    found = _current()
+    if found is not None:
         return found
     try:
         # In a thread, because the test that asks for it may have an event loop of its own running here.
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(_build).result()
+        with building(), ThreadPoolExecutor(1) as thread:
+            return _current() or thread.submit(_build).result()
     except ImageBuildFailed as error:
         pytest.fail(f"this test needs the tiny guest: {error}", pytrace=False)
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Two parts of ``make test`` run side by side: one builds, the other waits and finds it there."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "tiny.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _current() -> TinyImage | None:
+    return find_tiny(CACHE / "tiny") if is_current(CACHE / "tiny") else None
 
 
 def _build() -> TinyImage:

@@ -1,4 +1,4 @@
-"""``make demo``: two real guests in a minute, each step shown as the command that anyone could type."""
+"""``make demo``: real guests in a minute or two, each step shown as the command that anyone could type."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tools import demo_move
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -53,6 +55,8 @@ def main() -> int:
     title("Talking to both over their network")
     for guest in GUESTS:
         talk(guest, reach(guest))
+
+    demo_move.move((EXAMPLES / "tiny").resolve(), title)
 
     title("To try next")
     print(

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from wirt.hypervisors.fake.images import ImageLocks
-from wirt.hypervisors.qemu.driver import QemuSettings
-from wirt.images.tiny import TinyImage
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward
 from wirt.model.errors import HypervisorError, IllegalState, WirtError
 from wirt.model.lifecycle import State
@@ -21,8 +19,8 @@ from wirt.peers.certificates import for_one_migration
 from wirt.ports.migration import Channel, Course, Phase, Travelled
 from wirt.ports.virtual_clock import VirtualClock
 
-from .conftest import FAKE, qemu_binary
-from .rigs import FakeRig, QemuRig, Rig, Started, eventually, free_port, ready
+from .conftest import FAKE, make_rig
+from .rigs import FakeRig, Rig, Started, eventually, free_port, ready
 
 real = pytest.mark.real
 EVERY = [
@@ -80,9 +78,7 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(
-    request: pytest.FixtureRequest, tmp_path: Path, tiny: TinyImage, probe_cache: Path
-) -> AsyncIterator[Pair]:
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
     places = [tmp_path / "here", tmp_path / "there"]
     for place in places:
         place.mkdir()
@@ -93,8 +89,7 @@ async def pair(
         made = Pair(rigs[0], rigs[1], clock)
     else:
         names = request.param.split()
-        settings = [QemuSettings(qemu_binary(name), probe_cache / f"{name}.json") for name in names]
-        rigs = [QemuRig(place, tiny, each) for place, each in zip(places, settings, strict=True)]
+        rigs = [make_rig(request, name, place) for name, place in zip(names, places, strict=True)]
         made = Pair(rigs[0], rigs[1], None)
     yield made
     for rig in rigs:
@@ -307,3 +302,31 @@ async def test_nothing_of_the_certificates_stays(pair: Pair) -> None:
     await journey.finish()
     await journey.arrive()
     await eventually(lambda: not list((journey.there.directory / "credentials").iterdir()))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [pytest.param("qemu-unjailed qemu-unjailed", marks=real), pytest.param("qemu qemu", marks=real)],
+    indirect=True,
+)
+async def test_a_guest_goes_over_early_and_fetches_the_rest_or_it_is_said_why_not(pair: Pair) -> None:
+    why = await pair.there.migrations.no_postcopy()
+    if why is not None:
+        assert "sysctl" in why
+        return
+    journey = await Journey.begin(pair, await pair.guest(), Course(bytes_per_s=20 << 20, postcopy=True))
+    sending = asyncio.create_task(journey.send())
+    while not any(now.phase is Phase.COPYING for now in journey.seen):
+        await asyncio.sleep(0.02)
+    await pair.here.migrations.go_over(journey.started.domain)
+    assert (await sending).phase is Phase.STANDING
+    found = await pair.here.migrations.finish(journey.started.domain)
+    assert found.phase is Phase.POSTCOPY
+    assert await journey.receiving is Phase.POSTCOPY
+    with pytest.raises(IllegalState):
+        await pair.here.migrations.back(journey.started.domain)
+    await pair.there.hypervisor.resume(journey.started.domain)
+    delivered = await pair.here.migrations.delivered(journey.started.domain, journey.seen.append)
+    assert delivered.phase is Phase.COMPLETED
+    await pair.here.hypervisor.destroy(journey.started.domain)
+    assert await pair.there.remembers(journey.there)

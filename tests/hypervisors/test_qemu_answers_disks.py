@@ -19,7 +19,7 @@ class Lies:
     def __init__(self, trees: object, told: object) -> None:
         self._answers = {"query-blockstats": trees, "query-named-block-nodes": told}
 
-    async def execute(self, command: str, arguments: object = None) -> Any:
+    async def execute(self, command: str, arguments: object = None, *, deadline_s: float = 5.0) -> Any:
         return self._answers[command]
 
 

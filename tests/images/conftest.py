@@ -18,6 +18,6 @@ def package_cache() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_image(package_cache: Path) -> TinyImage:
-    """The tiny guest, built if it is missing or older than its sources."""
+def tiny_image(package_cache: Path, tiny: TinyImage) -> TinyImage:
+    """The tiny guest as apt has its parts today: of ``tiny``, which another pytest may be building, the newest."""
     return asyncio.run(build_tiny(package_cache.parent / "tiny", package_cache, lambda _what, _share: None))

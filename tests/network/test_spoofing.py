@@ -62,10 +62,14 @@ def honest(payload: bytes, kind: int = p.IP) -> bytes:
     return p.ether(BERT, ANNA, kind, payload)
 
 
+RARP = 0x8035
 ALWAYS = {
     "a frame from another MAC": p.ether(BERT, OTHER, p.IP, p.udp(ANNA4, 5, BERT4, 5, MARK)),
     "an ARP answer with another MAC": p.ether(p.BROADCAST, ANNA, p.ARP, p.arp(2, OTHER, ANNA4, BERT4)),
     "reverse ARP": p.ether(p.BROADCAST, ANNA, p.ARP, p.arp(4, ANNA, ANNA4, BERT4)),
+    "another's announcement": p.ether(p.BROADCAST, ANNA, RARP, p.arp(3, OTHER, "0.0.0.0", "0.0.0.0", OTHER)),
+    "an announcement for another": p.ether(p.BROADCAST, ANNA, RARP, p.arp(3, ANNA, "0.0.0.0", "0.0.0.0", OTHER)),
+    "an answer of reverse ARP": p.ether(p.BROADCAST, ANNA, RARP, p.arp(4, ANNA, ANNA4, BERT4, ANNA)),
     "a frame with a VLAN tag": p.tagged(honest(p.udp(ANNA4, 5, BERT4, 5, MARK)), 7),
     "a frame with a service tag": p.tagged(honest(p.udp(ANNA4, 5, BERT4, 5, MARK)), 7, 0x88A8),
     "a frame with tag 0": p.tagged(honest(p.udp(ANNA4, 5, BERT4, 5, MARK)), 0),
@@ -129,6 +133,7 @@ HONEST = {
     "a fragment": honest(p.ip(ANNA4, BERT4, p.UDP, MARK, offset=64)),
     "a first fragment of IPv6": honest(p.ip(ANNA6, BERT6, p.UDP, b"\0\5\0\5\0\x40\0\0" + MARK, more=True), p.IP6),
     "a later fragment of IPv6": honest(p.ip(ANNA6, BERT6, p.UDP, MARK, offset=64), p.IP6),
+    "its announcement after a move": p.ether(p.BROADCAST, ANNA, RARP, p.arp(3, ANNA, "0.0.0.0", "0.0.0.0", ANNA)),
     "an ARP question": p.ether(p.BROADCAST, ANNA, p.ARP, p.arp(1, ANNA, ANNA4, BERT4)),
     "an ARP answer": p.ether(BERT, ANNA, p.ARP, p.arp(2, ANNA, ANNA4, BERT4, BERT)),
     "an ARP probe": p.ether(p.BROADCAST, ANNA, p.ARP, p.arp(1, ANNA, "0.0.0.0", ANNA4)),

@@ -1,5 +1,5 @@
-"""A real guest is moved between two hosts of a lab while either daemon, either QEMU or the line between them dies at
-any moment: afterwards it runs on one host only, with its memory and its disk, unless it was itself killed."""
+"""A real guest is moved between two hosts of a lab while either daemon, either QEMU or the line between them dies
+at any moment: afterwards it runs on one host only, with its memory and its disk, unless it was itself killed."""
 
 from __future__ import annotations
 

@@ -101,21 +101,6 @@ def no_room(host: Host, pool: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_move_into_a_full_pool_leaves_the_guest_its_disk_and_nothing_there(
-    host: Host, tiny: TinyImage, pool: str
-) -> None:
-    host.ok("volume", "create", "default/web", "--size", "24M", "--format", "raw")
-    up(host, tiny, "default/web")
-    write(host, 1, 0, 24)
-    assert "full" in host.fails("disk-move", "web", "xvda", f"{pool}/web")
-    holds(host, 1, 0, 24)
-    write(host, 2, 8)
-    holds(host, 2, 8)
-    assert references(host) == ["default/web"]
-    assert "of which strange" not in host.run("-o", "json", "audit", "web").out
-
-
-@pytest.mark.parametrize("pool", POOLS)
 def test_what_is_done_to_a_disk_in_a_full_pool_fails_whole_and_works_with_room_again(
     host: Host, tiny: TinyImage, tmp_path: Path, pool: str
 ) -> None:

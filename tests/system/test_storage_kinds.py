@@ -279,12 +279,12 @@ def test_clones_stand_on_their_source_where_the_pool_can_and_are_copies_where_it
 
 def test_a_volume_is_written_by_one_guest_at_a_time_wherever_it_lies(host: Host, tiny: TinyImage) -> None:
     for pool in POOLS:
-        host.ok("volume", "create", f"{pool}/one", "--size", "8M", "--format", "raw")
-        more = f'disk = ["{pool}/one,,xvda,rw"]'
+        host.ok("volume", "create", f"{pool}/one-{pool}", "--size", "8M", "--format", "raw")
+        more = f'disk = ["{pool}/one-{pool},,xvda,rw"]'
         host.ok("create", host.write("first.cfg", silent(tiny, "first", more)))
         refused = host.fails("create", host.write("second.cfg", silent(tiny, "second", more)))
         assert "is a disk of domain first, which runs" in refused, refused
-        refused = host.fails("volume", "destroy", f"{pool}/one")
+        refused = host.fails("volume", "destroy", f"{pool}/one-{pool}")
         assert "first" in refused, refused
         host.ok("destroy", "first")
 

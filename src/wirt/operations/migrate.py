@@ -22,7 +22,7 @@ from wirt.operations.jobs.step import JobKind
 from wirt.operations.moving import move_of, settled
 from wirt.operations.receipts import receipts
 from wirt.operations.receive import live_of, peers_of
-from wirt.operations.receive_terms import side
+from wirt.operations.receive_terms import no_postcopy, side
 from wirt.operations.running import running
 from wirt.plan.migration import forecast, leaving
 from wirt.ports.peers import Peer
@@ -148,6 +148,8 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
     try:
         user_cards = sum(vif.kind is VifKind.USER for vif in domain.config.vifs)
         remarks = list(leaving(domain, environment.snapshots.of(domain.uuid), user_cards=user_cards))
+        if wish.postcopy != "never":
+            remarks += await no_postcopy(environment)
         if peer.name == environment.machine.name:
             remarks.append(Remark(True, f"{wish.target} is this host, {peer.name}", "name another one"))
         answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=30.0)

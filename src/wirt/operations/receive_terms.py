@@ -61,7 +61,18 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
             offer.source, tuple(offer.hypervisor_version), offer.accelerator, offer.machine, offer.cpu_model
         )
         remarks += between(source, await side(environment, plan))
+    if offer.course.postcopy:
+        remarks += await no_postcopy(environment)
     return Considered(placed, tuple(remarks), tuple(placements), plan)
+
+
+async def no_postcopy(environment: Environment) -> list[Remark]:
+    """What keeps a guest from going over early, on this side."""
+    if environment.live_migrations is None:
+        return []
+    why = await environment.live_migrations.no_postcopy()
+    host = environment.machine.name
+    return [] if why is None else [Remark(True, f"no post-copy on {host}: {why}", "leave --postcopy out")]
 
 
 async def side(environment: Environment, plan: LaunchPlan) -> Side:

@@ -104,6 +104,10 @@ def transport(offset_bytes: int, length_bytes: int) -> Json:
     return {"payload": {"base": "th", "offset": offset_bytes * 8, "len": length_bytes * 8}}
 
 
+def network(offset_bytes: int, length_bytes: int) -> Json:
+    return {"payload": {"base": "nh", "offset": offset_bytes * 8, "len": length_bytes * 8}}
+
+
 def masked(left: Json, mask: Json) -> Json:
     return {"&": [left, mask]}
 
@@ -147,9 +151,11 @@ ETHER_TYPE = payload("ether", "type")
 
 DECLARED = {
     "dhcp-macs": "typeof meta iif . @th,288,48",
+    "announcers": "typeof meta iif . @nh,64,48",
     "nd-targets": "typeof meta iif . @th,64,128",
     "nd-options": "typeof meta iif . @th,192,64",
     "rs-options": "typeof meta iif . @th,64,64",
 }
-"""BOOTP's chaddr behind UDP's header (RFC 2131, 2); ND's target and its first option (RFC 4861, 4.3 and 4.4); a
-router solicitation's first option (4.1). Offsets and lengths in bits."""
+"""BOOTP's chaddr behind UDP's header (RFC 2131, 2); reverse ARP's hardware addresses (RFC 903); ND's target and
+its first option (RFC 4861, 4.3 and 4.4); a router solicitation's first option (4.1). Offsets and lengths in
+bits."""

@@ -8,6 +8,8 @@ guest's frames:
 - With ``ip=``: IPv4 and IPv6 sources, ARP senders and ND targets are its addresses and the link-local address that
   its MAC gives (RFC 4291, appendix A), and nothing but IPv4, IPv6 and ARP is sent. 0.0.0.0 may ask for an address
   by DHCP and probe it by ARP (RFC 5227), :: may do duplicate address detection and report multicast groups.
+- Reverse ARP only announces the card itself, as a hypervisor does in the name of a guest that has moved (QEMU,
+  net/announce.c): switches learn from it where the guest is.
 - No DHCP or DHCPv6 answers, router advertisements, redirects, multicast queries; no VLAN tags unless the port is a
   trunk.
 - ND is neither fragmented (RFC 6980) nor behind extension headers, and a fragmented packet shows its whole header
@@ -41,6 +43,7 @@ from wirt.plan.filters_nft import (
     masked,
     match,
     meta,
+    network,
     payload,
     rule,
     transport,
@@ -54,6 +57,9 @@ _UNSPECIFIED4, _UNSPECIFIED6, _BROADCAST4 = "0.0.0.0", "::", "255.255.255.255"
 _ROUTER_SOLICIT, _ROUTER_ADVERT, _NEIGHBOUR_SOLICIT, _NEIGHBOUR_ADVERT, _REDIRECT = 133, 134, 135, 136, 137
 _MLD_QUERY, _MLD_REPORT, _MLD_DONE, _MLD2_REPORT = 130, 131, 132, 143
 _IGMP_QUERY = 0x11
+_RARP = 0x8035
+_ANNOUNCEMENT = hex(0x0001_0800_0604_0003)
+"""Ethernet, IPv4, their lengths, "request reverse" (RFC 903)."""
 _LENGTH = payload("ip6", "length")
 _ICMP6_TYPE = payload("icmpv6", "type")
 _FRAGMENT = {"exthdr": {"name": "frag"}}
@@ -70,9 +76,19 @@ def shared() -> Part:
             rule(match(PROTOCOL, "arp"), goto("spoof-arp")),
             rule(match(PROTOCOL, "ip"), goto("spoof-ip4")),
             rule(match(PROTOCOL, "ip6"), goto("spoof-ip6")),
+            rule(match(PROTOCOL, _RARP), goto("spoof-rarp")),
             rule(match(_IIF, "@pinned"), DROP),
         ),
         "spoof-arp": _arp(),
+        "spoof-rarp": (
+            rule(
+                match(network(0, 8), _ANNOUNCEMENT),
+                match(concat(_IIF, network(8, 6)), "@announcers"),
+                match(concat(_IIF, network(18, 6)), "@announcers"),
+                RETURN,
+            ),
+            rule(DROP),
+        ),
         "spoof-ip4": _ip4(),
         "spoof-ip6": _ip6(),
         "spoof-nd": (
@@ -175,6 +191,7 @@ def port(index: int, tap: str, policy: PortPolicy) -> Part:
         Element("from", (index,), "from-guest"),
         Element("macs", (index, policy.mac)),
         Element("dhcp-macs", (index, hex(mac))),
+        Element("announcers", (index, hex(mac))),
         Element("nd-options", (index, source)),
         Element("nd-options", (index, target)),
         Element("rs-options", (index, source)),

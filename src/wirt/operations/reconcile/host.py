@@ -52,6 +52,7 @@ class HostLoop:
         await self._sweep()
         for change in missed:
             await self._conclude(change)
+        await environment.handovers.forget_old()
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._compare())]
 
     async def stop(self) -> None:
