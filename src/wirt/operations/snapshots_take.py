@@ -134,8 +134,11 @@ async def _save_memory(context: EnvContext, domain: Domain) -> None:
 
 
 async def _take_back(context: EnvContext) -> None:
-    """What the guest wrote into the new images is put into the volumes that it had, and it writes those again."""
+    """What the guest wrote into the new images is put into the volumes that it had, and it writes those again. It
+    runs first: a QEMU that has written a guest's memory to its end lets nobody change the disks until then."""
     environment, domain = context.environment, run_of(context)
+    if domain is not None and domain.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
+        await environment.hypervisor.resume(domain.uuid)
     for disk in _layered(context):
         if disk.vdev in context.job.notes.get("switched", ()):
             if domain is not None:
@@ -148,8 +151,6 @@ async def _take_back(context: EnvContext) -> None:
         if not disk.layered:
             await (await pool_of(environment, disk)).remove(disk.kept.volume)
     await remove_memory(context.job.notes.get("memory"))
-    if domain is not None and domain.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
-        await environment.hypervisor.resume(domain.uuid)
     if domain is not None and context.job.notes.get("quiesced"):
         await thaw(environment, domain)
 
