@@ -23,6 +23,7 @@ from wirt.operations import (
     bootstrap,
     clone,
     disk_move,
+    fork,
     import_domain,
     network,
     pools_verbs,
@@ -323,6 +324,10 @@ async def clone_template(host: SimulatedHost) -> Job:
     return await clone.clone(host.environment, clone.CloneRequest("base", "new", count=3))
 
 
+async def fork_guest(host: SimulatedHost) -> Job:
+    return await fork.fork(host.environment, "web", fork.ForkWish(count=3))
+
+
 async def copy_domain(host: SimulatedHost) -> Job:
     return await clone.clone(host.environment, clone.CloneRequest("db", "new", count=3))
 
@@ -417,6 +422,7 @@ CASES = (
     Case(JobKind.TEMPLATE_DESTROY, a_template, destroy_template, False),
     Case(JobKind.CLONE, a_template, clone_template, False),
     Case(JobKind.CLONE, a_volume_of_a_domain, copy_domain, False),
+    Case(JobKind.FORK, a_running_web, fork_guest, True),
     Case(JobKind.IMPORT, an_appliance, import_appliance, False),
     Case(JobKind.EXPORT, a_volume_of_a_domain, export_domain, False),
     Case(JobKind.BACKUP, a_guest_with_a_disk, back_up, False),

@@ -58,6 +58,7 @@ VERBS = {
         Verb(KEEP, "rename", "names", "give a domain another name"),
         Verb(KEEP, "snapshot", "snapshots", "keep domains as they are, and go back to that"),
         Verb(KEEP, "clone", "clone", "make domains from a template, or from a domain that is off"),
+        Verb(KEEP, "fork", "fork", "make running copies of a domain that runs"),
         Verb(KEEP, "template", "templates", "keep a domain to make others from, which may stand on its disks"),
         Verb(KEEP, "domid", "names", "print the ID of a running domain"),
         Verb(KEEP, "domname", "names", "print the name of the domain with an ID"),

@@ -16,6 +16,7 @@ from wirt.operations.destroy import DESTROY
 from wirt.operations.disk_move import DISK_MOVE
 from wirt.operations.environment import Environment
 from wirt.operations.export_domain import EXPORT
+from wirt.operations.fork import FORK
 from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
@@ -43,6 +44,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         BUILD_IMAGE,
         BOOTSTRAP,
         CLONE,
+        FORK,
         *TEMPLATES,
         IMPORT,
         EXPORT,

@@ -67,14 +67,14 @@ async def clone(environment: Environment, request: CloneRequest) -> Job:
     _check_identity(request)
     names = clone_names(request.new, request.count)
     for name in names:
-        _check_name(environment, name)
+        check_new_name(environment, name)
     wish = CloneWish(names, request.pool, request.identity)
-    plans = plan_clones(source, wish, Taken.by(list(environment.domains)), _uuids(environment))
+    plans = plan_clones(source, wish, Taken.by(list(environment.domains)), uuids(environment))
     linked = await _check_volumes(environment, source, plans, request)
     arguments: dict[str, Any] = {
         "uuid": str(source.uuid),
         "linked": linked,
-        "clones": [_written(plan) for plan in plans],
+        "clones": [written(plan) for plan in plans],
         "ssh-keys": list(request.ssh_keys),
         "user-data": request.user_data,
     }
@@ -98,12 +98,12 @@ def _check_identity(request: CloneRequest) -> None:
         check_user_data(request.user_data)
 
 
-def _check_name(environment: Environment, name: str) -> None:
+def check_new_name(environment: Environment, name: str) -> None:
     if environment.domains.named(name) is not None:
         raise NameInUse(f"there is a domain called {name} already", hint="choose another name for the clones")
 
 
-def _uuids(environment: Environment) -> Iterator[UUID]:
+def uuids(environment: Environment) -> Iterator[UUID]:
     while True:
         yield environment.new_uuid()
 
@@ -124,7 +124,7 @@ async def _check_volumes(
             if not linked and Capability.THIN not in pool.capabilities:
                 size = (await environment.pools.volume(disk.source)).size
                 needs[disk.target.pool] = needs.get(disk.target.pool, 0) + size
-        for ref in _made_for(plan):
+        for ref in made_for(plan):
             await check_absent(await environment.pools.open(ref.pool), ref.volume)
         if plan.seed is not None:
             _seeds(environment)
@@ -158,7 +158,7 @@ def _seeds(environment: Environment) -> SeedMaker:
     return environment.seeds
 
 
-def _written(plan: ClonePlan) -> dict[str, Any]:
+def written(plan: ClonePlan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "uuid": str(plan.uuid),
@@ -169,7 +169,7 @@ def _written(plan: ClonePlan) -> dict[str, Any]:
     }
 
 
-def _plans(context: EnvContext) -> list[ClonePlan]:
+def plans_of(context: EnvContext) -> list[ClonePlan]:
     return [_read(each) for each in context.job.arguments["clones"]]
 
 
@@ -179,17 +179,17 @@ def _read(data: Mapping[str, Any]) -> ClonePlan:
     return ClonePlan(data["name"], UUID(data["uuid"]), data["text"], disks, seed, tuple(data["lost"]))
 
 
-def _made_for(plan: ClonePlan) -> tuple[VolumeRef, ...]:
+def made_for(plan: ClonePlan) -> tuple[VolumeRef, ...]:
     disks = tuple(disk.target for disk in plan.disks)
     return disks if plan.seed is None else (*disks, plan.seed)
 
 
-def _made(context: EnvContext) -> list[VolumeRef]:
-    return [ref for plan in _plans(context) for ref in _made_for(plan)]
+def made_by(context: EnvContext) -> list[VolumeRef]:
+    return [ref for plan in plans_of(context) for ref in made_for(plan)]
 
 
 def _read_from(context: EnvContext) -> list[VolumeRef]:
-    return list(dict.fromkeys(disk.source for plan in _plans(context) for disk in plan.disks))
+    return list(dict.fromkeys(disk.source for plan in plans_of(context) for disk in plan.disks))
 
 
 async def _reserve(context: EnvContext) -> None:
@@ -198,16 +198,16 @@ async def _reserve(context: EnvContext) -> None:
     _check_off(domain_of(context))
     mine = Holder(environment.pools.holders.host, job=context.job.id)
     wanted = {ref: replace(mine, writes=False) for ref in _read_from(context)}
-    wanted |= dict.fromkeys(_made(context), mine)
+    wanted |= dict.fromkeys(made_by(context), mine)
     for ref in wanted:
         environment.pools.check_open_to_all(ref.pool)
-    await _claim(environment, wanted)
-    for ref in _made(context):
+    await claim(environment, wanted)
+    for ref in made_by(context):
         await check_absent(await environment.pools.open(ref.pool), ref.volume)
     await context.note(absent=True)
 
 
-async def _claim(environment: Environment, wanted: Mapping[VolumeRef, Holder]) -> None:
+async def claim(environment: Environment, wanted: Mapping[VolumeRef, Holder]) -> None:
     """As many at once as a transaction takes; who fails lets go of all."""
     pairs = list(wanted.items())
     for start in range(0, len(pairs), AT_ONCE):
@@ -219,7 +219,7 @@ async def _release(context: EnvContext) -> None:
 
 
 async def _disks(context: EnvContext) -> None:
-    environment, plans = context.environment, _plans(context)
+    environment, plans = context.environment, plans_of(context)
     for ref in _read_from(context):
         await check_volume_chain(environment, await environment.pools.activate(ref))
     copies = [(plan, disk) for plan in plans for disk in plan.disks]
@@ -232,7 +232,7 @@ async def _disks(context: EnvContext) -> None:
             made.append(await pool.clone(disk.source.volume, disk.target.volume))
         else:
             await _copy(environment, disk.source, disk.target, share)
-    await remember_made(environment, await _chains(environment, made))
+    await remember_made(environment, await chains_of(environment, made))
     for ref in _read_from(context):
         await _let_go(context, ref)
 
@@ -256,7 +256,7 @@ async def _copy(environment: Environment, source: VolumeRef, target: VolumeRef, 
         await environment.pools.deactivate(target)
 
 
-async def _chains(environment: Environment, made: Sequence[Volume]) -> dict[str, tuple[str, ...]]:
+async def chains_of(environment: Environment, made: Sequence[Volume]) -> dict[str, tuple[str, ...]]:
     """Written down before a guest that could change it is run for the first time."""
     found = {}
     for volume in made:
@@ -275,7 +275,7 @@ async def _let_go(context: EnvContext, ref: VolumeRef) -> None:
 
 async def _give_seeds(context: EnvContext) -> None:
     environment, arguments = context.environment, context.job.arguments
-    for plan in _plans(context):
+    for plan in plans_of(context):
         if plan.seed is None:
             continue
         files = seed_files(plan.name, plan.uuid, arguments["ssh-keys"], arguments["user-data"])
@@ -287,12 +287,12 @@ async def _give_seeds(context: EnvContext) -> None:
         await environment.pools.deactivate(plan.seed)
 
 
-async def _remove_disks(context: EnvContext) -> None:
-    await _remove_made(context, [disk.target for plan in _plans(context) for disk in plan.disks])
+async def remove_disks(context: EnvContext) -> None:
+    await _remove_made(context, [disk.target for plan in plans_of(context) for disk in plan.disks])
 
 
 async def _remove_seeds(context: EnvContext) -> None:
-    await _remove_made(context, [plan.seed for plan in _plans(context) if plan.seed is not None])
+    await _remove_made(context, [plan.seed for plan in plans_of(context) if plan.seed is not None])
 
 
 async def _remove_made(context: EnvContext, refs: Sequence[VolumeRef]) -> None:
@@ -310,10 +310,10 @@ async def _remove_made(context: EnvContext, refs: Sequence[VolumeRef]) -> None:
     await remove_volumes(environment, ours)
 
 
-async def _define(context: EnvContext) -> None:
+async def define_clones(context: EnvContext) -> None:
     """From here on they can be seen. Of two that want one name, one fails here."""
     environment = context.environment
-    for plan in _plans(context):
+    for plan in plans_of(context):
         domain = Domain(
             uuid=plan.uuid,
             config=load(plan.text, file=plan.name, cwd=PurePosixPath("/")).config,
@@ -326,9 +326,9 @@ async def _define(context: EnvContext) -> None:
         environment.tell(await environment.domains.add(domain))
 
 
-async def _undefine(context: EnvContext) -> None:
+async def undefine_clones(context: EnvContext) -> None:
     environment = context.environment
-    for plan in _plans(context):
+    for plan in plans_of(context):
         domain = environment.domains.get(plan.uuid)
         if domain is not None and domain.created_by == context.job.id:
             await environment.domains.remove(plan.uuid)
@@ -337,7 +337,7 @@ async def _undefine(context: EnvContext) -> None:
 
 async def _finish(context: EnvContext) -> None:
     await _release(context)
-    plans = _plans(context)
+    plans = plans_of(context)
     lost = list(dict.fromkeys(word for plan in plans for word in plan.lost))
     await context.note(
         result={
@@ -347,7 +347,7 @@ async def _finish(context: EnvContext) -> None:
             "lost": lost,
         }
     )
-    for ref in _made(context):
+    for ref in made_by(context):
         tell(context.environment, ref, "created")
 
 
@@ -355,9 +355,9 @@ CLONE = Operation(
     JobKind.CLONE,
     (
         Step("reserve", _reserve, _release),
-        Step("disks", _disks, _remove_disks, interruptible=True),
+        Step("disks", _disks, remove_disks, interruptible=True),
         Step("seeds", _give_seeds, _remove_seeds),
-        Step("define", _define, _undefine),
+        Step("define", define_clones, undefine_clones),
         Step("release", _finish, nothing_to_undo),
     ),
     recovery=Recovery.UNDO,

@@ -16,8 +16,8 @@ from wirt.operations.receive import live_of
 from wirt.operations.refresh_busy import FIRST, first_domid
 from wirt.operations.refresh_run import INTERRUPTED, beside_of, check_first, has_word, old_run, uuid_of
 from wirt.operations.running import EnvContext
-from wirt.operations.within import within
 from wirt.plan.refresh import kept_notes
+from wirt.ports.clock import within
 from wirt.ports.migration import Channel, Course, Phase, Travelled
 
 log = structlog.get_logger()

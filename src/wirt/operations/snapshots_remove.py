@@ -90,7 +90,7 @@ async def _remove(context: EnvContext, disk: KeptDisk) -> bool:
     kept, into = await find(pool, work.kept.volume), disk.into
     if into is None and kept is not None:
         removal = plan_removal(kept.name, await pool.volumes()) if disk.layered else None
-        if removal is not None and removal.shared:
+        if removal is not None and (removal.shared or not _ours(context, work, removal.into)):
             return False
         into = removal.into if removal is not None else None
         if into is None:
@@ -107,6 +107,12 @@ async def _remove(context: EnvContext, disk: KeptDisk) -> bool:
         await _give_place_to(context, pool, work, kept)
     await _change(context, lambda tree, name: tree.without_disk(name, disk.kept))
     return True
+
+
+def _ours(context: EnvContext, work: DiskWork, volume: str | None) -> bool:
+    """Whether what stands on a snapshot's volume is this domain's, and not a disk of a copy (``wirt fork``)."""
+    named = {str(work.volume)} | {ref for disk in _tree(context).disks() for ref in (disk.kept, disk.volume)}
+    return volume is None or str(VolumeRef(work.kept.pool, volume)) in named
 
 
 async def _give_place_to(context: EnvContext, pool: Pool, work: DiskWork, kept: Volume | None) -> None:

@@ -92,6 +92,7 @@ async def _still(context: EnvContext, domain: Domain) -> AsyncIterator[None]:
     wanted = running and not context.job.arguments["memory"]
     await context.note(quiesced=wanted)
     async with quiet(environment, domain, wanted=wanted) as hold:
+        since = environment.clock.monotonic()
         try:
             if running and takes_time:
                 await environment.hypervisor.pause(domain.uuid)
@@ -99,7 +100,8 @@ async def _still(context: EnvContext, domain: Domain) -> AsyncIterator[None]:
         finally:
             if running and takes_time:
                 await environment.hypervisor.resume(domain.uuid)
-    await context.note(quiesced=hold.held)
+        stood_still_s = environment.clock.monotonic() - since if running and takes_time else 0.0
+    await context.note(quiesced=hold.held, stood_still_s=round(stood_still_s, 3))
 
 
 async def _switch(context: EnvContext, domain: Domain) -> None:
@@ -132,8 +134,11 @@ async def _save_memory(context: EnvContext, domain: Domain) -> None:
 
 
 async def _take_back(context: EnvContext) -> None:
-    """What the guest wrote into the new images is put into the volumes that it had, and it writes those again."""
+    """What the guest wrote into the new images is put into the volumes that it had, and it writes those again. It
+    runs first: a QEMU that has written a guest's memory to its end lets nobody change the disks until then."""
     environment, domain = context.environment, run_of(context)
+    if domain is not None and domain.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
+        await environment.hypervisor.resume(domain.uuid)
     for disk in _layered(context):
         if disk.vdev in context.job.notes.get("switched", ()):
             if domain is not None:
@@ -146,8 +151,6 @@ async def _take_back(context: EnvContext) -> None:
         if not disk.layered:
             await (await pool_of(environment, disk)).remove(disk.kept.volume)
     await remove_memory(context.job.notes.get("memory"))
-    if domain is not None and domain.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
-        await environment.hypervisor.resume(domain.uuid)
     if domain is not None and context.job.notes.get("quiesced"):
         await thaw(environment, domain)
 
@@ -168,7 +171,7 @@ async def _merge_off(environment: Environment, disk: DiskWork) -> None:
         await image_tool(environment).commit(await pool.find(disk.new), lambda share: None)
 
 
-async def _settle(context: EnvContext) -> None:
+async def settle(context: EnvContext) -> None:
     """The names, and the record. Whoever has a file open has the file."""
     for disk in _layered(context):
         pool = await pool_of(context.environment, disk)
@@ -181,7 +184,7 @@ async def _settle(context: EnvContext) -> None:
     )
 
 
-async def _unsettle(context: EnvContext) -> None:
+async def unsettle(context: EnvContext) -> None:
     name = context.job.arguments["name"]
     await context.environment.snapshots.change(domain_of(context).uuid, lambda tree: tree.without(name))
     for disk in _layered(context):
@@ -231,13 +234,14 @@ def _layered(context: EnvContext) -> list[DiskWork]:
     return [disk for disk in disks_of(context) if disk.layered]
 
 
+TAKE_STEPS = (Step("stage", _stage, _unstage), Step("take", _take, _take_back, interruptible=True))
+
 SNAPSHOT_CREATE = Operation(
     JobKind.SNAPSHOT_CREATE,
     (
         Step("reserve", reserve, release),
-        Step("stage", _stage, _unstage),
-        Step("take", _take, _take_back, interruptible=True),
-        Step("settle", _settle, _unsettle, final=True),
+        *TAKE_STEPS,
+        Step("settle", settle, unsettle, final=True),
         Step("release", _finish, release),
     ),
     recovery=Recovery.FINISH,

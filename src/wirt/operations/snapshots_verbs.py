@@ -44,7 +44,7 @@ async def create(
     check_settled(domain, tree)
     check_no_backup(environment, domain)
     _check_state(domain, memory=memory)
-    disks = await _disks(environment, domain, name)
+    disks = await disks_to_keep(environment, domain, name)
     if not disks and not memory:
         raise BadInput(f"domain {domain.name} has no disk that it may write, so there is nothing to keep")
     if domain.incarnation is not None and any(disk.layered for disk in disks):
@@ -135,7 +135,8 @@ def _check_disks(domain: Domain, snapshot: Snapshot) -> None:
             )
 
 
-async def _disks(environment: Environment, domain: Domain, name: str) -> tuple[KeptDisk, ...]:
+async def disks_to_keep(environment: Environment, domain: Domain, name: str) -> tuple[KeptDisk, ...]:
+    """Those that it may write, with the volumes that are to keep them."""
     taken: dict[str, set[str]] = {}
     disks = []
     for spec, ref in _writable(domain):

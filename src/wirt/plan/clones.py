@@ -50,11 +50,13 @@ class ClonePlan:
 
 @dataclass(frozen=True, slots=True)
 class CloneWish:
-    """``pool`` is that of the new volumes (``None``: each in that of its source). ``identity``: with a seed."""
+    """``pool`` is that of the new volumes (``None``: each in that of its source). ``identity``: with a seed.
+    ``alone``: cards, by devid, that meet no other domain's, and keep their addresses."""
 
     names: tuple[str, ...]
     pool: str | None = None
     identity: bool = True
+    alone: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ def plan_clones(source: Domain, wish: CloneWish, taken: Taken, uuids: Iterator[U
         uuid = _uuid(source.config, taken, uuids)
         disks = _targets(source, name, copied, wish.pool)
         seed = _seed(name, disks, wish.pool) if wish.identity else None
-        plans.append(_plan(source, name, uuid, disks, seed))
+        plans.append(_plan(source, name, uuid, disks, seed, wish.alone))
     targets = [
         ref for plan in plans for ref in (*(disk.target for disk in plan.disks), plan.seed) if ref is not None
     ]
@@ -148,13 +150,24 @@ def volume_name(name: str, suffix: str) -> str:
     return plain[: LONGEST_VOLUME - len(suffix)] + suffix
 
 
-def _plan(source: Domain, name: str, uuid: UUID, disks: tuple[DiskCopy, ...], seed: VolumeRef | None) -> ClonePlan:
+def _plan(
+    source: Domain,
+    name: str,
+    uuid: UUID,
+    disks: tuple[DiskCopy, ...],
+    seed: VolumeRef | None,
+    alone: frozenset[int],
+) -> ClonePlan:
     text = with_value(with_value(source.text, "name", name), "uuid", str(uuid))
-    text, lost = _with_own_cards(text)
+    macs = [
+        mac if devid in alone else None
+        for devid, mac in zip(devids(source.config.vifs), macs_of(source.config, source.uuid), strict=True)
+    ]
+    text, lost = _with_own_cards(text, macs)
     expected = _disks(source.config, {copy.source: copy.target for copy in disks}, seed)
     text = _with_disks(text, source.config.disks, expected)
     config = load(text, file=name, cwd=PurePosixPath("/")).config
-    vifs = tuple(map(_own, source.config.vifs))
+    vifs = tuple(map(_own, source.config.vifs, macs))
     if config != replace(source.config, name=name, uuid=uuid, disks=expected, vifs=vifs):
         raise IllegalState(
             f"the configuration of {source.name} is written in a way that can't be changed safely",
@@ -163,15 +176,15 @@ def _plan(source: Domain, name: str, uuid: UUID, disks: tuple[DiskCopy, ...], se
     return ClonePlan(name, uuid, text, disks, seed, lost)
 
 
-def _own(vif: VifSpec) -> VifSpec:
+def _own(vif: VifSpec, mac: str | None) -> VifSpec:
     forwards = tuple(replace(forward, host_port=0) for forward in vif.forwards)
-    return replace(vif, mac=None, ip=(), vifname=None, forwards=forwards)
+    return replace(vif, mac=mac, ip=vif.ip if mac else (), vifname=None, forwards=forwards)
 
 
-def _with_own_cards(text: str) -> tuple[str, tuple[str, ...]]:
+def _with_own_cards(text: str, macs: Sequence[str | None]) -> tuple[str, tuple[str, ...]]:
     changed, lost = {}, []
     for place, entry in enumerate(entries(text, "vif")):
-        own, gone = own_card(entry)
+        own, gone = own_card(entry, macs[place])
         if own != entry:
             changed[place] = own
         lost += [word for word in gone if not word.startswith("mac=")]

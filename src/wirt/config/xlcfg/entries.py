@@ -58,12 +58,15 @@ def disk_entry(disk: DiskSpec) -> str:
     return ",".join((*words, f"target={disk.target}"))
 
 
-def own_card(entry: str) -> tuple[str, tuple[str, ...]]:
+def own_card(entry: str, mac: str | None = None) -> tuple[str, tuple[str, ...]]:
     """An entry of ``vif`` without what only one card in the world can have (``mac``, ``ip``, ``vifname``, the
-    host's port of a ``forward``), and those words that were left out or changed."""
+    host's port of a ``forward``), and those words that were left out or changed. With ``mac`` it has that
+    address, and keeps ``ip``."""
     kept, lost = [], []
     for part in parts(entry):
-        if part.name in ("mac", "ip", "vifname"):
+        if mac is not None and part.name in ("mac", "ip"):
+            kept += [part.text] if part.name == "ip" else []
+        elif part.name in ("mac", "ip", "vifname"):
             lost.append(part.text)
         elif part.name == "forward" and part.value.count(":") == 2:
             protocol, host, guest = part.value.split(":")
@@ -71,7 +74,7 @@ def own_card(entry: str) -> tuple[str, tuple[str, ...]]:
             lost += [part.text] if int(host) else []
         else:
             kept.append(part.text)
-    return ",".join(kept), tuple(lost)
+    return ",".join(kept if mac is None else [f"mac={mac}", *kept]), tuple(lost)
 
 
 def _settings(text: str) -> Settings:

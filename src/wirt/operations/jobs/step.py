@@ -64,6 +64,7 @@ class JobKind(StrEnum):
     CHECKPOINT = "checkpoint"
     RESTORE = "restore"
     REFRESH = "refresh"
+    FORK = "fork"
 
 
 class Context(Protocol[E_co]):
