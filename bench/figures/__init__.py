@@ -18,6 +18,7 @@ from bench.figures import (
     linked_clone,
     listing,
     memory,
+    migration,
     neighbours,
     throughput,
 )
@@ -39,4 +40,6 @@ FIGURES: tuple[Figure[Any], ...] = (
     disk.THROUGHPUT,
     disk.IOPS,
     disk.ENGINES_FIGURE,
+    migration.FIGURE,
+    migration.CPU,
 )

@@ -41,23 +41,23 @@ class Qmp:
         self.send(command)
         self._answer(command)
 
-    def _answer(self, command: str) -> None:
+    def _answer(self, command: str) -> Any:
         while line := self._lines.readline():
             answer: dict[str, Any] = json.loads(line)
             if "error" in answer:
                 raise NoAnswer(f"QEMU refused {command}: {answer['error']['desc']}")
             if "return" in answer:
-                return
+                return answer["return"]
         raise NoAnswer(f"QEMU went away during {command}")
 
-    def command(self, name: str, arguments: dict[str, object], descriptor: int | None = None) -> None:
-        """``descriptor`` goes along with it, as getfd wants it."""
+    def command(self, name: str, arguments: dict[str, object], descriptor: int | None = None) -> Any:
+        """What it returns. ``descriptor`` goes along with it, as getfd wants it."""
         line = json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n"
         if descriptor is None:
             self._connection.sendall(line)
         else:
             socket.send_fds(self._connection, [line], [descriptor])
-        self._answer(name)
+        return self._answer(name)
 
     def close(self) -> None:
         self._lines.close()

@@ -22,16 +22,25 @@ class Guest:
 
     tiny: TinyImage
     disk: Path | None = None
+    wanted_mib: int | None = None
+    words: str = ""
+    """More for the kernel's command line."""
+    identity: str = ""
+    """A UUID for libvirt, which else makes one of its own."""
 
     @property
     def memory_mib(self) -> int:
-        return 96 if self.disk is None else 128
+        return self.wanted_mib or (96 if self.disk is None else 128)
+
+    @property
+    def command_line(self) -> str:
+        return f"console=ttyS0 {self.words}".strip()
 
     def xl_config(self, name: str) -> str:
         lines = [f'name = "{name}"', f"memory = {self.memory_mib}"]
         if self.disk is None:
             lines += ['type = "pvh"', f'kernel = "{self.tiny.kernel}"', f'ramdisk = "{self.tiny.initramfs}"']
-            lines += ['extra = "console=ttyS0"']
+            lines += [f'extra = "{self.command_line}"']
         else:
             lines += ['type = "hvm"', f'disk = [ "{self.disk},qcow2,xvda,rw" ]']
         return "\n".join(lines) + "\n"
@@ -40,10 +49,11 @@ class Guest:
         """The same directly booted guest for libvirt 9.0, which has no pvpanic on PCI and puts PCI Express root
         ports before the devices."""
         kvm = accelerator == "kvm"
+        identity = f"<uuid>{self.identity}</uuid>" if self.identity else ""
         return f"""<domain type='{"kvm" if kvm else "qemu"}'>
-  <name>{escape(name)}</name><memory unit='MiB'>{self.memory_mib}</memory><vcpu>1</vcpu>
+  <name>{escape(name)}</name>{identity}<memory unit='MiB'>{self.memory_mib}</memory><vcpu>1</vcpu>
   <os><type arch='x86_64' machine='{MACHINE}'>hvm</type><kernel>{escape(str(self.tiny.kernel))}</kernel>
-    <initrd>{escape(str(self.tiny.initramfs))}</initrd><cmdline>console=ttyS0</cmdline></os>
+    <initrd>{escape(str(self.tiny.initramfs))}</initrd><cmdline>{self.command_line}</cmdline></os>
   <features><acpi/></features><cpu mode='{"host-passthrough" if kvm else "maximum"}'/><clock offset='utc'/>
   <devices><emulator>{escape(emulator)}</emulator><controller type='usb' model='none'/>
     <serial type='file'><source path='{escape(str(console))}'/></serial>

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,13 @@ class Libvirt:
     def socket(self) -> Path:
         return self.home / "run" / "libvirt-sock"
 
+    @property
+    def address(self) -> str:
+        """As virsh is told it."""
+        return f"qemu+unix:///session?socket={self.socket}"
+
     def command(self, *words: str) -> list[str]:
-        return [_found(CLIENT), "-q", "-c", f"qemu+unix:///session?socket={self.socket}", *words]
+        return [_found(CLIENT), "-q", "-c", self.address, *words]
 
     def run(self, *words: str) -> float:
         """Seconds that the whole command ``virsh WORDS`` takes."""
@@ -128,6 +134,7 @@ def _prepare(home: Path, user: Mapping[str, object]) -> dict[str, str]:
         folder.mkdir(mode=0o700)
     (home / "libvirtd.conf").write_text(
         f'unix_sock_dir = "{folders["run"]}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
+        f'host_uuid = "{uuid.uuid4()}"\n'  # two on one machine are two hosts
     )
     (folders["config"] / "libvirt" / "qemu.conf").write_text(QEMU_CONF)
     if user:

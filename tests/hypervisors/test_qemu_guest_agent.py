@@ -59,7 +59,14 @@ async def test_what_an_earlier_question_left_in_the_channel_is_not_taken_for_an_
         other.connect(str(tmp_path / "agent.sock"))
         # Half a request of somebody whose daemon was killed meanwhile.
         other.sendall(b'{"execute": "guest-info"}\n{"execute": "guest-pi')
-    assert await agent.ask("guest-ping") == {}
+    while True:
+        try:
+            answer = await agent.ask("guest-ping")
+            break
+        except HypervisorError as error:
+            # qemu-ga at a socket of its own, unlike one behind QEMU, may drop the next caller with the last.
+            assert "port went away" in str(error)
+    assert answer == {}
 
 
 async def test_requests_at_once_are_answered_one_after_the_other(agent: Agent) -> None:
