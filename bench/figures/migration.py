@@ -9,7 +9,7 @@ from typing import Protocol
 
 from bench.figure import Basis, Contender, Direction, Figure, Promise
 from bench.rigs.absence import NotHere
-from bench.rigs.moves import MEMORY_MIB, NAME, Managed, Moved, managed, scripted, traveller, with_virsh
+from bench.rigs.moves import MEMORY_MIB, Managed, Moved, managed, scripted, traveller, with_virsh
 from bench.rigs.workshop import Workshop
 
 WIRT, BARE, TLS, VIRSH = "wirt", "bare", "bare with TLS", "libvirt"

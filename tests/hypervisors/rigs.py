@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -66,6 +66,7 @@ class Started:
     incarnation: Incarnation
     directory: Path
     config: DomainConfig
+    padding_kib: int = 0
 
     @property
     def domain(self) -> UUID:
@@ -126,9 +127,10 @@ class Rig(Protocol):
         *,
         incoming: bool = False,
         beside: UUID | None = None,
+        padding_kib: int | None = None,
     ) -> Started:
         """Launched, and paused: before its first instruction, or where it was when its memory was saved.
-        ``incoming``: it waits for its memory from another host."""
+        ``incoming``: it waits for its memory from another host. ``padding_kib``: of one that began elsewhere."""
         ...
 
     async def remember(self, started: Started) -> None:
@@ -225,6 +227,7 @@ class FakeRig:
         *,
         incoming: bool = False,
         beside: UUID | None = None,
+        padding_kib: int | None = None,
     ) -> Started:
         self._launches += 1
         return await launch(
@@ -236,6 +239,7 @@ class FakeRig:
             memory,
             incoming=incoming,
             beside=beside,
+            padding_kib=padding_kib,
         )
 
     async def remember(self, started: Started) -> None:
@@ -336,6 +340,7 @@ class QemuRig:
         *,
         incoming: bool = False,
         beside: UUID | None = None,
+        padding_kib: int | None = None,
     ) -> Started:
         number = len(self._started) + 1
         directory = self._tmp_path / "runs" / str(number)
@@ -348,6 +353,7 @@ class QemuRig:
             memory,
             incoming=incoming,
             beside=beside,
+            padding_kib=padding_kib,
         )
         self._started.append(started)
         return started
@@ -460,11 +466,13 @@ async def launch(
     *,
     incoming: bool = False,
     beside: UUID | None = None,
+    padding_kib: int | None = None,
 ) -> Started:
-    plan = plan_launch(config, domain, domid, HOST, FACTS)
+    facts = replace(FACTS, version=(await hypervisor.facts()).version)
+    plan = plan_launch(config, domain, domid, HOST, facts, padding_kib=padding_kib)
     begun = Incarnation(domain, domid, HOST.name, 1, hypervisor.name, 0.0)
     incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan), memory, incoming, beside))
-    return Started(incarnation, directory, config)
+    return Started(incarnation, directory, config, plan.padding_kib)
 
 
 def plugged(plan: LaunchPlan) -> tuple[Plugged, ...]:

@@ -74,7 +74,7 @@ class Pair:
         if config.vifs:
             forward = PortForward("tcp", config.vifs[0].forwards[0].guest_port, free_port())
             config = replace(config, vifs=(replace(config.vifs[0], forwards=(forward,)),))
-        return await self.there.start(config, started.domain, incoming=True)
+        return await self.there.start(config, started.domain, incoming=True, padding_kib=started.padding_kib)
 
 
 @pytest.fixture

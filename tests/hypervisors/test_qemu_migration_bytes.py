@@ -25,7 +25,6 @@ __all__ = ["pair"]
 REAL, LONG = pytest.mark.real, pytest.mark.long
 WAYS = ("qemu qemu", "qemu-7.2 qemu-7.2", "qemu-7.2 qemu")
 DIRTY_MB, DIRTY_MB_PER_S = 32, 20
-EXTRA_KIB = 8
 QUICK = Course()
 SLOW = Course(bytes_per_s=40 << 20, max_downtime_ms=30)
 """So that what the guest changes is sent in many rounds."""
@@ -34,7 +33,7 @@ SLOW = Course(bytes_per_s=40 << 20, max_downtime_ms=30)
 async def memory(rig: Rig, started: Started) -> str:
     """Of a guest that stands still, all of it: what its own QEMU reads there."""
     assert isinstance(rig.hypervisor, QemuHypervisor)
-    size = started.config.memory_mib * (1 << 20) + (EXTRA_KIB << 10)
+    size = started.config.memory_mib * (1 << 20) + (started.padding_kib << 10)
     run = rig.hypervisor.run(started.domain)
     descriptor = os.memfd_create("memory")
     try:

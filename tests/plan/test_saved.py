@@ -46,6 +46,7 @@ guests = st.builds(
     hypervisor=words,
     version=st.tuples(numbers, numbers, numbers),
     memory_mib=numbers,
+    padding_kib=numbers,
     hardware=st.dictionaries(words, words, max_size=5).map(lambda each: tuple(each.items())),
     paused=st.booleans(),
 )
@@ -98,7 +99,7 @@ def plan(text: str = TEXT) -> LaunchPlan:
 
 
 def saved_as(made: LaunchPlan) -> SavedGuest:
-    known = SavedGuest("1", UUID_1, "web", TEXT, True, 1, 1, 0.0, "here", "qemu", (10, 0, 0), 128, (), False)
+    known = SavedGuest("1", UUID_1, "web", TEXT, True, 1, 1, 0.0, "here", "qemu", (10, 0, 0), 128, 0, (), False)
     return replace(known, hardware=hardware(made))
 
 

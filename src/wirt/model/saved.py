@@ -38,5 +38,7 @@ class SavedGuest:
     hypervisor: str
     version: tuple[int, int, int]
     memory_mib: int
+    padding_kib: int
+    """That it has beyond ``memory_mib``."""
     hardware: tuple[tuple[str, str], ...]
     paused: bool

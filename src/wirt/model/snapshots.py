@@ -43,6 +43,8 @@ class Snapshot:
     memory: str | None = None
     paused: bool = False
     leaving: bool = False
+    padding_kib: int | None = None
+    """Of the memory that was kept, beyond what the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from wirt.operations.bus import Bus
 from wirt.operations.groups import SecurityGroups
 from wirt.operations.handovers import Handovers, Incoming
 from wirt.operations.networks import Networks
+from wirt.operations.padding import noted_padding_kib
 from wirt.operations.peers import KnownPeers
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
@@ -137,8 +138,11 @@ class Environment:
         for registry in (self.networks, self.pools, self.domains, self.snapshots, self.known_peers):
             await registry.load()
 
-    async def plan(self, domain: Domain, domid: int, *, running: bool = False) -> LaunchPlan:
-        """``running``: of a run that is there, which has its memory already."""
+    async def plan(
+        self, domain: Domain, domid: int, *, running: bool = False, padding_kib: int | None = None
+    ) -> LaunchPlan:
+        """``running``: of a run that is there, which has its memory already. ``padding_kib``: of one that goes on
+        (:mod:`wirt.operations.padding`)."""
         volumes = await self.pools.resolve(domain.config.disks)
         devices = frozenset(
             disk.target
@@ -147,9 +151,11 @@ class Environment:
         )
         facts, host = await self.hypervisor.facts(), self.host_facts()
         if running:
+            assert domain.incarnation is not None
+            padding_kib = noted_padding_kib(domain.incarnation.notes)
             host = replace(host, memory_available_bytes=host.memory_bytes)
         media = await self._media(domain.config.disks, volumes)
-        return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes, media)
+        return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes, media, padding_kib)
 
     async def _media(self, disks: Iterable[DiskSpec], volumes: Mapping[str, Volume]) -> Mapping[str, Medium]:
         """What the disks lie on, by path, as far as that can be found out now."""

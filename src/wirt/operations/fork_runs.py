@@ -14,6 +14,7 @@ from wirt.model.job import Job
 from wirt.model.lifecycle import State
 from wirt.operations.clone import plans_of
 from wirt.operations.environment import Environment
+from wirt.operations.padding import PADDING
 from wirt.operations.running import (
     EnvContext,
     clear,
@@ -54,6 +55,7 @@ class _Copy:
             "uuid": str(self._plan.uuid),
             "paused": job.arguments["paused"] or job.notes.get("was") == State.PAUSED,
             "memory": job.notes.get("memory"),
+            PADDING: job.notes.get(PADDING),
         }
         return replace(job, subject=self._plan.name, arguments=arguments, notes=_noted(job, self._plan))
 

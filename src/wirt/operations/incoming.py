@@ -11,6 +11,7 @@ from wirt.model.migration import Outcome, Receipt
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
+from wirt.operations.padding import PADDING
 from wirt.operations.receipts import keep
 from wirt.operations.receive_terms import consider
 from wirt.wire.v1_incoming import Offer, Standing, Terms
@@ -71,6 +72,7 @@ async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> A
         "text": considered.domain.text,
         "copies": {each.vdev: each.volume for each in considered.placements if not each.shared},
         "through-ssh": through_ssh,
+        PADDING: offer.padding_kib,
     }
     try:
         job = await environment.jobs.submit(JobKind.RECEIVE, offer.name, arguments)

@@ -223,6 +223,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         accelerator=here.accelerator,
         machine=here.machine,
         cpu_model=here.cpu_model,
+        padding_kib=plan.padding_kib,
         disks=disks,
         course=OfferedCourse(
             bytes_per_s=wish.bytes_per_s,

@@ -162,6 +162,9 @@ async def _memory(context: EnvContext) -> None:
         _here(context)
     finally:
         await asyncio.gather(*going_over, return_exceptions=True)
+    if not going_over:
+        # The rest goes over while the journal is written: without leave the other side does nothing with it.
+        context.transient["finishing"] = asyncio.create_task(live.finish(uuid))
 
 
 def _should_go_over(wish: MoveWish, travelled: Travelled) -> bool:
@@ -184,6 +187,10 @@ def _tell(context: EnvContext, travelled: Travelled) -> None:
 
 async def _go_on_here(context: EnvContext) -> None:
     """Never while the other side may have the guest."""
+    finishing = context.transient.pop("finishing", None)
+    if finishing is not None:
+        finishing.cancel()
+        await asyncio.gather(finishing, return_exceptions=True)
     if context.job.notes.get("leave") and context.job.notes.get("outcome") != Outcome.ABORTED:
         return
     environment, uuid = context.environment, _uuid(context)
@@ -195,7 +202,7 @@ async def _go_on_here(context: EnvContext) -> None:
 
 
 async def _hand_over(context: EnvContext) -> None:
-    """Give leave, send the rest, and learn who has it."""
+    """Send the rest, give leave, and learn who has it."""
     standing, failure = None, None
     concluding = bool(context.job.arguments.get("conclude"))
     if concluding:
@@ -223,7 +230,8 @@ async def _hand_over(context: EnvContext) -> None:
 async def _over(context: EnvContext) -> Standing:
     environment, link, uuid = context.environment, _link(context), _uuid(context)
     # Not before: a hypervisor that fails to send the rest may have its guest go on by itself.
-    context.transient["travelled"] = await live_of(environment).finish(uuid)
+    finishing = context.transient.pop("finishing", None)
+    context.transient["travelled"] = await (finishing or live_of(environment).finish(uuid))
     standing = await link.leave()
     while standing.phase and (
         standing.outcome == Outcome.OPEN

@@ -11,6 +11,7 @@ Arguments: ``uuid``, ``handover``, ``offer`` (:class:`~wirt.wire.v1_incoming.Off
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -147,7 +148,7 @@ async def _unmake(context: EnvContext) -> None:
 
 
 async def _receive(context: EnvContext) -> None:
-    """Open the doors, tell the source where they are, and take what comes."""
+    """Open the doors, tell the source where they are, and take what comes: all that the guest needs."""
     attempt, offer = _attempt(context), offer_of(context)
     doors: list[OpenDoor] = []
     try:
@@ -181,8 +182,6 @@ def _door(door: Door) -> OpenedDoor:
 async def _taken(
     context: EnvContext, attempt: Attempt, offer: Offer, doors: list[OpenDoor], mine: Credentials | None
 ) -> None:
-    """All that the guest needs, and the source's leave to go on with it. A source that falls silent, a cut stream
-    or a word from the source ends it."""
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
 
     async def memory() -> Phase:
@@ -195,27 +194,24 @@ async def _taken(
         attempt.tell(phase="receiving")
         return await live_of(environment).receive(uuid, Channel(stream, mine), course_of(offer))
 
-    arriving = asyncio.create_task(memory())
-    leave = asyncio.create_task(attempt.leave.wait())
-    watching = asyncio.create_task(_heard(environment, attempt))
+    await _while_heard(environment, attempt, memory(), offer.source)
+    attempt.tell(phase="arrived")
+
+
+async def _while_heard(
+    environment: Environment, attempt: Attempt, work: Coroutine[Any, Any, Any], source: str
+) -> None:
+    """Wait for ``work``, unless the source falls silent."""
+    task, watching = asyncio.create_task(work), asyncio.create_task(_heard(environment, attempt))
     try:
-        both = asyncio.create_task(_all(arriving, leave))
-        await asyncio.wait((both, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not both.done():
-            both.cancel()
-            raise Unavailable(
-                f"{offer.source} has said nothing for {SILENCE_S:g} s", hint="its guest goes on there"
-            )
-        await both
-        attempt.tell(phase="arrived")
+        await asyncio.wait((task, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Unavailable(f"{source} has said nothing for {SILENCE_S:g} s", hint="its guest goes on there")
+        task.result()
     finally:
-        for task in (arriving, leave, watching):
-            task.cancel()
-        await asyncio.gather(arriving, leave, watching, return_exceptions=True)
-
-
-async def _all(*tasks: asyncio.Task[Any]) -> None:
-    await asyncio.gather(*tasks)
+        for each in (task, watching):
+            each.cancel()
+        await asyncio.gather(task, watching, return_exceptions=True)
 
 
 async def _heard(environment: Environment, attempt: Attempt) -> None:
@@ -226,19 +222,30 @@ async def _heard(environment: Environment, attempt: Attempt) -> None:
 
 
 async def _own(context: EnvContext) -> None:
-    """The word. Repeated by another daemon, it has been written or it never will be."""
+    """Once the source has given leave: the word, and at once the guest goes on. Repeated by another daemon, the
+    word has been written or it never will be."""
     environment, arguments = context.environment, context.job.arguments
     handover = arguments["handover"]
     if context.repeated:
         outcome = await environment.handovers.abort(handover)
     else:
+        attempt, source = _attempt(context), offer_of(context).source
+        await _while_heard(environment, attempt, attempt.leave.wait(), source)
         outcome = await environment.handovers.own(handover, environment.domains, UUID(arguments["uuid"]))
     if outcome is not Outcome.OWNED:
         raise IllegalState("the source has taken its guest back")
+    await _set_going(context)
 
 
 async def _resume(context: EnvContext) -> None:
-    """From here on it runs. A run that did not live to see this is gone, and its end is followed up as any."""
+    """From here on it is a run as any."""
+    if "goes" not in context.transient:
+        await _set_going(context)
+    await stay(context.environment, domain_of(context).uuid, context.job.notes["domid"])
+
+
+async def _set_going(context: EnvContext) -> None:
+    """A run that did not live to see this is gone, and its end is followed up as any."""
     environment, domain = context.environment, domain_of(context)
     if not offer_of(context).paused and domain.incarnation is not None and domain.state is not State.OFF:
         await environment.hypervisor.resume(domain.uuid)
@@ -246,7 +253,7 @@ async def _resume(context: EnvContext) -> None:
     attempt = environment.incoming.get(context.job.arguments["handover"])
     if attempt is not None:
         attempt.tell(phase="resumed", resumed_at=environment.clock.now())
-    await stay(environment, domain.uuid, context.job.notes["domid"])
+    context.transient["goes"] = True
 
 
 async def _look_after(context: EnvContext) -> None:

@@ -52,7 +52,7 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
     try:
         check_files(environment, here.config)
         await check_disks_free(environment, here.uuid, here.config)
-        plan = await environment.plan(here, 0)
+        plan = await environment.plan(here, 0, padding_kib=offer.padding_kib)
     except WirtError as error:
         wrong.append(Remark(True, error.message, error.hint))
     remarks += wrong
@@ -77,7 +77,8 @@ async def no_postcopy(environment: Environment) -> list[Remark]:
 
 async def side(environment: Environment, plan: LaunchPlan) -> Side:
     facts = await environment.hypervisor.facts()
-    return Side(environment.machine.name, facts.version, str(plan.accelerator), plan.machine, plan.cpu_model)
+    accelerator, name = str(plan.accelerator), environment.machine.name
+    return Side(name, facts.version, accelerator, plan.machine, plan.cpu_model, plan.padding_kib)
 
 
 def read(environment: Environment, offer: Offer) -> Domain:

@@ -11,7 +11,9 @@ from wirt.model.errors import IllegalState
 from wirt.model.lifecycle import State
 from wirt.operations.backing import check_backing
 from wirt.operations.environment import Environment
+from wirt.operations.padding import noted_padding_kib, padding_note
 from wirt.operations.running import EnvContext, card_notes, tell_noted_scripts
+from wirt.plan.launch import LaunchPlan
 from wirt.plan.nics import NicPlan
 from wirt.ports.hypervisor import Launch
 from wirt.ports.network import Plugged
@@ -56,7 +58,7 @@ async def plug(context: EnvContext) -> None:
     environment, domain = context.environment, old_run(context)
     assert domain.incarnation is not None
     await context.note(domid=await environment.domains.next_domid(), was=str(domain.state))
-    plan = await environment.plan(domain, context.job.notes["domid"])
+    plan = await _plan(context, domain)
     plugged: list[Plugged] = []
     context.transient["plugged"] = plugged
     for nic in plan.nics:
@@ -66,6 +68,12 @@ async def plug(context: EnvContext) -> None:
         plugged.append(await environment.network.plug(nic))
         if plugged[-1].script is not None:
             await context.note(scripts=[card.script.written() for card in plugged if card.script is not None])
+
+
+async def _plan(context: EnvContext, domain: Domain) -> LaunchPlan:
+    assert domain.incarnation is not None
+    padding_kib = noted_padding_kib(domain.incarnation.notes)
+    return await context.environment.plan(domain, context.job.notes["domid"], padding_kib=padding_kib)
 
 
 def _as_before(nic: NicPlan, notes: dict[str, str]) -> tuple[PortForward, ...]:
@@ -90,7 +98,7 @@ async def launch(context: EnvContext) -> None:
     environment, domain = context.environment, old_run(context)
     old = domain.incarnation
     assert old is not None
-    plan = await environment.plan(domain, context.job.notes["domid"])
+    plan = await _plan(context, domain)
     await check_backing(environment, plan, remember=True)
     incarnation = Incarnation(
         domain=domain.uuid,
@@ -106,7 +114,9 @@ async def launch(context: EnvContext) -> None:
     wanted = Launch(plan, incarnation, directory, plugged, incoming=True, beside=beside)
     started = await environment.hypervisor.launch(wanted)
     context.transient["cards"] = plugged
-    context.transient["started"] = replace(started, notes={**started.notes, **card_notes(plugged)})
+    context.transient["started"] = replace(
+        started, notes={**started.notes, **card_notes(plugged), **padding_note(plan)}
+    )
     for key, value in old.notes.items():
         if key.startswith("link.") and value == "down":
             await environment.hypervisor.set_link(beside, int(key.removeprefix("link.")), up=False)

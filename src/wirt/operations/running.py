@@ -2,8 +2,8 @@
 
 Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` or ``saved`` (the file that the run
 goes on from: memory as the hypervisor wrote it, or a saved guest), ``handover`` (it waits for its memory from
-another host), and ``domid`` for the run that is to end. Notes that they write: ``domid`` for the run that is
-started.
+another host), :data:`~wirt.operations.padding.PADDING` of a run that goes on, and ``domid`` of the run that is to
+end. Notes that they write: ``domid`` for the run that is started.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from wirt.model.lifecycle import State
 from wirt.operations.backing import check_backing
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Context, Step, nothing_to_undo
+from wirt.operations.padding import PADDING, padding_note
 from wirt.operations.volumes_domain import claim_volumes, release_volumes
 from wirt.plan.launch import LaunchPlan
 from wirt.plan.scripts import read_script
@@ -65,8 +66,8 @@ async def number_and_plug(context: EnvContext) -> None:
 
 
 async def plug(context: EnvContext) -> None:
-    environment, domain = context.environment, domain_of(context)
-    plan = await environment.plan(domain, context.job.notes["domid"])
+    environment = context.environment
+    plan = await plan_of(context)
     await tell_noted_scripts(context)  # of a daemon that did not live to see the end of this
     plugged: list[Plugged] = []
     context.transient["plugged"] = plugged
@@ -74,6 +75,12 @@ async def plug(context: EnvContext) -> None:
         plugged.append(await environment.network.plug(nic))
         if plugged[-1].script is not None:
             await context.note(scripts=[card.script.written() for card in plugged if card.script is not None])
+
+
+async def plan_of(context: EnvContext) -> LaunchPlan:
+    """Of the run that is being started."""
+    domid, padding_kib = context.job.notes["domid"], context.job.arguments.get(PADDING)
+    return await context.environment.plan(domain_of(context), domid, padding_kib=padding_kib)
 
 
 async def unplug(context: EnvContext) -> None:
@@ -90,14 +97,13 @@ async def tell_noted_scripts(context: EnvContext) -> None:
 
 async def launch(context: EnvContext) -> None:
     """Start the run and record it. Repeated after a crash, it first ends what the crash left unrecorded."""
-    environment, domain = context.environment, domain_of(context)
+    environment = context.environment
     if context.repeated:
         await clear(context)
         await number(context)  # a new run, a new number: what is still told of the old one must not meet this one
     if "plugged" not in context.transient:
         await plug(context)  # the descriptors died with the daemon that opened them
-    domid = context.job.notes["domid"]
-    plan = await environment.plan(domain, domid)
+    plan = await plan_of(context)
     await check_backing(environment, plan, remember=True)
     async with _beginning(context) as memory:
         started = await _launch(context, plan, memory)
@@ -121,7 +127,7 @@ async def _launch(context: EnvContext, plan: LaunchPlan, memory: Path | MemorySt
     wanted = Launch(plan, incarnation, environment.directory(domid), plugged, memory, incoming)
     started = await environment.hypervisor.launch(wanted)
     moving = {MOVING: f"{arguments['offer']['source']} {arguments['handover']}"} if incoming else {}
-    return replace(started, notes={**started.notes, **card_notes(plugged), **moving})
+    return replace(started, notes={**started.notes, **card_notes(plugged), **padding_note(plan), **moving})
 
 
 @asynccontextmanager

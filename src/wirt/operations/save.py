@@ -124,6 +124,7 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
         hypervisor=environment.hypervisor.name,
         version=(await environment.hypervisor.facts()).version,
         memory_mib=plan.memory_mib,
+        padding_kib=plan.padding_kib,
         hardware=hardware(plan),
         paused=domain.state is State.PAUSED,
     )

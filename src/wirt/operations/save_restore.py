@@ -22,6 +22,7 @@ from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.create import Source, check_name, load_source
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.padding import PADDING
 from wirt.operations.running import START_STEPS, EnvContext, domain_of, save_files
 from wirt.operations.save import check_path
 from wirt.operations.save_disks import stamps_of_plan
@@ -69,7 +70,7 @@ async def preview(environment: Environment, wish: RestoreWish) -> RestorePreview
     domain = _domain(environment, guest, loaded, known)
     check_files(environment, domain.config)
     await check_disks_free(environment, domain.uuid, domain.config)
-    plan = await environment.plan(domain, 0)
+    plan = await environment.plan(domain, 0, padding_kib=guest.padding_kib)
     await check_backing(environment, plan)
     _check_hardware(guest, plan)
     doubts = await _doubts(environment, disks, plan)
@@ -91,6 +92,7 @@ async def restore(environment: Environment, wish: RestoreWish) -> Job:
         "saved": wish.file,
         "saved-id": found.guest.id,
         "force": wish.force,
+        PADDING: found.guest.padding_kib,
         "notices": [asdict(notice) for notice in found.loaded.notices],
     }
     return await environment.jobs.submit(JobKind.RESTORE, found.domain.name, arguments)
@@ -222,7 +224,7 @@ async def _compare(context: EnvContext) -> None:
     guest, disks, _ = await look(environment, arguments["saved"])
     if guest.id != arguments["saved-id"]:
         raise IllegalState(f"{arguments['saved']} is another file by now", hint="try again")
-    plan = await environment.plan(domain_of(context), 0)
+    plan = await environment.plan(domain_of(context), 0, padding_kib=guest.padding_kib)
     _check_hardware(guest, plan)
     doubts = await _doubts(environment, disks, plan)
     if doubts and not arguments["force"]:

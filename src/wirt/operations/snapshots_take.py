@@ -21,6 +21,7 @@ from wirt.operations import backing
 from wirt.operations.engines import engine_of_layer
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.padding import PADDING, noted_padding_kib
 from wirt.operations.quiet import quiet, thaw
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.snapshots_steps import (
@@ -125,7 +126,8 @@ async def _copy(context: EnvContext) -> None:
 async def _save_memory(context: EnvContext, domain: Domain) -> None:
     environment = context.environment
     path = await make_memory_directory(environment, domain) / f"{context.job.arguments['name']}.memory"
-    await context.note(memory=str(path))
+    assert domain.incarnation is not None
+    await context.note(memory=str(path), **{PADDING: noted_padding_kib(domain.incarnation.notes)})
 
     def tell(share: float) -> None:
         context.progress(f"saving memory: {share:.0%}", 0.3 + share * 0.6)
@@ -214,6 +216,7 @@ def _snapshot(context: EnvContext) -> Snapshot:
         description=arguments["description"],
         memory=notes.get("memory"),
         paused=notes.get("was") == State.PAUSED,
+        padding_kib=notes.get(PADDING),
     )
 
 

@@ -8,9 +8,8 @@ from wirt.model.domain import Domain
 from wirt.model.migration import Forecast, Remark, Way
 from wirt.model.snapshots import SnapshotTree
 from wirt.model.units import MIB
+from wirt.plan.launch import KEPT_EVERY_PAGE_SINCE
 
-KEPT_EVERY_PAGE_SINCE = (9, 0)
-"""QEMU before it loses pages under emulation, but not as wirt lays memory out (QEMU, 03bfc2188f)."""
 GUESSED_LINK = 100 * MIB
 """Bytes a second, until it has been seen what a link does."""
 MOST_ROUNDS = 30
@@ -31,6 +30,7 @@ class Side:
     accelerator: str
     machine: str
     cpu_model: str
+    padding_kib: int = 0
 
 
 def leaving(domain: Domain, tree: SnapshotTree, *, user_cards: int) -> tuple[Remark, ...]:
@@ -90,6 +90,15 @@ def between(source: Side, target: Side) -> tuple[Remark, ...]:
                 False,
                 f"{target.host} has an older QEMU ({_dotted(target.version)}, here {_dotted(source.version)})",
                 f"it works with machine {source.machine}; the same version on both is what is tested most",
+            )
+        )
+    if not target.padding_kib and not keeps_every_page(target.version, target.accelerator):
+        remarks.append(
+            Remark(
+                False,
+                f"from the QEMU of {target.host} ({_dotted(target.version)}) an emulated guest that began in a "
+                "newer one can be moved on only while it is paused",
+                f"QEMU 9.0 or newer on {target.host}",
             )
         )
     if source.cpu_model == "host":

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from wirt.model.errors import CorruptState
 from wirt.model.saved import SavedDisk, SavedGuest
-from wirt.plan.launch import LaunchPlan
+from wirt.plan.launch import PADDING_KIB, LaunchPlan
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ def read_guest(data: bytes, what: str) -> SavedGuest:
             hypervisor=_word(body, "hypervisor"),
             version=(first, second, third),
             memory_mib=_int(body["memory_mib"], "memory_mib"),
+            padding_kib=_int(body.get("padding_kib", PADDING_KIB), "padding_kib"),
             hardware=tuple((_word({"name": key}, "name"), _word(hardware, key)) for key in hardware),
             paused=_bool(body, "paused"),
         )

@@ -57,6 +57,8 @@ class Offer:
     disks: list[OfferedDisk] = field(default_factory=list)
     course: OfferedCourse = field(default_factory=OfferedCourse)
     created_at: float = 0.0
+    padding_kib: int = 8
+    """Of its memory, beyond what ``text`` says."""
 
 
 @dataclass(frozen=True, slots=True)

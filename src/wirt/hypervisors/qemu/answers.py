@@ -25,6 +25,8 @@ _SHAPES: dict[str, type] = {
     "query-block-exports": list,
     "query-pci": list,
     "query-version": dict,
+    "query-kvm": dict,
+    "query-memory-size-summary": dict,
     "add-fd": dict,
     "query-chardev": list,
     "qom-list": list,
@@ -142,6 +144,16 @@ def optional(answer: Mapping[str, Any], name: str) -> int:
 def dirty_rate(answer: Mapping[str, Any]) -> int | None:
     """MiB a second, from ``query-dirty-rate``; ``None`` while it is being measured."""
     return _number(answer, "dirty-rate") if answer.get("status") == "measured" else None
+
+
+def memory_bytes(answer: Mapping[str, Any]) -> int:
+    """What the guest was started with, from ``query-memory-size-summary``."""
+    return _number(answer, "base-memory", MOST_SIZE)
+
+
+def uses_kvm(answer: Mapping[str, Any]) -> bool:
+    """From ``query-kvm``."""
+    return answer.get("enabled") is True
 
 
 def node_names(answer: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -113,10 +113,7 @@ def _machine(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
 
 
 def memory_size(plan: LaunchPlan) -> str:
-    """Under emulation QEMU before 9.0 forgets pages of a block of memory that is a multiple of 256 KiB when it is
-    migrated (QEMU, 03bfc2188f). With two pages more it is none; and all must have the same to move between."""
-    extra_kib = 8 if plan.accelerator is Accelerator.TCG else 0
-    return f"{plan.memory_mib * 1024 + extra_kib}K" if extra_kib else f"{plan.memory_mib}M"
+    return f"{plan.memory_mib * 1024 + plan.padding_kib}K" if plan.padding_kib else f"{plan.memory_mib}M"
 
 
 def _monitors(directory: str, handles: Handles) -> Iterator[str]:

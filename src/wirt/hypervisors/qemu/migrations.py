@@ -65,15 +65,17 @@ class QemuLiveMigrations:
         with contextlib.closing(channel.stream) as stream:
             run = self._hypervisor.run(domain)
             sending.check_idle(run, await travel.look(run))
+            await sending.check_keeps_pages(run)
             sending.mark(run)
             try:
                 await travel.set_course(run, course, sends=True)
+                await travel.allow(run, sending.allowed_ms(0, course.max_downtime_ms))
                 if channel.credentials is not None:
                     await credentials.show(run, channel.credentials, serves=False)
                     await travel.protect(run, credentials.ID, channel.credentials.name)
                 await run.monitor.hand_over(MEMORY, stream.fileno())
                 await run.monitor.execute("migrate", {"uri": f"fd:{MEMORY}"}, deadline_s=ANSWER_S)
-                return await sending.until(run, Phase.STANDING, report)
+                return await sending.standing(run, course, report)
             except BaseException:
                 await to_the_end(sending.back(run))
                 raise

@@ -21,6 +21,7 @@ from pathlib import Path
 from wirt.model.domain import GuestType
 from wirt.model.errors import HypervisorSilent, Unavailable
 from wirt.plan.host import Accelerator, HypervisorFacts
+from wirt.plan.launch import KEPT_EVERY_PAGE_SINCE
 from wirt.ports.process import started
 
 PROBE_S = 6.0
@@ -196,9 +197,10 @@ def _cached(cache: Path, key: str) -> _Answer | None:
 
 def _notes(version: tuple[int, int, int], accelerator: Accelerator) -> tuple[str, ...]:
     notes = ["pv and pvh guests are the same direct boot with virtio devices on QEMU; on Xen they are Xen's own"]
-    if accelerator is Accelerator.TCG and version < (9, 0, 0):
+    if accelerator is Accelerator.TCG and version < KEPT_EVERY_PAGE_SINCE:
         notes.append(
             "moving emulated guests is safe by construction: this QEMU would lose pages of a memory that is a "
-            "multiple of 256 KiB (mended in 9.0), and no guest's is"
+            "multiple of 256 KiB (mended in 9.0), and no guest's is that begins here; one that came from a newer "
+            "QEMU is moved on while it is paused"
         )
     return tuple(notes)
