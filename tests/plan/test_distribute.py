@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.simulation.processors import level_of, machine, without
 
-from wirt.plan.distribute import Distribution, Guest, Load, Vcpu, distribute
+from wirt.plan.distribute import Distribution, Guest, Load, Vcpu, distribute, reach
 from wirt.plan.distribute_shares import Claim, fill, settle
 
 FOUR = machine(1, 1, 4, 1)
@@ -162,6 +162,18 @@ def test_a_machine_with_nothing_on_it_needs_nothing() -> None:
     assert (plan.moves, plan.after.waiting, plan.after.idle) == ((), 0, 4)
 
 
+def test_within_a_cache_the_kernel_may_do_as_it_likes_and_no_pin_breaks() -> None:
+    topology = machine(2, 2, 2, 1)
+    load = Load(topology, (), pools={"gold": frozenset({1})}, reserved=frozenset({4}))
+    guest = Guest("a", ())
+    assert reach(load, guest, Vcpu(), 2) == {2, 3}
+    assert reach(load, guest, Vcpu(), 0) == {0}
+    assert reach(load, guest, Vcpu(), 5) == {5}
+    assert reach(load, guest, Vcpu(hard=frozenset({3, 7})), 3) == {3}
+    assert reach(load, guest, Vcpu(soft=frozenset({2, 6})), 2) == {2}
+    assert reach(load, guest, Vcpu(soft=frozenset({0, 6})), 2) == {2, 3}
+
+
 # ---- entitlements
 
 WISH = st.tuples(st.sampled_from((1.0, 64.0, 256.0, 512.0, 65535.0)), st.floats(0, 8))
@@ -252,6 +264,8 @@ def test_nobody_is_ever_sent_where_he_may_not_run(load: Load) -> None:
         assert vcpu.hard is None or move.target in vcpu.hard
         assert move.target in (load.pools.get(guest.pool, frozenset()) if guest.pool != "Pool-0" else pool_0)
         assert move.source == vcpu.cpu != move.target
+        near = reach(load, guest, vcpu, move.target)
+        assert move.target in near <= load.may(vcpu.hard, guest.pool)
         assert move.forced or (move.gain > 0 and vcpu.rested >= 5)
         assert move.reason
     moved = [(move.guest, move.vcpu) for move in plan.moves]

@@ -14,7 +14,7 @@ Each move makes one sum smaller (:mod:`wirt.plan.distribute_seats`), so that the
 stay the next plan moves less, until none is left to pay. Who was moved lately stays.
 
 What it can't do: share three busy vCPUs evenly over two CPUs. That takes a scheduler that moves them to and fro
-many times a second; leave such guests the CPUs of a whole cache. ``Standing.short`` says how far off they are.
+many times a second. ``Standing.short`` says how far off they are; :func:`reach` is what to leave them.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ __all__ = [
     "Standing",
     "Vcpu",
     "distribute",
+    "reach",
 ]
 
 REST = 5
@@ -74,6 +75,15 @@ def distribute(load: Load, most_moves: int | None = None) -> Distribution:
         (load.guests[seats.guest[vcpu]].name, seats.number[vcpu]): seats.due[vcpu] for vcpu in range(count)
     }
     return Distribution(tuple(moves), tuple(impossible), before, seats.standing(), entitled)
+
+
+def reach(load: Load, guest: Guest, vcpu: Vcpu, target: int) -> frozenset[int]:
+    """The CPUs at the cache of ``target`` that ``vcpu`` may run on: where the kernel's scheduler may have it as it
+    likes, many times a second, and this planner looks after the rest."""
+    caches = {cpu.id: cpu.cache for cpu in load.topology.cpus}
+    may = load.may(vcpu.hard, guest.pool)
+    soft = may & vcpu.soft if vcpu.soft is not None and target in vcpu.soft else may
+    return frozenset(cpu for cpu in soft if caches[cpu] == caches[target])
 
 
 def _rested(seats: Seats, vcpu: int) -> int:

@@ -55,6 +55,13 @@ class Load:
     reserved: frozenset[int] = frozenset()
     busy: Mapping[int, float] = field(default_factory=dict)
 
+    def may(self, hard: frozenset[int] | None, pool: str) -> frozenset[int]:
+        """Where a vCPU with ``hard`` may run of what is online, if its guest is in ``pool``."""
+        online = self.topology.online
+        cpus = online.difference(*self.pools.values()) if pool == POOL_0 else self.pools.get(pool, frozenset())
+        found = (cpus & online) - self.reserved
+        return found if hard is None else found & hard
+
 
 @dataclass(frozen=True, slots=True)
 class Move:

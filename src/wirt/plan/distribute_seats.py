@@ -101,10 +101,7 @@ class Seats:
         """Where a vCPU with ``hard`` in ``pool`` may run, of what is online."""
         key = (hard, pool)
         if key not in self._sets:
-            pools = self.load.pools
-            cpus = pools.get(pool) if pool != POOL_0 else frozenset(self.place).difference(*pools.values())
-            found = (cpus or frozenset()) - self.load.reserved
-            self._sets[key] = self._places(found if hard is None else found & hard)
+            self._sets[key] = self._places(self.load.may(hard, pool))
         return self._sets[key]
 
     def _places(self, cpus: frozenset[int]) -> frozenset[int]:
