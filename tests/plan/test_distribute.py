@@ -94,6 +94,27 @@ def test_who_is_far_from_its_memory_goes_there() -> None:
     assert "memory" in move.reason
 
 
+def full(memory: dict[int, dict[int, int]]) -> Load:
+    """Two nodes of four CPUs, all of them busy; ``memory`` is that of the guests on some of the CPUs."""
+    guests = (Guest(f"g{cpu}", (replace(BUSY, cpu=cpu),), memory=memory.get(cpu, {})) for cpu in range(8))
+    apart = (replace(node, distances={node.id: 10, 1 - node.id: 21}) for node in NODES.nodes)
+    return Load(replace(NODES, nodes=tuple(apart)), tuple(guests))
+
+
+def test_two_on_each_others_node_change_places() -> None:
+    both = {0: {1: 1 << 30}, 7: {0: 1 << 30}}
+    home = {cpu: {cpu // 4: 1 << 30} for cpu in range(1, 7)}
+    plan = distribute(full(both | home))
+    assert sorted((move.source, move.target) for move in plan.moves) == [(0, 7), (7, 0)]
+    assert "changes places with g7's vCPU 0" in plan.moves[0].reason
+
+
+def test_one_that_does_not_care_makes_way_for_one_that_does() -> None:
+    home = {cpu: {cpu // 4: 1 << 30} for cpu in range(1, 7)}
+    plan = distribute(full({0: {1: 1 << 30}} | home))
+    assert sorted((move.source, move.target) for move in plan.moves) == [(0, 7), (7, 0)]
+
+
 def test_soft_affinity_is_kept_while_it_can_be() -> None:
     soft = replace(BUSY, soft=frozenset({2}))
     assert targets(distribute(Load(FOUR, (Guest("a", (soft,)),)))) == [2]

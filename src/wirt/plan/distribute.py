@@ -8,8 +8,9 @@ Documentation/scheduler/sched-domains.rst; what goes wrong without work conserva
 Scheduler: a Decade of Wasted Cores", EuroSys 2016. Longest first for a first placement is Graham's rule ("Bounds
 on Multiprocessing Timing Anomalies", 1969).
 
-Three passes, from what is: whoever can't stay where he is, sits down; whoever would be better off elsewhere by
-more than a move costs, goes there; then pairs change places where only that brings shares nearer to what is due.
+Four passes, from what is: whoever can't stay where he is, sits down; whoever would be better off elsewhere by more
+than a move costs, goes there; pairs change places who are both on the wrong node; and pairs where only that brings
+shares nearer to what is due.
 Each move makes one sum smaller (:mod:`wirt.plan.distribute_seats`), so that there is an end, and with loads that
 stay the next plan moves less, until none is left to pay. Who was moved lately stays.
 
@@ -32,6 +33,7 @@ from wirt.plan.distribute_load import (
     Vcpu,
 )
 from wirt.plan.distribute_seats import LEAST, Seats
+from wirt.plan.distribute_trade import trades
 from wirt.plan.distribute_words import why_forced, why_impossible, why_moved
 
 __all__ = [
@@ -67,7 +69,7 @@ def distribute(load: Load, most_moves: int | None = None) -> Distribution:
     moves, impossible = _seat(seats)
     left = max(LEAST_MOVES, count // PART_OF_MOVES) if most_moves is None else most_moves
     still = {vcpu for vcpu in range(count) if vcpu in placed or _rested(seats, vcpu) < REST}
-    for find in (_better, exchanges):
+    for find in (_better, trades, exchanges):
         found = find(seats, left, still)
         left -= len(found)
         moves += found
