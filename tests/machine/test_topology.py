@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.machine.sysfs import cpu_files, machine_files, node_files
 
@@ -110,6 +110,7 @@ def test_nonsense_is_named_with_its_file() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(machine_files(2, 1, 2, 2))), st.text(max_size=12), max_size=6))
+@settings(deadline=None)
 def test_whatever_files_say_is_a_topology_or_told(changed: dict[str, str]) -> None:
     try:
         topology = parse(machine_files(2, 1, 2, 2) | changed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wirt.model.cpulists import cpus_named, kernel_list, list_text
@@ -48,6 +48,7 @@ def test_what_is_no_list_is_refused_with_an_example(text: str) -> None:
 
 
 @given(st.frozensets(st.integers(0, 600)))
+@settings(deadline=None)
 def test_what_is_written_for_the_kernel_is_read_again(cpus: frozenset[int]) -> None:
     assert kernel_list(list_text(cpus)) == cpus
 

@@ -201,6 +201,7 @@ WISH = st.tuples(st.sampled_from((1.0, 64.0, 256.0, 512.0, 65535.0)), st.floats(
 
 
 @given(st.lists(WISH, max_size=20), st.floats(0, 16))
+@settings(deadline=None)
 def test_shares_fill_up_as_water_does(wishes: list[tuple[float, float]], capacity: float) -> None:
     shares, level = fill(wishes, capacity), level_of(wishes, capacity)
     assert sum(shares) == pytest.approx(min(capacity, sum(demand for _, demand in wishes)), abs=1e-6)

@@ -122,6 +122,7 @@ HOSTS = st.builds(HostMemory, st.integers(256, 16384), st.integers(0, 1024), st.
 
 
 @given(HOSTS, guests())
+@settings(deadline=None)
 def test_never_more_is_held_than_there_is(host: HostMemory, given_: list[GuestMemory]) -> None:
     """If it fits before, it fits at every moment while the plan is carried out, whoever is quick or slow, and
     whoever claims his guarantee."""
@@ -148,6 +149,7 @@ def test_what_is_guaranteed_to_somebody_is_not_lent() -> None:
 
 
 @given(HOSTS, guests())
+@settings(deadline=None)
 def test_targets_are_between_guarantee_and_most(host: HostMemory, given_: list[GuestMemory]) -> None:
     for guest, target in zip(given_, plan_memory(host, given_).targets, strict=True):
         if not guest.balloon:
@@ -188,6 +190,7 @@ def test_a_guarantee_that_is_needed_comes(host: HostMemory, given_: list[GuestMe
 
 
 @given(HOSTS, guests())
+@settings(deadline=None)
 def test_a_proof_says_what_it_sums(host: HostMemory, given_: list[GuestMemory]) -> None:
     for proof in (plan_memory(host, given_).claims, plan_memory(host, given_).holds):
         assert proof.text.endswith(f"= {proof.sum} {'<=' if proof.holds else '>'} {host.total} MiB")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wirt.model.errors import BadInput
@@ -27,6 +27,7 @@ WEIGHTS = st.dictionaries(st.text("abcdef", min_size=1, max_size=4), WEIGHT, min
 
 
 @given(WEIGHTS)
+@settings(deadline=None)
 def test_ratios_are_kept_within_the_bound(weights: dict[str, int]) -> None:
     scaled = scale(weights)
     least, most = min(weights.values()), max(weights.values())
@@ -39,6 +40,7 @@ def test_ratios_are_kept_within_the_bound(weights: dict[str, int]) -> None:
 
 
 @given(WEIGHTS)
+@settings(deadline=None)
 def test_the_heavier_never_gets_less(weights: dict[str, int]) -> None:
     values = scale(weights).values
     order = sorted(weights, key=lambda name: weights[name])
@@ -46,6 +48,7 @@ def test_the_heavier_never_gets_less(weights: dict[str, int]) -> None:
 
 
 @given(WEIGHTS, WEIGHTS)
+@settings(deadline=None)
 def test_a_factor_that_still_does_stays(before: dict[str, int], after: dict[str, int]) -> None:
     factor = scale(before).factor
     changed = scale(after, factor)
@@ -74,6 +77,7 @@ def test_weights_that_can_be_exact_are(weights: tuple[int, ...], values: tuple[i
 
 
 @given(WEIGHT, WEIGHT)
+@settings(deadline=None)
 def test_version_1_is_exact(one: int, other: int) -> None:
     assert v1_shares(one) * other == v1_shares(other) * one
     assert 2 <= v1_shares(one) <= 262_144
@@ -142,6 +146,7 @@ def test_no_more_is_promised_than_there_is() -> None:
 
 
 @given(st.integers(10, 60_000_000), st.data())
+@settings(deadline=None)
 def test_a_budget_keeps_its_share_within_what_the_kernel_takes(period: int, data: st.DataObject) -> None:
     terms = RealTimeTerms(period, data.draw(st.integers(10, period)))
     made, remarks = real_time_quota(terms)
@@ -180,6 +185,7 @@ def test_where_there_are_no_groups_nice_comes_near_and_says_what_it_cant() -> No
 
 
 @given(WEIGHTS)
+@settings(deadline=None)
 def test_a_nice_level_is_never_further_off_than_it_says(weights: dict[str, int]) -> None:
     levels = nice({name: (CreditTerms(weight), 1) for name, weight in weights.items()})
     for name, weight in weights.items():

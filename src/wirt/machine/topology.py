@@ -38,7 +38,7 @@ class LinuxProcessors:
         return parse(self.texts())
 
     def texts(self) -> Mapping[str, str]:
-        """What the files say, by their paths below ``root``: one of 512 CPUs has about 7000."""
+        """What the files say, by their paths below ``root``: one of 512 CPUs has about 6000."""
         texts: dict[str, str] = {}
         for name in ("cpu/online", "cpu/present", "node/online"):
             self._take(texts, name)
