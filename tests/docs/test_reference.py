@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 MANUALS = [DOCS / "man" / name for name in ("wirt.1", "wirtd.8", "wirt.cfg.5")]
-PICTURES = [DOCS / "picture.svg", DOCS / "architecture.svg", DOCS / "isolation.svg", DOCS / "lab.svg"]
+PICTURES = [DOCS / f"{each}.svg" for each in ("picture", "architecture", "isolation", "lab", "scheduling")]
 
 REQUESTS = {"TH", "SH", "SS", "PP", "TP", "RS", "RE", "nf", "fi", "br"}
 ESCAPES = {"\\e", "\\-", "\\&", "\\fB", "\\fR", "\\(dq", "\\(ha"}

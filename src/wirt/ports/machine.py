@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from wirt.model.topology import Topology
+
 
 @dataclass(frozen=True, slots=True)
 class MachineNow:
@@ -37,3 +39,9 @@ class Machine(Protocol):
         ...
 
     def is_block_device(self, path: str) -> bool: ...
+
+
+class Processors(Protocol):
+    def topology(self) -> Topology:
+        """As it is now: CPUs come and go. ``Unavailable`` where the machine does not tell."""
+        ...

@@ -16,6 +16,7 @@ from wirt.config.xlcfg.keys import KEYS, Key, Kind, nearest
 from wirt.config.xlcfg.reading import Reading
 from wirt.config.xlcfg.settings import Setting, Settings, check, shown
 from wirt.config.xlcfg.syntax import Items, Source, Text
+from wirt.model.cpulists import CPU_TERM, HINT
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.lifecycle import Action
 
@@ -23,7 +24,6 @@ DEFAULT_MEMORY_MIB = 128
 LONGEST_NAME = 128
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_CPU_TERM = re.compile(r"\^?(?:all|(?:nodes?:)?[0-9]{1,6}(?:-[0-9]{1,6})?)")
 # What old files name for hvm guests; the firmware of Xen itself, not a kernel.
 _HVMLOADER = "hvmloader"
 _PVGRUB = ("pvgrub32", "pvgrub64")
@@ -278,10 +278,9 @@ def _cpus(settings: Settings) -> str | tuple[str, ...] | None:
         setting = settings.get(key)
         for node in settings.nodes(key):
             terms = [term.strip() for term in node.value.split(",")]
-            bad = next((term for term in terms if not _CPU_TERM.fullmatch(term)), None)
+            bad = next((term for term in terms if not CPU_TERM.fullmatch(term)), None)
             if bad is not None and setting is not None:
-                hint = 'as in "0-3,^2", "node:1" or "all"'
-                raise setting.error(f"{shown(bad)} names no CPUs", hint=hint, at=node)
+                raise setting.error(f"{shown(bad)} names no CPUs", hint=HINT, at=node)
     setting = settings.get("cpus")
     if setting is None:
         return None
