@@ -27,6 +27,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room
+from wirt.operations.volumes_room import told_if_full
 from wirt.plan.bootstrap import BootstrapPlan, BootstrapWish, plan_bootstrap
 from wirt.plan.bootstrap_files import Disk, xl_config
 from wirt.plan.bootstrap_tools import Source
@@ -303,7 +304,8 @@ async def _write(context: EnvContext) -> None:
         return
     ref = volumes_steps.target_of(context)
     await context.note(writing=True)
-    await tool.convert(source, await environment.pools.activate(ref), tell)
+    async with told_if_full(environment, ref):
+        await tool.convert(source, await environment.pools.activate(ref), tell)
     await environment.pools.deactivate(ref)
 
 

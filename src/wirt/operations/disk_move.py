@@ -32,6 +32,7 @@ from wirt.operations.volumes_copy import (
     switch_back,
 )
 from wirt.operations.volumes_domain import holder_of, names_of, release_some, volumes_of
+from wirt.operations.volumes_room import told_if_full
 from wirt.operations.volumes_steps import (
     RELEASE,
     check_no_snapshots,
@@ -167,15 +168,18 @@ async def _move(context: EnvContext, domain: Domain, new: Volume) -> None:
     async def settle() -> None:
         await _note_over(context)
 
-    await _live(context.environment).move(
-        domain.uuid,
-        context.job.arguments["vdev"],
-        new,
-        copying(context),
-        engine=await engine_of_layer(context.environment, domain, context.job.arguments["vdev"], new),
-        bytes_per_s=context.job.arguments.get("bytes-per-s"),
-        settle=settle,
-    )
+    vdev = context.job.arguments["vdev"]
+    engine = await engine_of_layer(context.environment, domain, vdev, new)
+    async with told_if_full(context.environment, target_of(context)):
+        await _live(context.environment).move(
+            domain.uuid,
+            vdev,
+            new,
+            copying(context),
+            engine=engine,
+            bytes_per_s=context.job.arguments.get("bytes-per-s"),
+            settle=settle,
+        )
 
 
 async def _note_over(context: EnvContext) -> None:

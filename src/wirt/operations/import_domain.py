@@ -25,6 +25,7 @@ from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room
 from wirt.operations.volumes_domain import names_of
+from wirt.operations.volumes_room import told_if_full
 from wirt.operations.volumes_steps import check_absent, check_can_create, owners, release, remove_volumes, tell
 from wirt.plan.imports import Here, ImportPlan, ImportWish, NewDisk, plan_import
 from wirt.ports.appliances import Appliances, Found, Package
@@ -222,7 +223,8 @@ async def _fill(context: EnvContext) -> None:
 
         if disk.source is not None:
             target = await environment.pools.activate(disk.volume)
-            await reader(environment).pour(package, disk.source, disk.source_format, target, tell_share)
+            async with told_if_full(environment, disk.volume):
+                await reader(environment).pour(package, disk.source, disk.source_format, target, tell_share)
             await environment.pools.deactivate(disk.volume)
         before += disk.size
 

@@ -19,6 +19,7 @@ from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room, subject
 from wirt.operations.volumes_domain import names_of
+from wirt.operations.volumes_room import told_if_full
 from wirt.operations.volumes_steps import (
     RELEASE,
     RESERVE,
@@ -169,7 +170,8 @@ async def _copy(context: EnvContext) -> None:
         old = await environment.pools.activate(source)
         await check_volume_chain(environment, old)
     rate = arguments.get("bytes-per-s")
-    await image_tool(environment).convert(old, new, copying(context), bytes_per_s=rate)
+    async with told_if_full(environment, target):
+        await image_tool(environment).convert(old, new, copying(context), bytes_per_s=rate)
     await _deactivate(context)
 
 

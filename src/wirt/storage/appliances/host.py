@@ -26,6 +26,7 @@ from wirt.storage.appliances.worker import CHECK, SCAN, SERVE, Order
 from wirt.storage.image_jail import driver, find_layer, jail, percent, program, protocol, reason
 from wirt.storage.images import INSPECT_S, STALLED_S
 from wirt.storage.programs import Failed, attempt, stream
+from wirt.storage.settling import settled
 
 LOOK_S = 900.0
 """An archive of some terabytes has millions of headers."""
@@ -80,11 +81,12 @@ class HostAppliances:
             blank = [] if into.device else ["--target-is-zero"]
             words = ["convert", "-p", "-n", *blank, "--target-image-opts", _source(format_, link), options]
             argv = (*jail([], [into], target.size), program(self._qemu_img, what), *words)
-            try:
-                listener = percent(progress)
-                await stream(*argv, what=what, stalled_s=STALLED_S, listener=listener, pass_fds=[link])
-            except Failed as error:
-                raise reason(what, error) from error
+            async with settled(into.path, what):
+                try:
+                    listener = percent(progress)
+                    await stream(*argv, what=what, stalled_s=STALLED_S, listener=listener, pass_fds=[link])
+                except Failed as error:
+                    raise reason(what, error) from error
 
     async def measure(self, path: str) -> Packed:
         return await asyncio.to_thread(writing.measure, path)
