@@ -20,7 +20,7 @@ IMPORT_EPILOG = """\
 FILE is one of:
   web.ova         an OVF package in one file: VMware, VirtualBox, oVirt, wirt export
   web.ovf         its descriptor, beside the disks that it names
-  web.xva         an export of XenServer or XCP-ng, not compressed
+  web.xva         an export of XenServer or XCP-ng, compressed (gzip, zstd) or not
   web.qcow2       a disk image: raw, qcow2, VMDK, VHD, VHDX or VDI; memory and CPUs are then yours to say
 
 Whoever made the file is trusted with nothing: it is read in a jail, its checksums are compared, and what names

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from wirt.config import ovf, xva
+from wirt.config import ovf, tarheader, xva
 from wirt.config.markup import MOST_BYTES
 from wirt.config.ovf import manifest
 from wirt.model.appliance import Appliance, ApplianceDisk, ApplianceKind
 from wirt.model.errors import BadInput
 from wirt.model.storage import ImageFormat
 from wirt.model.text import plain
-from wirt.storage.appliances import archive, formats
+from wirt.storage.appliances import archive, formats, unpacking
 from wirt.storage.appliances.archive import Archive, Tell
 from wirt.storage.appliances.slices import SECTOR, Chunks, Readable, Slice
+from wirt.storage.appliances.unpacking import PackedFile
 
 _PART_BYTES = 1024 * 1024
 
@@ -28,7 +29,7 @@ class Contents:
     appliance: Appliance
     disks: tuple[Readable | None, ...]
     digests: Mapping[str, tuple[str, str]]
-    members: Mapping[str, Slice]
+    members: Mapping[str, Readable]
 
 
 def open_contents(
@@ -42,6 +43,11 @@ def open_contents(
         return _image(whole, sure, main, sure=True)
     if archive.is_archive(head):
         return _archive(whole, main, tell)
+    program = formats.packed(head)
+    if program in ("gzip", "zstd"):
+        packed = PackedFile(whole.fd, program, main)
+        if _begins_archive(packed):
+            return _packed(packed, program, main, tell)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and main.lower().endswith((".ovf", ".xml")):
         appliance = ovf.read(_text(whole, main), main, ApplianceKind.OVF)
         if not probing:
@@ -66,7 +72,28 @@ def _archive(whole: Slice, main: str, tell: Tell) -> Contents:
     return _package(appliance, found.members, descriptors[0])
 
 
-def _package(appliance: Appliance, members: Mapping[str, Slice], descriptor: str) -> Contents:
+def _begins_archive(packed: PackedFile) -> bool:
+    try:
+        return archive.is_archive(packed.read(0, tarheader.BLOCK))
+    except BadInput:
+        return False
+
+
+def _packed(whole: PackedFile, program: str, main: str, tell: Tell) -> Contents:
+    """Of XenServer's exports alone the description comes first, and says what may come after it."""
+    first = archive.first_member(whole, main)
+    if first is None or first[0] != "ova.xml":
+        raise BadInput(
+            f"{main} is packed with {program}, and no export of XenServer",
+            hint=f"unpack it first: {program} -d",
+        )
+    disks = xva.read(_text(first[1], "ova.xml"), f"ova.xml in {main}").disks
+    most = sum(disk.size or 0 for disk in disks)
+    whole.limit = unpacking.FIRST_BYTES + most + most // 64
+    return _xen(archive.index(whole, main, tell), main)
+
+
+def _package(appliance: Appliance, members: Mapping[str, Readable], descriptor: str) -> Contents:
     folder = PurePosixPath(descriptor).parent
     disks = [_file(disk, folder, members, descriptor) for disk in appliance.disks]
     known = [_known(disk, file, descriptor) for disk, file in zip(appliance.disks, disks, strict=True)]
@@ -83,8 +110,8 @@ def _package(appliance: Appliance, members: Mapping[str, Slice], descriptor: str
 
 
 def _file(
-    disk: ApplianceDisk, folder: PurePosixPath, members: Mapping[str, Slice], descriptor: str
-) -> Slice | None:
+    disk: ApplianceDisk, folder: PurePosixPath, members: Mapping[str, Readable], descriptor: str
+) -> Readable | None:
     if disk.file is None:
         return None
     found = members.get(str(folder / disk.file))
@@ -93,7 +120,7 @@ def _file(
     return found
 
 
-def _known(disk: ApplianceDisk, file: Slice | None, descriptor: str) -> ApplianceDisk:
+def _known(disk: ApplianceDisk, file: Readable | None, descriptor: str) -> ApplianceDisk:
     """With what its file says."""
     if file is None:
         return disk
@@ -104,7 +131,7 @@ def _known(disk: ApplianceDisk, file: Slice | None, descriptor: str) -> Applianc
     return replace(disk, format=formats.find(file, said, name), stored=file.size)
 
 
-def _digests(members: Mapping[str, Slice], descriptor: str) -> dict[str, tuple[str, str]]:
+def _digests(members: Mapping[str, Readable], descriptor: str) -> dict[str, tuple[str, str]]:
     """By member."""
     name = str(PurePosixPath(descriptor).with_suffix(".mf"))
     if name not in members:
@@ -178,7 +205,7 @@ def _image(whole: Slice, said: ImageFormat, main: str, *, sure: bool) -> Content
     return Contents(Appliance(ApplianceKind.IMAGE, name, disks=(disk,)), (whole,), {}, {})
 
 
-def _text(member: Slice, what: str) -> bytes:
+def _text(member: Readable, what: str) -> bytes:
     if member.size > MOST_BYTES:
         raise BadInput(f"{plain(what, 100)} has {member.size} bytes; a description has at most {MOST_BYTES}")
     return member.read(0, member.size)
