@@ -44,7 +44,11 @@ class ImportPreview:
 
 
 async def preview(
-    environment: Environment, path: str, wish: ImportWish, file_format: ImageFormat | None = None
+    environment: Environment,
+    path: str,
+    wish: ImportWish,
+    file_format: ImageFormat | None = None,
+    machine: str = "",
 ) -> ImportPreview:
     """What :func:`import_domain` would do, and nothing done. Raises what it would."""
     environment.pools.check_open_to_all(wish.pool)
@@ -52,7 +56,7 @@ async def preview(
     form = check_can_create(pool, wish.format)
     if wish.name:
         _check_name(environment, wish.name)
-    found = await reader(environment).look(path, file_format)
+    found = await reader(environment).look(path, file_format, machine)
     plan = plan_import(found.appliance, wish, _here(environment, form))
     _check_name(environment, plan.name)
     for disk in plan.disks:
@@ -64,10 +68,14 @@ async def preview(
 
 
 async def import_domain(
-    environment: Environment, path: str, wish: ImportWish, file_format: ImageFormat | None = None
+    environment: Environment,
+    path: str,
+    wish: ImportWish,
+    file_format: ImageFormat | None = None,
+    machine: str = "",
 ) -> Job:
-    """What can be known to be wrong is raised now, before there is a job."""
-    found = await preview(environment, path, wish, file_format)
+    """What can be known to be wrong is raised now, before there is a job. ``machine``: which of several it is."""
+    found = await preview(environment, path, wish, file_format, machine)
     package, plan = found.found.package, found.plan
     arguments = {
         "uuid": str(environment.new_uuid()),
@@ -78,6 +86,7 @@ async def import_domain(
             "stamp": package.stamp,
             "files": list(package.files),
             "format": None if package.format is None else str(package.format),
+            "machine": package.machine,
         },
         "signed": found.found.appliance.signed,
         "disks": [_stored_disk(disk) for disk in plan.disks],
@@ -146,7 +155,7 @@ def _disks(context: EnvContext) -> list[NewDisk]:
 def _package(context: EnvContext) -> Package:
     said = context.job.arguments["package"]
     form = None if said["format"] is None else ImageFormat(said["format"])
-    return Package(said["path"], said["stamp"], tuple(said["files"]), form)
+    return Package(said["path"], said["stamp"], tuple(said["files"]), form, said.get("machine", ""))
 
 
 def _uuid(context: EnvContext) -> UUID:

@@ -33,30 +33,37 @@ class Contents:
 
 
 def open_contents(
-    files: Mapping[str, Slice], main: str, tell: Tell, *, sure: ImageFormat | None, probing: bool
+    files: Mapping[str, Slice],
+    main: str,
+    tell: Tell,
+    *,
+    sure: ImageFormat | None,
+    probing: bool,
+    machine: str = "",
 ) -> Contents:
     """``main`` is the name of the file that was handed in, the others lie beside it. ``sure``: it is a bare image
-    of that format. Without ``probing`` the others are not there yet, and the description alone is read."""
+    of that format. Without ``probing`` the others are not there yet, and the description alone is read.
+    ``machine``: which of several is meant."""
     whole = files[main]
     head = whole.read(0, min(whole.size, formats.HEAD_BYTES))
     if sure is not None:
         return _image(whole, sure, main, sure=True)
     if archive.is_archive(head):
-        return _archive(whole, main, tell)
+        return _archive(whole, main, tell, machine)
     program = formats.packed(head)
     if program in ("gzip", "zstd"):
         packed = PackedFile(whole.fd, program, main)
         if _begins_archive(packed):
             return _packed(packed, program, main, tell)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and main.lower().endswith((".ovf", ".xml")):
-        appliance = ovf.read(_text(whole, main), main, ApplianceKind.OVF)
+        appliance = ovf.read(_text(whole, main), main, ApplianceKind.OVF, machine)
         if not probing:
             return Contents(appliance, (), {}, files)
         return _package(appliance, files, main)
     return _image(whole, ImageFormat.RAW, main, sure=False)
 
 
-def _archive(whole: Slice, main: str, tell: Tell) -> Contents:
+def _archive(whole: Slice, main: str, tell: Tell, machine: str) -> Contents:
     found = archive.index(whole, main, tell)
     if "ova.xml" in found.members:
         return _xen(found, main)
@@ -68,8 +75,9 @@ def _archive(whole: Slice, main: str, tell: Tell) -> Contents:
         )
     if found.chunks:
         raise BadInput(f"{main} is half an OVA and half an XVA")
-    appliance = ovf.read(_text(found.members[descriptors[0]], descriptors[0]), descriptors[0], ApplianceKind.OVA)
-    return _package(appliance, found.members, descriptors[0])
+    descriptor = descriptors[0]
+    text = _text(found.members[descriptor], descriptor)
+    return _package(ovf.read(text, descriptor, ApplianceKind.OVA, machine), found.members, descriptor)
 
 
 def _begins_archive(packed: PackedFile) -> bool:
@@ -143,14 +151,16 @@ def _digests(members: Mapping[str, Readable], descriptor: str) -> dict[str, tupl
     return {str(folder / each): digest for each, digest in said.items()}
 
 
-def check(contents: Contents, tell: Tell) -> None:
-    """Every file that the manifest vouches for. ``BadInput`` names the first that is another, or not there."""
+def check(contents: Contents, tell: Tell, *, whole: bool = True) -> None:
+    """Every file that the manifest vouches for. ``BadInput`` names the first that is another, or not there. Not
+    ``whole``: one machine of several, of the others' files nothing is asked."""
     missing = [name for name in contents.digests if name not in contents.members]
-    if missing:
+    if missing and whole:
         raise BadInput(f"the manifest vouches for {plain(missing[0], 100)}, which is not there")
-    total = sum(contents.members[name].size for name in contents.digests) or 1
+    digests = {name: digest for name, digest in contents.digests.items() if name in contents.members}
+    total = sum(contents.members[name].size for name in digests) or 1
     done = 0
-    for name, (algorithm, digest) in contents.digests.items():
+    for name, (algorithm, digest) in digests.items():
         member, sums = contents.members[name], hashlib.new(algorithm, usedforsecurity=False)
         for offset in range(0, member.size, _PART_BYTES):
             part = member.read(offset, min(_PART_BYTES, member.size - offset))
