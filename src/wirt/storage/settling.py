@@ -15,8 +15,8 @@ from wirt.model.errors import NotFound
 from wirt.ports.files import opened
 from wirt.storage.programs import run
 
-SETTLE_S = 3600.0
-"""The host's memory may hold a great deal of it, and the disk be slow."""
+SETTLE_S = 900.0
+"""The host's memory may hold a great deal of it, and the disk be slow; or its server has gone."""
 
 
 @asynccontextmanager
