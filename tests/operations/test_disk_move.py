@@ -13,7 +13,7 @@ from wirt.model.engine import Aio, CacheMode
 from wirt.model.errors import BadInput, HypervisorError, IllegalState, NotFound, Shortage, Unavailable
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
-from wirt.model.storage import PoolConfig, PoolType, VolumeRef
+from wirt.model.storage import Capability, PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
 from wirt.operations import pools_verbs, volumes
 from wirt.operations.create import Source, define
@@ -164,3 +164,16 @@ async def test_what_fails_in_a_pool_with_room_is_told_as_it_is(host: SimulatedHo
     assert error is not None
     assert error.code == HypervisorError.code
     assert "Input/output error" in error.message
+
+
+async def test_where_volumes_have_their_room_a_pool_that_is_full_explains_nothing(host: SimulatedHost) -> None:
+    """As a volume group all of which is in volumes, or a device."""
+    host.storage.lacking.add(Capability.THIN)
+    job = await pools_verbs.create(host.environment, PoolConfig("thick", PoolType.FAKE, "/thick"))
+    assert (await ended(host, job)).state is JobState.DONE
+    host.storage.media["/thick"].capacity = 0
+    await host.create('disk = ["default/old,,xvda,rw"]')
+    host.world.fail(Verb.MOVE_DISK, Refuse("Input/output error"))
+    error = (await ended(host, await move_disk(host.environment, "web", "xvda", VolumeRef("thick", "new")))).error
+    assert error is not None
+    assert error.code == HypervisorError.code

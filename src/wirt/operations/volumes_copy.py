@@ -14,6 +14,7 @@ from wirt.model.errors import BadInput, IllegalState, NameInUse
 from wirt.model.job import Job, Recovery
 from wirt.model.storage import Holder, Image, ImageFormat, Preallocation, Volume, VolumeRef
 from wirt.operations.backing import check_chain
+from wirt.operations.checks import check_path_free
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext
@@ -165,10 +166,12 @@ async def _target(
 
 
 async def make(context: EnvContext) -> None:
-    """Nothing, if it is a device."""
+    """Of a device it is looked once more whether a guest has it."""
     arguments, target = context.job.arguments, target_of(context)
     pool = await context.environment.pools.open(target.pool)
-    if arguments["new"] and await there_already(context, pool) is None:
+    if not arguments["new"]:
+        await check_path_free(context.environment, (await pool.find(target.volume)).path)
+    elif await there_already(context, pool) is None:
         wanted = NewVolume(
             name=target.volume,
             size=arguments["size"],

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from wirt.model.errors import HypervisorError, Shortage, Unavailable, WirtError
-from wirt.model.storage import VolumeRef
+from wirt.model.storage import Capability, VolumeRef
 from wirt.model.units import MIB
 from wirt.operations.environment import Environment
 
@@ -37,7 +37,9 @@ async def told_if_full(environment: Environment, ref: VolumeRef) -> AsyncIterato
 
 
 async def _left(environment: Environment, ref: VolumeRef) -> int | None:
-    """In bytes; nothing if the pool does not say."""
+    """In bytes; nothing if the pool does not say, or its volumes have all of their room from the beginning."""
     with contextlib.suppress(WirtError):
-        return (await (await environment.pools.open(ref.pool)).usage()).available
+        pool = await environment.pools.open(ref.pool)
+        if Capability.THIN in pool.capabilities:
+            return (await pool.usage()).available
     return None
