@@ -51,7 +51,7 @@ KINDS = (
     Kind("qcow2, whole", "qcow2, all of its room taken", "qcow2", "full"),
     Kind("lvm", "a logical volume", "raw", aio="native", pool="lvm"),
     Kind("lvmthin", "a thin logical volume", "raw", pool="lvmthin"),
-    Kind("nfs", "raw on NFS", "raw", "full", pool="nfs"),
+    Kind("nfs", "raw on NFS", "raw", pool="nfs"),
 )
 
 

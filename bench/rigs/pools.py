@@ -17,7 +17,7 @@ GROUP, THIN, THIN_SIZE = "wirtbench", "thin", "1G"
 MISSING = (
     "needs a scratch disk, a device mapper and a kernel that serves NFS, which the test host has: "
     "python -m tests.testhost run env PATH=/opt/wirt/bin:/usr/sbin:/usr/bin WIRT_BENCH_DISK_MIB=32 "
-    "/opt/wirt/bin/python -m bench --runs 2 disk-throughput"
+    "/opt/wirt/bin/python -m bench --runs 2 disk-throughput disk-iops"
 )
 TOOL_S = 120.0
 

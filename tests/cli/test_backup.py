@@ -25,6 +25,7 @@ BACKUP = {
     "size": 10 << 30,
     "moved": 3 << 30,
     "stored": 1 << 30,
+    "consistency": "filesystem",
 }
 DISK = {
     "vdev": "xvda",
@@ -55,7 +56,17 @@ def test_backups_are_listed_and_what_can_not_be_read_is_said(wirtd: Canned, wirt
     document = {"api": "v1", "backups": [BACKUP], "problems": ["backup x is damaged"]}
     wirtd.routes[f"GET /v1/backups?source=b&cwd={str(Path.cwd()).replace('/', '%2F')}"] = (200, document)
     done_ = wirt("backup", "list", "--from", "b")
-    assert done_.out.splitlines()[1].split() == ["web-1", "web", *_local(), "full", "10", "GiB", "1", "GiB"]
+    assert done_.out.splitlines()[1].split() == [
+        "web-1",
+        "web",
+        *_local(),
+        "full",
+        "filesystem",
+        "10",
+        "GiB",
+        "1",
+        "GiB",
+    ]
     assert "backup x is damaged" in done_.err
 
 
@@ -70,6 +81,7 @@ def test_one_is_shown_with_its_disks(wirtd: Canned, wirt: Run) -> None:
     wirtd.routes["GET /v1/backups/web-1"] = (200, document)
     shown = wirt("backup", "info", "web-1").out
     assert "kind                   : full (it is the first one here)\n" in shown
+    assert "consistency            : filesystem (the guest held its file systems)\n" in shown
     assert "xvda  qcow2   full  10 GiB  3 GiB  1 GiB" in shown
 
 

@@ -391,8 +391,12 @@ async def test_a_place_that_is_gone_is_one_problem_among_backups(host: Simulated
 
 
 async def told(host: SimulatedHost) -> str:
+    """And kept in the backup."""
     job = await backup.create(host.environment, "db", str(host.place), "/")
-    return str((await finished(host, job)).notes["result"]["consistency"])
+    result = (await finished(host, job)).notes["result"]
+    kept = (await backup_places.find(host.environment, result["backup"], None)).backup
+    assert kept.consistency == result["consistency"]
+    return str(result["consistency"])
 
 
 async def test_file_systems_are_held_for_the_instant_and_what_happened_is_told(host: SimulatedHost) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
 import pytest
+from tests.operations.devices_kit import ONE, two_devices
 from tests.operations.kit import SimulatedHost
 
 from wirt.config.xlcfg import load
@@ -192,3 +193,12 @@ async def test_a_volume_that_a_domain_runs_on_is_refused(host: SimulatedHost) ->
     await host.create('disk = ["pool:default/web,,xvda,w"]')
     with pytest.raises(ResourceBusy):
         await bootstrap(host.environment, WISH, "default/web", "/images", force=True)
+
+
+async def test_a_device_that_a_domain_runs_on_is_refused_whatever_it_calls_it(host: SimulatedHost) -> None:
+    await two_devices(host)
+    path = "/dev/disk/by-id/one"
+    host.bootstrapper.devices[path] = Blank(64 * GIB, empty=True)
+    await host.create(f'disk = ["{ONE},,xvda,rw"]')
+    with pytest.raises(ResourceBusy, match="is a disk of domain web, which runs"):
+        await run(host, WISH, path, force=True)

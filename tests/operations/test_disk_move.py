@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from tests.operations.kit import SimulatedHost, config
 
+from wirt.hypervisors.fake.faults import Refuse, Verb
 from wirt.model.devices import DiskFormat
 from wirt.model.engine import Aio, CacheMode
-from wirt.model.errors import BadInput, IllegalState, NotFound
+from wirt.model.errors import BadInput, HypervisorError, IllegalState, NotFound, Shortage, Unavailable
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
-from wirt.model.storage import PoolConfig, PoolType, VolumeRef
+from wirt.model.storage import Capability, PoolConfig, PoolType, VolumeRef
 from wirt.model.units import MIB
 from wirt.operations import pools_verbs, volumes
 from wirt.operations.create import Source, define
@@ -129,3 +130,50 @@ async def test_a_guest_that_stands_still_since_its_daemon_died_goes_on(host: Sim
     assert host.environment.domains.find("web").state is State.RUNNING
     assert await names(host) == ["new"]
     await host.assert_consistent()
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_whatever_fails_in_a_full_pool_is_told_as_that_and_leaves_nothing(
+    host: SimulatedHost, running: bool
+) -> None:
+    """The kernel says only that something could not be written back."""
+    job = await pools_verbs.create(host.environment, PoolConfig("small", PoolType.FAKE, "/small"))
+    assert (await ended(host, job)).state is JobState.DONE
+    if running:
+        await host.create('disk = ["default/old,,xvda,rw"]')
+        host.world.fail(Verb.MOVE_DISK, Refuse("Input/output error"))
+    else:
+        await define(host.environment, Source(config("web", 'disk = ["default/old,,xvda,rw"]'), "web.cfg", "/cfg"))
+        host.image_tool.failures.append(Unavailable("Input/output error"))
+    host.storage.media["/small"].capacity = MIB // 2
+    error = (await ended(host, await move_disk(host.environment, "web", "xvda", VolumeRef("small", "new")))).error
+    assert error is not None
+    assert error.code == Shortage.code
+    assert "pool small has 0 MiB left" in error.message
+    assert "Input/output error" in error.message
+    assert "wirt pool list" in (error.hint or "")
+    assert host.storage.media["/small"].volumes == {}
+    assert host.environment.domains.find("web").config.disks[0].volume == str(OLD)
+    await host.assert_consistent()
+
+
+async def test_what_fails_in_a_pool_with_room_is_told_as_it_is(host: SimulatedHost) -> None:
+    await host.create('disk = ["default/old,,xvda,rw"]')
+    host.world.fail(Verb.MOVE_DISK, Refuse("Input/output error"))
+    error = (await ended(host, await move_disk(host.environment, "web", "xvda", NEW))).error
+    assert error is not None
+    assert error.code == HypervisorError.code
+    assert "Input/output error" in error.message
+
+
+async def test_where_volumes_have_their_room_a_pool_that_is_full_explains_nothing(host: SimulatedHost) -> None:
+    """As a volume group all of which is in volumes, or a device."""
+    host.storage.lacking.add(Capability.THIN)
+    job = await pools_verbs.create(host.environment, PoolConfig("thick", PoolType.FAKE, "/thick"))
+    assert (await ended(host, job)).state is JobState.DONE
+    host.storage.media["/thick"].capacity = 0
+    await host.create('disk = ["default/old,,xvda,rw"]')
+    host.world.fail(Verb.MOVE_DISK, Refuse("Input/output error"))
+    error = (await ended(host, await move_disk(host.environment, "web", "xvda", VolumeRef("thick", "new")))).error
+    assert error is not None
+    assert error.code == HypervisorError.code

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.operations.appliance_kit import APPLIANCE, machine
+from tests.operations.devices_kit import ONE, two_devices
 from tests.operations.kit import SimulatedHost, Strike, config, crash, fail
 
 from wirt.model.job import Job, JobState
@@ -236,6 +237,29 @@ async def move_disk(host: SimulatedHost) -> Job:
     return await disk_move.move_disk(host.environment, "web", "xvda", volume("new"))
 
 
+async def a_domain_and_a_device(host: SimulatedHost) -> None:
+    await a_domain_on_a_volume(host)
+    await two_devices(host)
+
+
+async def move_onto_device(host: SimulatedHost) -> Job:
+    return await disk_move.move_disk(host.environment, "web", "xvda", ONE, overwrite=True)
+
+
+async def a_domain_on_a_device(host: SimulatedHost) -> None:
+    await two_devices(host)
+    await host.create(f'disk = ["{ONE},,xvda,rw"]')
+
+
+async def a_file_and_a_device(host: SimulatedHost) -> None:
+    await a_volume(host)
+    await two_devices(host)
+
+
+async def copy_onto_device(host: SimulatedHost) -> Job:
+    return await volumes_copy.copy(host.environment, volume("old"), ONE, overwrite=True)
+
+
 async def import_volume(host: SimulatedHost) -> Job:
     return await volumes_copy.import_file(host.environment, FILE, volume("new"))
 
@@ -404,6 +428,9 @@ CASES = (
     Case(JobKind.VOLUME_COPY, a_volume, copy_volume, False),
     Case(JobKind.VOLUME_MOVE, a_volume_of_a_domain, move_volume, False),
     Case(JobKind.DISK_MOVE, a_domain_on_a_volume, move_disk, True),
+    Case(JobKind.DISK_MOVE, a_domain_and_a_device, move_onto_device, True),
+    Case(JobKind.DISK_MOVE, a_domain_on_a_device, move_disk, True),
+    Case(JobKind.VOLUME_COPY, a_file_and_a_device, copy_onto_device, False),
     Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),
     Case(JobKind.VOLUME_DESTROY, a_volume, destroy_volume, False),

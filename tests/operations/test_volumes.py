@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
@@ -16,15 +17,18 @@ from wirt.model.errors import (
     NotFound,
     ResourceBusy,
     Shortage,
+    Unavailable,
     WirtError,
 )
 from wirt.model.job import Job, JobState
+from wirt.model.lifecycle import State
 from wirt.model.storage import Holder, PoolConfig, PoolType, Preallocation, VolumeRef, parse_size
 from wirt.model.units import GIB, MIB
 from wirt.operations import pools_verbs, volumes, volumes_copy
 from wirt.operations.create import Source, create, define
 from wirt.operations.destroy import destroy
 from wirt.ports.storage import Identity
+from wirt.storage.fake import FakePool
 
 WEB = VolumeRef("default", "web")
 
@@ -203,6 +207,54 @@ async def test_a_pool_with_volumes_in_use_stays(host: SimulatedHost) -> None:
     await done(host, destroy(host.environment, "web"))
     await done(host, pools_verbs.destroy(host.environment, "fast"))
     assert "web" in host.storage.media["/fast"].volumes, "what is in it stays"
+
+
+async def test_a_pool_that_is_waited_for_keeps_no_other_waiting(
+    host: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools, gate, at_once = host.environment.pools, asyncio.Event(), host.storage.open
+    job = await pools_verbs.create(host.environment, PoolConfig("far", PoolType.FAKE, "/far"))
+    assert (await host.engine.wait(job.id)).state is JobState.DONE
+
+    async def slow(config: PoolConfig) -> FakePool:
+        if config.name == "far":
+            await gate.wait()
+        return await at_once(config)
+
+    monkeypatch.setattr(host.storage, "open", slow)
+    for name in ("far", "default"):
+        await pools.close(name)
+    waiting = asyncio.create_task(pools.open("far"))
+    await asyncio.sleep(0)
+    assert (await asyncio.wait_for(pools.open("default"), 20)).config.name == "default"
+    assert not waiting.done()
+    gate.set()
+    assert (await waiting).config.name == "far"
+
+
+async def test_a_domain_starts_while_the_pool_of_another_is_away(
+    host: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a start of the daemon, which does not know yet where the other's disk lies."""
+    await done(host, pools_verbs.create(host.environment, PoolConfig("far", PoolType.FAKE, "/far")))
+    await a_volume(host, VolumeRef("far", "web"))
+    await a_volume(host, VolumeRef("default", "db"))
+    await host.create('disk = ["far/web,,xvda,rw"]')
+    await host.crash()
+    at_once = host.storage.open
+
+    async def away(config: PoolConfig) -> FakePool:
+        if config.name == "far":
+            raise Unavailable("the server does not answer")
+        return await at_once(config)
+
+    monkeypatch.setattr(host.storage, "open", away)
+    await host.boot()
+    await host.create('disk = ["default/db,,xvda,rw"]', name="db")
+    assert host.environment.domains.find("db").state is State.RUNNING
+    with pytest.raises(WirtError):
+        await host.create('disk = ["far/web,,xvda,rw"]', name="other")
+    monkeypatch.undo()
 
 
 async def test_a_domain_that_was_killed_with_the_daemon_lets_its_volumes_go(host: SimulatedHost) -> None:

@@ -18,6 +18,7 @@ from wirt.plan.backup import (
     HASH_BYTES,
     MOST_LAYERS,
     Backup,
+    Consistency,
     DiskBackup,
     Keep,
     Kind,
@@ -145,8 +146,33 @@ def test_what_is_no_index_is_an_error_of_ours(data: bytes) -> None:
         return
 
 
-def test_a_manifest_is_read_as_it_was_written() -> None:
-    assert backup_manifest.read(backup_manifest.write(BACKUP), "it") == BACKUP
+@pytest.mark.parametrize("consistency", [None, *Consistency])
+def test_a_manifest_is_read_as_it_was_written(consistency: Consistency | None) -> None:
+    backup = replace(BACKUP, consistency=consistency)
+    assert backup_manifest.read(backup_manifest.write(backup), "it") == backup
+
+
+def test_a_manifest_of_the_first_version_is_read_and_one_of_a_later_is_not() -> None:
+    def of_version(number: object) -> bytes:
+        body = json.loads(backup_manifest.write(BACKUP)) | {"version": number}
+        del body["sha256"]
+        if number == 1:
+            del body["consistency"]
+        return json.dumps({**body, "sha256": backup_manifest._sum(body)}).encode()
+
+    assert backup_manifest.read(of_version(1), "it") == BACKUP
+    for number in (3, 0, True, "2", None):
+        with pytest.raises(CorruptState, match="is of version"):
+            backup_manifest.read(of_version(number), "it")
+
+
+def test_a_consistency_that_there_is_not_is_an_error_of_ours() -> None:
+    words: tuple[object, ...] = ("good", 1, [], {})
+    for word in words:
+        body = json.loads(backup_manifest.write(BACKUP)) | {"consistency": word}
+        del body["sha256"]
+        with pytest.raises(CorruptState, match="can't be understood"):
+            backup_manifest.read(json.dumps({**body, "sha256": backup_manifest._sum(body)}).encode(), "it")
 
 
 @given(

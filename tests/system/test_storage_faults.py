@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.storage.kinds import an_export, no_server
+from tests.storage.kinds import an_export, no_server, run
 
 from wirt.images.tiny import TinyImage
 
@@ -50,7 +50,9 @@ def shared_host(tmp_path_factory: pytest.TempPathFactory, qemu_facts: Path, tiny
 def host(shared_host: Host) -> Iterator[Host]:
     yield shared_host
     if "web" in shared_host.names():
-        shared_host.run("destroy", "web")
+        if shared_host.domain("web")["state"] != "off":
+            # A QEMU that waits for the server ends once that is back.
+            wait_until(lambda: shared_host.run("destroy", "web").code == 0, BOUND_S, "the end of web")
         for each in shared_host.json("snapshot", "list", "web")["snapshots"]:
             shared_host.ok("snapshot", "delete", "web", each["name"])
         shared_host.ok("undefine", "web")
@@ -157,3 +159,52 @@ def test_whatever_is_done_to_a_disk_whose_server_vanishes_ends_and_works_afterwa
     start(host)
     holds(host, 2, 8)
     holds(host, 1, 9, 15)
+
+
+def state_of(host: Host, pool: str) -> tuple[str, str]:
+    """And what is wrong with it."""
+    found = next(each for each in host.json("pool", "list")["pools"] if each["name"] == pool)
+    return found["state"], found.get("problem") or ""
+
+
+def test_a_daemon_that_starts_while_the_server_is_away_serves_all_else_and_the_pool_once_it_is_back(
+    host: Host, tiny: TinyImage
+) -> None:
+    host.ok("volume", "create", "nfs/web", "--size", "24M", "--format", "qcow2")
+    up(host, tiny, "nfs/web")
+    write(host, 1, 0, 24)
+    with no_server():
+        host.kill9()
+        host.start()
+        all_but_nfs_works(host, tiny, "not answer")
+        assert host.domain("web")["state"] == "running"
+    wait_until(lambda: state_of(host, "nfs")[0] == "ready", BOUND_S, "the pool to be there again")
+    holds(host, 1, 0, 24)
+    write(host, 2, 8)
+    host.ok("destroy", "web")
+    # As after a start of the machine itself: nothing is mounted.
+    mount = str(Path(host.json("volume", "info", "nfs/web")["path"]).parent)
+    host.stop()
+    run("umount", mount)
+    with no_server():
+        host.start()
+        all_but_nfs_works(host, tiny, "can't be reached")
+        assert "can't be reached" in host.fails("start", "web")
+    start(host)
+    assert state_of(host, "nfs") == ("ready", "")
+    holds(host, 2, 8)
+    holds(host, 1, 9, 15)
+
+
+def all_but_nfs_works(host: Host, tiny: TinyImage, reason: str) -> None:
+    others_go_on(host)
+    state, problem = state_of(host, "nfs")
+    assert state == "unavailable"
+    assert reason in problem
+    assert state_of(host, "default") == ("ready", "")
+    assert reason in host.fails("volume", "create", "nfs/more", "--size", "8M")
+    host.ok("volume", "create", "default/else", "--size", "8M", "--format", "raw")
+    host.ok("create", host.write("else.cfg", silent(tiny, "else", 'disk = ["default/else,,xvda,rw"]')))
+    others_go_on(host)
+    host.ok("destroy", "else")
+    host.ok("volume", "destroy", "default/else")

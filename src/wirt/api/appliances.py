@@ -23,7 +23,7 @@ def router(environment: Environment) -> APIRouter:
     async def make(request: wire.ImportRequest, wait: bool = False) -> Response:
         """Make a domain of an appliance or a disk image."""
         form = _image_format(request.file_format)
-        job = await import_domain.import_domain(environment, request.file, _wish(request), form)
+        job = await import_domain.import_domain(environment, request.file, _wish(request), form, request.machine)
         if wait:
             job = await environment.jobs.wait(job.id)
         return reply(convert.job(job), 200 if job.state.finished else 202)
@@ -32,7 +32,8 @@ def router(environment: Environment) -> APIRouter:
     async def plan(request: wire.ImportRequest) -> Response:
         """What importing would do. Nothing is done."""
         form = _image_format(request.file_format)
-        return reply(_plan(await import_domain.preview(environment, request.file, _wish(request), form)))
+        found = await import_domain.preview(environment, request.file, _wish(request), form, request.machine)
+        return reply(_plan(found))
 
     @routes.post("/export", response_model=v1.Job)
     async def export(request: wire.ExportRequest, wait: bool = False) -> Response:

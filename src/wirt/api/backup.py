@@ -151,4 +151,5 @@ def _backup(found: Found) -> v1_backup.Backup:
         size=sum(disk.size for disk in of.disks),
         moved=sum(disk.moved for disk in of.disks),
         stored=sum(disk.stored for disk in of.disks),
+        consistency=None if of.consistency is None else str(of.consistency),
     )

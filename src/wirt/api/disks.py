@@ -28,6 +28,7 @@ def router(environment: Environment) -> APIRouter:
             format_=disk_format(request.format),
             bytes_per_s=None if request.bytes_per_s is None else parse_size(request.bytes_per_s),
             keep=request.keep,
+            overwrite=request.overwrite,
         )
         return await job_reply(environment, job, wait)
 

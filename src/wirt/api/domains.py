@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from wirt.api import convert
 from wirt.api.jobs import job_reply
+from wirt.api.leases import with_leases
 from wirt.api.reply import NO_CONTENT, reply
 from wirt.model.errors import BadInput
 from wirt.model.lifecycle import State
@@ -58,6 +59,7 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
             for domain in environment.domains
             if domain.incarnation is not None or (all and not domain.template)
         ]
+        guests = await with_leases(environment, guests)
         zero = convert.domain_zero(environment, environment.machine.now(), guests)
         return reply(v1.DomainList([zero, *guests], revision=environment.bus.seq))
 
@@ -66,7 +68,9 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
         if ref in DOMAIN_ZERO:
             zero = convert.domain_zero(environment, environment.machine.now(), [])
             return reply(v1.DomainDetail(zero, "", {}))
-        return reply(await convert.detail(environment, environment.domains.find(ref)))
+        detail = await convert.detail(environment, environment.domains.find(ref))
+        (domain,) = await with_leases(environment, [detail.domain])
+        return reply(replace(detail, domain=domain))
 
     @routes.get("/vcpus", response_model=VcpuList)
     async def vcpus(domain: str | None = None) -> Response:

@@ -150,6 +150,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             format_=disk_format(request.format),
             preallocation=_word(Preallocation, request.preallocation, "preallocation"),
             bytes_per_s=_rate(request),
+            overwrite=request.overwrite,
         )
         return await job_reply(environment, job, wait)
 
@@ -162,6 +163,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             VolumeRef.parse(request.target),
             format_=disk_format(request.format),
             bytes_per_s=_rate(request),
+            overwrite=request.overwrite,
         )
         return await job_reply(environment, job, wait)
 
@@ -174,6 +176,7 @@ def _copying(routes: APIRouter, environment: Environment) -> None:
             _ref(pool, name),
             source_format=_image_format(request.file_format),
             format_=disk_format(request.format),
+            overwrite=request.overwrite,
         )
         return await job_reply(environment, job, wait)
 

@@ -20,7 +20,7 @@ IMPORT_EPILOG = """\
 FILE is one of:
   web.ova         an OVF package in one file: VMware, VirtualBox, oVirt, wirt export
   web.ovf         its descriptor, beside the disks that it names
-  web.xva         an export of XenServer or XCP-ng, not compressed
+  web.xva         an export of XenServer or XCP-ng, compressed (gzip, zstd) or not
   web.qcow2       a disk image: raw, qcow2, VMDK, VHD, VHDX or VDI; memory and CPUs are then yours to say
 
 Whoever made the file is trusted with nothing: it is read in a jail, its checksums are compared, and what names
@@ -96,6 +96,7 @@ def options_import(parser: Parser) -> None:
     add("--pool", metavar="POOL", default="default", help="where its volumes go (default: default)")
     add("--format", choices=("raw", "qcow2"), default="", help="of the volumes (default: what the pool prefers)")
     add("--file-format", metavar="FORMAT", default="", help="of a disk image that is not to be guessed: raw, say")
+    add("--machine", metavar="NAME", default="", help="of an OVF package that holds several: which one")
     add("--bridge", metavar="BRIDGE", action="append", default=[], help="of the first card; again for the next")
     add("--memory", metavar="MIB", type=int, help="of the domain (default: as there, else 1024)")
     add("--vcpus", metavar="NUMBER", type=int, help="of the domain (default: as there, else 1)")
@@ -126,7 +127,7 @@ def tell_lost(session: Session, lost: object) -> None:
 def _import_request(args: Namespace) -> dict[str, object]:
     import os
 
-    names = ("name", "pool", "format", "file_format", "memory", "vcpus")
+    names = ("name", "pool", "format", "file_format", "memory", "vcpus", "machine")
     request: dict[str, object] = {name: getattr(args, name) for name in names}
     return request | {"file": os.path.abspath(args.file), "bridges": args.bridge}
 

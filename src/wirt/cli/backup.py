@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from wirt.wire.v1_backup import Backup
 
 ROUTE, PRUNE_ROUTE = "/v1/backups", "/v1/backup-prune"
-HEADER = ("Backup", "Domain", "Made", "Kind", "Size", "Stored")
+HEADER = ("Backup", "Domain", "Made", "Kind", "Consistency", "Size", "Stored")
+_MEANS = {
+    "filesystem": "the guest held its file systems",
+    "crash": "as after a power failure",
+    "off": "the domain was off",
+}
 ACTIONS = ("create", "list", "info", "verify", "destroy", "prune")
 EPILOG = """\
   create DOMAIN    back up its disks, running or not: what has changed since its last backup there, else all
@@ -236,7 +241,7 @@ def _row(backup: Backup) -> tuple[str, ...]:
     from wirt.cli.volumes import human
 
     sizes = (human(backup.size), human(backup.stored))
-    return (backup.id, backup.domain, _time(backup.created_at), backup.kind, *sizes)
+    return (backup.id, backup.domain, _time(backup.created_at), backup.kind, backup.consistency or "-", *sizes)
 
 
 def _time(at: float) -> str:
@@ -260,6 +265,7 @@ def _info(session: Session, document: Json) -> int:
         ("made", f"{_time(backup.created_at)} on {backup.host}, {backup.hypervisor}"),
         ("domain was", backup.state),
         ("kind", f"{backup.kind} ({backup.reason})" if backup.reason else backup.kind),
+        ("consistency", _consistency(backup.consistency)),
         ("begins from", backup.parent or ""),
         ("place", backup.path),
     ]
@@ -270,6 +276,11 @@ def _info(session: Session, document: Json) -> int:
     ]
     session.write("\n" + table(("Disk", "Format", "Kind", "Size", "Read", "Stored"), rows))
     return 0
+
+
+def _consistency(word: str | None) -> str:
+    """One that this program does not know is told as it is."""
+    return "" if word is None else f"{word} ({_MEANS[word]})" if word in _MEANS else word
 
 
 def _result(document: Json) -> Json:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 EPILOG = """\
 The new volume is made, in any pool. What the guest writes meanwhile goes into both; when the copy is whole the
 guest stands still for a moment and goes on with that. Cancelled before (Ctrl-C, wirt jobs --cancel ID), it keeps
-the old one and the new one is gone. A domain that is off is moved as by wirt volume move.
+the old one and the new one is gone. A domain that is off is moved as by wirt volume move. A device (of a block
+pool) that the disk leaves stays as it was; one that it goes to is written over, with --overwrite.
 
 examples:
   wirt disk-move web xvda fast/web
@@ -30,6 +31,7 @@ def options_disk_move(parser: Parser) -> None:
     parser.add_argument("--format", metavar="FORMAT", help="of the new volume: raw, qcow2 (default: as it is)")
     parser.add_argument("--rate", metavar="SIZE", help="copy at most so many bytes a second, as in 50M")
     parser.add_argument("--keep", action="store_true", help="leave the old volume as it was at the change")
+    parser.add_argument("--overwrite", action="store_true", help="onto a device that exists: all on it is lost")
 
 
 def run_disk_move(args: Namespace, session: Session) -> int:
@@ -41,6 +43,7 @@ def run_disk_move(args: Namespace, session: Session) -> int:
     from wirt.wire.v1_storage import Volume
 
     body: dict[str, object] = {"target": args.target, "keep": args.keep}
+    body |= {"overwrite": True} if args.overwrite else {}
     body |= {} if args.format is None else {"format": args.format}
     body |= {} if args.rate is None else {"bytes_per_s": args.rate}
     path = domain_path(args.domain, f"disks/{quote(args.vdev)}/move")

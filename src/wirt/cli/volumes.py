@@ -45,6 +45,7 @@ _FOR = {
     "bandwidth": ("copy", "move"),
     "file_format": ("import", "export"),
     "force": ("resize",),
+    "overwrite": ("copy", "move", "import"),
 }
 
 
@@ -59,6 +60,9 @@ def options_volume(parser: Parser) -> None:
     parser.add_argument("--bandwidth", metavar="SIZE", help="bytes a second, as in 100M")
     parser.add_argument("--file-format", metavar="FORMAT", help="raw, qcow2, vmdk, vhd, vhdx, vdi, qcow or qed")
     parser.add_argument("--force", action="store_true", default=None, help="resize: cut off what is beyond")
+    parser.add_argument(
+        "--overwrite", action="store_true", default=None, help="onto a device that exists: all on it is lost"
+    )
 
 
 def run_volume(args: Namespace, session: Session) -> int:
@@ -91,7 +95,7 @@ def _request(args: Namespace) -> dict[str, object]:
     import os
 
     names = {"size": "size", "format": "format", "preallocation": "preallocation", "force": "force"}
-    names |= {"file_format": "file_format", "bandwidth": "bytes_per_s"}
+    names |= {"file_format": "file_format", "bandwidth": "bytes_per_s", "overwrite": "overwrite"}
     request = {sent: getattr(args, said) for said, sent in names.items() if getattr(args, said) is not None}
     if args.action in ("clone", "copy", "move"):
         request["target"] = args.other

@@ -39,7 +39,7 @@ from wirt.operations.running import EnvContext
 from wirt.operations.volumes_copy import check_volume_chain
 from wirt.operations.volumes_domain import names_of
 from wirt.operations.volumes_steps import release
-from wirt.plan.backup import Backup, DiskBackup, Kind, check_id
+from wirt.plan.backup import Backup, Consistency, DiskBackup, Kind, check_id
 from wirt.ports.backup_store import BackupStore, BackupWriter, Work
 from wirt.ports.live_backup import Export
 from wirt.ports.threads import in_thread
@@ -295,6 +295,7 @@ async def _publish(context: EnvContext) -> None:
         parent=context.job.notes["since"],
         reason=context.job.notes["reason"] or _whole(context.transient["taken"]),
         disks=context.transient["taken"],
+        consistency=_consistency(context),
     )
     await in_thread(None, writer.publish, made)
     await in_thread(None, writer.close)
@@ -318,7 +319,7 @@ async def _finish(context: EnvContext) -> None:
     made = await _made(context)
     await _let_go(context)
     await remember_place(environment, arguments["path"])
-    result = _result(made, arguments["path"]) | {"consistency": _consistency(context)}
+    result = _result(made, arguments["path"]) | {"consistency": str(_consistency(context))}
     await context.note(result=result)
     environment.bus.publish("backup", context.job.subject, None, {"backup": made.id, "change": "created"})
 
@@ -341,12 +342,10 @@ async def _let_go(context: EnvContext) -> None:
     await release(context)
 
 
-def _consistency(context: EnvContext) -> str:
-    """What the disks are like: as their guest had written them out (``filesystem``), as after a power failure
-    (``crash``), or as a domain left them that is off (``off``)."""
+def _consistency(context: EnvContext) -> Consistency:
     if not context.job.notes["running"]:
-        return "off"
-    return "filesystem" if context.job.notes.get("quiesced") else "crash"
+        return Consistency.OFF
+    return Consistency.FILESYSTEM if context.job.notes.get("quiesced") else Consistency.CRASH
 
 
 def _whole(disks: tuple[DiskBackup, ...]) -> str:

@@ -30,6 +30,7 @@ from wirt.operations.pools import DEFAULT_POOL
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room
 from wirt.operations.volumes_domain import names_of
+from wirt.operations.volumes_room import told_if_full
 from wirt.operations.volumes_steps import check_absent, check_can_create, release, remove_volumes
 from wirt.plan.backup import Backup, DiskBackup
 from wirt.ports.backup_store import Work
@@ -185,7 +186,10 @@ async def fill(context: EnvContext) -> None:
     for vdev, ref in volumes_of(context).items():
         volume = await environment.pools.activate(ref)
         try:
-            async with backups(environment).disks.serve(volume, writable=True) as blocks:
+            async with (
+                told_if_full(environment, ref),
+                backups(environment).disks.serve(volume, writable=True) as blocks,
+            ):
                 await in_thread(work.stop, store.restore, backup, vdev, blocks, work)
         finally:
             await environment.pools.deactivate(ref)

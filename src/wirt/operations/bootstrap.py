@@ -18,15 +18,17 @@ from typing import Any
 from uuid import UUID
 
 from wirt.model.devices import DiskFormat
-from wirt.model.errors import BadInput, IllegalState, NameInUse, NotFound, ResourceBusy, Unavailable
+from wirt.model.errors import BadInput, IllegalState, NameInUse, NotFound, Unavailable
 from wirt.model.job import Job, Recovery
 from wirt.model.storage import Image, ImageFormat, Preallocation, VolumeRef
 from wirt.model.units import MIB
 from wirt.operations import volumes_steps
+from wirt.operations.checks import check_path_free
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room
+from wirt.operations.volumes_room import told_if_full
 from wirt.plan.bootstrap import BootstrapPlan, BootstrapWish, plan_bootstrap
 from wirt.plan.bootstrap_files import Disk, xl_config
 from wirt.plan.bootstrap_tools import Source
@@ -146,7 +148,7 @@ async def _target(environment: Environment, wish: BootstrapWish, into: str, cwd:
     path = str(PurePosixPath(cwd) / into)
     if environment.machine.is_block_device(path):
         blank = await bootstrapper(environment).look(path)
-        await _check_nobodys(environment, path)
+        await check_path_free(environment, path)
         disk = Disk(path, "raw")
         arguments = {"kind": str(Into.DEVICE), "path": path}
         return Target(Into.DEVICE, disk, blank.size, blank.empty, arguments, own)
@@ -201,27 +203,6 @@ async def _volume(environment: Environment, wish: BootstrapWish, ref: VolumeRef,
     finally:
         await environment.pools.deactivate(ref)
     return Target(Into.VOLUME, disk, volume.size, blank.empty, arguments, own)
-
-
-async def _check_nobodys(environment: Environment, path: str) -> None:
-    """Of those that run."""
-    if environment.storage is None:
-        return
-    disks = {
-        disk.target: domain
-        for domain in environment.domains
-        if domain.incarnation is not None
-        for disk in domain.config.disks
-        if disk.target is not None and disk.volume is None
-    }
-    found = await environment.storage.identify({path, *disks})
-    mine = found.get(path)
-    for target, domain in disks.items():
-        other = found.get(target)
-        if mine is not None and other is not None and mine.overlaps(other):
-            raise ResourceBusy(
-                f"{path} is a disk of domain {domain.name}, which runs", hint=f"wirt shutdown {domain.name} first"
-            )
 
 
 # The steps
@@ -297,13 +278,14 @@ async def _write(context: EnvContext) -> None:
     if _is(context, Into.DEVICE):
         # It may have been mounted while the system was built.
         await bootstrapper(environment).look(arguments["path"])
-        await _check_nobodys(environment, arguments["path"])
+        await check_path_free(environment, arguments["path"])
         await context.note(writing=True)
         await tool.convert(source, Image(arguments["path"], ImageFormat.RAW), tell)
         return
     ref = volumes_steps.target_of(context)
     await context.note(writing=True)
-    await tool.convert(source, await environment.pools.activate(ref), tell)
+    async with told_if_full(environment, ref):
+        await tool.convert(source, await environment.pools.activate(ref), tell)
     await environment.pools.deactivate(ref)
 
 

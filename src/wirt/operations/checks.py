@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain, DomainConfig
-from wirt.model.errors import ConfigError, ResourceBusy
-from wirt.model.storage import Holder
+from wirt.model.errors import ConfigError, ResourceBusy, Unavailable
+from wirt.model.storage import Holder, Volume
 from wirt.operations.environment import Environment
 from wirt.operations.volumes_domain import names_of, volumes_of
 from wirt.ports.storage import Identity
@@ -51,6 +52,21 @@ async def check_disks_free(environment: Environment, uuid: object, config: Domai
             )
 
 
+async def check_path_free(environment: Environment, path: str) -> None:
+    """``ResourceBusy`` if a domain that runs has ``path``, or a part of it, whatever it calls it."""
+    if environment.storage is None:
+        return
+    theirs = list(_others(environment, None))
+    identities = await _identities(environment, [disk for _, disk in theirs])
+    mine = (await environment.storage.identify({path})).get(path)
+    for domain, disk in theirs:
+        other = identities.get(disk.target or "")
+        if mine is not None and other is not None and mine.overlaps(other):
+            raise ResourceBusy(
+                f"{path} is a disk of domain {domain.name}, which runs", hint=f"wirt shutdown {domain.name} first"
+            )
+
+
 def _others(environment: Environment, uuid: object) -> Iterator[tuple[Domain, DiskSpec]]:
     for other in environment.domains:
         run = other.incarnation
@@ -58,11 +74,15 @@ def _others(environment: Environment, uuid: object) -> Iterator[tuple[Domain, Di
             yield from ((other, disk) for disk in other.config.disks if disk.target is not None)
 
 
-async def _identities(environment: Environment, disks: Iterable[DiskSpec]) -> Mapping[str, Identity]:
-    """What the targets lead to, by target."""
+async def _identities(environment: Environment, disks: Collection[DiskSpec]) -> Mapping[str, Identity]:
+    """What the targets lead to, by target. Those in a pool that is away can't be had by anybody else now."""
     if environment.storage is None:
         return {}
-    volumes = await environment.pools.resolve(disk for disk in disks if disk.volume is not None)
+    volumes: dict[str, Volume] = {}
+    for disk in disks:
+        if disk.volume is not None and disk.target not in volumes:
+            with contextlib.suppress(Unavailable):
+                volumes |= await environment.pools.resolve((disk,))
     paths = {disk.target: disk.target for disk in disks if disk.target is not None}
     paths |= {target: volume.path for target, volume in volumes.items()}
     found = await environment.storage.identify(set(paths.values()))

@@ -29,6 +29,7 @@ from wirt.operations.volumes import check_room
 from wirt.operations.volumes_copy import check_volume_chain
 from wirt.operations.volumes_domain import names_of
 from wirt.operations.volumes_holders import AT_ONCE
+from wirt.operations.volumes_room import told_if_full
 from wirt.operations.volumes_steps import (
     check_absent,
     check_can_create,
@@ -251,7 +252,8 @@ async def _copy(environment: Environment, source: VolumeRef, target: VolumeRef, 
     format_ = old.format if old.format in pool.formats else pool.formats[0]
     await pool.create(NewVolume(target.volume, check_size(old.size), format_))
     try:
-        await image_tool(environment).convert(old, await environment.pools.activate(target), progress)
+        async with told_if_full(environment, target):
+            await image_tool(environment).convert(old, await environment.pools.activate(target), progress)
     finally:
         await environment.pools.deactivate(target)
 

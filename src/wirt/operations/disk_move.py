@@ -32,6 +32,8 @@ from wirt.operations.volumes_copy import (
     switch_back,
 )
 from wirt.operations.volumes_domain import holder_of, names_of, release_some, volumes_of
+from wirt.operations.volumes_onto import is_device
+from wirt.operations.volumes_room import told_if_full
 from wirt.operations.volumes_steps import (
     RELEASE,
     check_no_snapshots,
@@ -58,26 +60,31 @@ async def move_disk(
     format_: DiskFormat | None = None,
     bytes_per_s: int | None = None,
     keep: bool = False,
+    overwrite: bool = False,
 ) -> Job:
-    """Of a domain that is off its volume is moved. ``keep``: the old volume stays, as it was at the change."""
+    """Of a domain that is off its volume is moved. ``keep``: the old volume stays, as it was at the change, as a
+    device always does. ``overwrite``: ``target`` may be a device, which is written over."""
     domain = environment.domains.find(ref)
     source = _volume_of(domain, vdev)
     if domain.incarnation is None:
-        return await move(environment, source, target, format_=format_, bytes_per_s=bytes_per_s, keep=keep)
+        rate = bytes_per_s
+        return await move(
+            environment, source, target, format_=format_, bytes_per_s=rate, keep=keep, overwrite=overwrite
+        )
     if domain.state not in LIVE:
         raise IllegalState(f"domain {domain.name} is {domain.state}", hint=f"wirt destroy {domain.name} ends it")
     _live(environment)
     check_no_backup(environment, domain)
     _check_alone(environment, domain, source, target)
     check_no_snapshots(environment, source)
-    arguments = await into(environment, source, target, format_, Preallocation.OFF)
+    arguments = await into(environment, source, target, format_, Preallocation.OFF, overwrite=overwrite)
     _check_format(domain, vdev, str(arguments["format"]))
     arguments |= {
         "uuid": str(domain.uuid),
         "vdev": vdev,
         "source": str(source),
         "bytes-per-s": bytes_per_s,
-        "keep": keep,
+        "keep": keep or await is_device(environment, source),
     }
     return await environment.jobs.submit(JobKind.DISK_MOVE, domain.name, arguments)
 
@@ -140,7 +147,8 @@ async def _reserve(context: EnvContext) -> None:
     holders = environment.pools.holders
     environment.pools.check_open_to_all(target.pool)
     await holders.claim({target: Holder(holders.host, job=context.job.id)}, names_of(environment))
-    await note_absent(context)
+    if context.job.arguments["new"]:
+        await note_absent(context)
 
 
 async def _copy(context: EnvContext) -> None:
@@ -167,15 +175,18 @@ async def _move(context: EnvContext, domain: Domain, new: Volume) -> None:
     async def settle() -> None:
         await _note_over(context)
 
-    await _live(context.environment).move(
-        domain.uuid,
-        context.job.arguments["vdev"],
-        new,
-        copying(context),
-        engine=await engine_of_layer(context.environment, domain, context.job.arguments["vdev"], new),
-        bytes_per_s=context.job.arguments.get("bytes-per-s"),
-        settle=settle,
-    )
+    vdev = context.job.arguments["vdev"]
+    engine = await engine_of_layer(context.environment, domain, vdev, new)
+    async with told_if_full(context.environment, target_of(context)):
+        await _live(context.environment).move(
+            domain.uuid,
+            vdev,
+            new,
+            copying(context),
+            engine=engine,
+            bytes_per_s=context.job.arguments.get("bytes-per-s"),
+            settle=settle,
+        )
 
 
 async def _note_over(context: EnvContext) -> None:

@@ -25,6 +25,7 @@ from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room
 from wirt.operations.volumes_domain import names_of
+from wirt.operations.volumes_room import told_if_full
 from wirt.operations.volumes_steps import check_absent, check_can_create, owners, release, remove_volumes, tell
 from wirt.plan.imports import Here, ImportPlan, ImportWish, NewDisk, plan_import
 from wirt.ports.appliances import Appliances, Found, Package
@@ -43,7 +44,11 @@ class ImportPreview:
 
 
 async def preview(
-    environment: Environment, path: str, wish: ImportWish, file_format: ImageFormat | None = None
+    environment: Environment,
+    path: str,
+    wish: ImportWish,
+    file_format: ImageFormat | None = None,
+    machine: str = "",
 ) -> ImportPreview:
     """What :func:`import_domain` would do, and nothing done. Raises what it would."""
     environment.pools.check_open_to_all(wish.pool)
@@ -51,7 +56,7 @@ async def preview(
     form = check_can_create(pool, wish.format)
     if wish.name:
         _check_name(environment, wish.name)
-    found = await reader(environment).look(path, file_format)
+    found = await reader(environment).look(path, file_format, machine)
     plan = plan_import(found.appliance, wish, _here(environment, form))
     _check_name(environment, plan.name)
     for disk in plan.disks:
@@ -63,10 +68,14 @@ async def preview(
 
 
 async def import_domain(
-    environment: Environment, path: str, wish: ImportWish, file_format: ImageFormat | None = None
+    environment: Environment,
+    path: str,
+    wish: ImportWish,
+    file_format: ImageFormat | None = None,
+    machine: str = "",
 ) -> Job:
-    """What can be known to be wrong is raised now, before there is a job."""
-    found = await preview(environment, path, wish, file_format)
+    """What can be known to be wrong is raised now, before there is a job. ``machine``: which of several it is."""
+    found = await preview(environment, path, wish, file_format, machine)
     package, plan = found.found.package, found.plan
     arguments = {
         "uuid": str(environment.new_uuid()),
@@ -77,6 +86,7 @@ async def import_domain(
             "stamp": package.stamp,
             "files": list(package.files),
             "format": None if package.format is None else str(package.format),
+            "machine": package.machine,
         },
         "signed": found.found.appliance.signed,
         "disks": [_stored_disk(disk) for disk in plan.disks],
@@ -145,7 +155,7 @@ def _disks(context: EnvContext) -> list[NewDisk]:
 def _package(context: EnvContext) -> Package:
     said = context.job.arguments["package"]
     form = None if said["format"] is None else ImageFormat(said["format"])
-    return Package(said["path"], said["stamp"], tuple(said["files"]), form)
+    return Package(said["path"], said["stamp"], tuple(said["files"]), form, said.get("machine", ""))
 
 
 def _uuid(context: EnvContext) -> UUID:
@@ -222,7 +232,8 @@ async def _fill(context: EnvContext) -> None:
 
         if disk.source is not None:
             target = await environment.pools.activate(disk.volume)
-            await reader(environment).pour(package, disk.source, disk.source_format, target, tell_share)
+            async with told_if_full(environment, disk.volume):
+                await reader(environment).pour(package, disk.source, disk.source_format, target, tell_share)
             await environment.pools.deactivate(disk.volume)
         before += disk.size
 

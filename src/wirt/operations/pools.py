@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -31,7 +32,7 @@ class Pools:
         self._storage = storage
         self._by_name: dict[str, StoragePool] = {}
         self._open: dict[str, Pool] = {}
-        self._opening = asyncio.Lock()
+        self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._active: dict[VolumeRef, Volume] = {}
         self._default = StoragePool(default_pool(storage, home))
         self.holders = Holders(store, host)
@@ -64,9 +65,10 @@ class Pools:
         return pool
 
     async def open(self, name: str) -> Pool:
-        """The pool, ready to be used; it stays open. ``Unavailable`` if it can't be reached."""
+        """The pool, ready to be used; it stays open. ``Unavailable`` if it can't be reached: nobody waits for that
+        but those who want the same one."""
         record = self.find(name)
-        async with self._opening:
+        async with self._opening[name]:
             pool = self._open.get(name)
             if pool is None:
                 if record is self._default:
@@ -96,7 +98,7 @@ class Pools:
 
     async def close(self, name: str) -> None:
         """Let go of it; the next :meth:`open` opens it anew."""
-        async with self._opening:
+        async with self._opening[name]:
             pool = self._open.pop(name, None)
         if pool is not None:
             await pool.close()

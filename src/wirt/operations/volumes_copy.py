@@ -14,11 +14,14 @@ from wirt.model.errors import BadInput, IllegalState, NameInUse
 from wirt.model.job import Job, Recovery
 from wirt.model.storage import Holder, Image, ImageFormat, Preallocation, Volume, VolumeRef
 from wirt.operations.backing import check_chain
+from wirt.operations.checks import check_path_free
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes import check_room, subject
 from wirt.operations.volumes_domain import names_of
+from wirt.operations.volumes_onto import is_device, onto
+from wirt.operations.volumes_room import told_if_full
 from wirt.operations.volumes_steps import (
     RELEASE,
     RESERVE,
@@ -48,10 +51,12 @@ async def copy(
     format_: DiskFormat | None = None,
     preallocation: Preallocation = Preallocation.OFF,
     bytes_per_s: int | None = None,
+    overwrite: bool = False,
 ) -> Job:
-    """An independent volume with the same content, of any pool. The source may be read by others meanwhile."""
+    """An independent volume with the same content, of any pool. The source may be read by others meanwhile.
+    ``overwrite``: ``target`` may be a device, which is written over."""
     check_free(environment, source, writes=False)
-    arguments = await into(environment, source, target, format_, preallocation)
+    arguments = await into(environment, source, target, format_, preallocation, overwrite=overwrite)
     arguments |= {"source": str(source), "bytes-per-s": bytes_per_s}
     return await environment.jobs.submit(JobKind.VOLUME_COPY, subject(target), arguments)
 
@@ -64,9 +69,10 @@ async def move(
     format_: DiskFormat | None = None,
     bytes_per_s: int | None = None,
     keep: bool = False,
+    overwrite: bool = False,
 ) -> Job:
     """A copy, whereupon the domains that have ``source`` among their disks have ``target`` instead, and ``source``
-    is gone, unless it is to be kept. They are off."""
+    is gone, unless it is to be kept, or a device. They are off. ``overwrite`` as for :func:`copy`."""
     check_free(environment, source, writes=True)
     check_no_snapshots(environment, source)
     for domain in owners(environment, source):
@@ -76,7 +82,8 @@ async def move(
                 hint=f"wirt disk-move moves it while it runs; or wirt shutdown {domain.name} first",
             )
         renamed(domain, source, target)
-    arguments = await into(environment, source, target, format_, Preallocation.OFF)
+    arguments = await into(environment, source, target, format_, Preallocation.OFF, overwrite=overwrite)
+    keep = keep or await is_device(environment, source)
     arguments |= {"source": str(source), "bytes-per-s": bytes_per_s, "moving": True, "keep": keep}
     return await environment.jobs.submit(JobKind.VOLUME_MOVE, subject(source), arguments)
 
@@ -88,15 +95,17 @@ async def import_file(
     *,
     source_format: ImageFormat | None = None,
     format_: DiskFormat | None = None,
+    overwrite: bool = False,
 ) -> Job:
-    """A new volume from an image file, which is believed nothing."""
+    """A new volume from an image file, which is believed nothing. ``overwrite`` as for :func:`copy`."""
     facts = await image_tool(environment).inspect(path, source_format)
     if facts.backing is not None:
         raise BadInput(
             f"{path} stands on {facts.backing}, which is not looked for",
             hint="make it one file first: qemu-img convert -O qcow2 IMAGE NEW",
         )
-    arguments = await _new(environment, target, check_size(facts.size), format_, Preallocation.OFF)
+    size = check_size(facts.size)
+    arguments = await _target(environment, target, size, format_, Preallocation.OFF, overwrite=overwrite)
     arguments |= {"file": path, "file-format": str(facts.format)}
     return await environment.jobs.submit(JobKind.VOLUME_IMPORT, subject(target), arguments)
 
@@ -117,22 +126,33 @@ async def into(
     target: VolumeRef,
     format_: DiskFormat | None,
     preallocation: Preallocation,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, object]:
     volume = await environment.pools.volume(source)
     pool = await environment.pools.open(target.pool)
     wanted = format_ or (volume.format if volume.format in pool.formats else None)
-    return await _new(environment, target, volume.size, wanted, preallocation)
+    return await _target(environment, target, volume.size, wanted, preallocation, overwrite=overwrite)
 
 
-async def _new(
+async def _target(
     environment: Environment,
     target: VolumeRef,
     size: int,
     format_: DiskFormat | None,
     preallocation: Preallocation,
+    *,
+    overwrite: bool,
 ) -> dict[str, object]:
     environment.pools.check_open_to_all(target.pool)
     pool = await environment.pools.open(target.pool)
+    if await is_device(environment, target):
+        return await onto(environment, target, size, format_, overwrite=overwrite)
+    if overwrite:
+        raise BadInput(
+            f"volumes of {target.pool} are made, and none is written over",
+            hint="leave --overwrite out, and name a volume that is not there yet",
+        )
     chosen = check_can_create(pool, format_)
     await check_absent(pool, target.volume)
     await check_room(pool, size if preallocation is Preallocation.FULL else 0)
@@ -146,9 +166,12 @@ async def _new(
 
 
 async def make(context: EnvContext) -> None:
+    """Of a device it is looked once more whether a guest has it."""
     arguments, target = context.job.arguments, target_of(context)
     pool = await context.environment.pools.open(target.pool)
-    if await there_already(context, pool) is None:
+    if not arguments["new"]:
+        await check_path_free(context.environment, (await pool.find(target.volume)).path)
+    elif await there_already(context, pool) is None:
         wanted = NewVolume(
             name=target.volume,
             size=arguments["size"],
@@ -169,7 +192,8 @@ async def _copy(context: EnvContext) -> None:
         old = await environment.pools.activate(source)
         await check_volume_chain(environment, old)
     rate = arguments.get("bytes-per-s")
-    await image_tool(environment).convert(old, new, copying(context), bytes_per_s=rate)
+    async with told_if_full(environment, target):
+        await image_tool(environment).convert(old, new, copying(context), bytes_per_s=rate)
     await _deactivate(context)
 
 

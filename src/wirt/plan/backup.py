@@ -40,6 +40,15 @@ class Kind(StrEnum):
     INCREMENTAL = "incremental"
 
 
+class Consistency(StrEnum):
+    """What a backup's disks are like: as their guest had written them out, as after a power failure, or as a
+    domain left them that was off."""
+
+    FILESYSTEM = "filesystem"
+    CRASH = "crash"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class DiskBackup:
     """Sizes are in bytes. ``index`` is the hash of the disk's index. ``moved`` was read from the guest,
@@ -59,7 +68,7 @@ class DiskBackup:
 @dataclass(frozen=True, slots=True)
 class Backup:
     """``parent`` is the backup whose changes it began from, ``reason`` why it is full. ``state`` is what the
-    domain's was. ``config`` is the text of its xl.cfg."""
+    domain's was. ``config`` is the text of its xl.cfg. ``consistency``: what its disks are like, if known."""
 
     id: str
     domain: str
@@ -72,6 +81,7 @@ class Backup:
     parent: str | None = None
     reason: str = ""
     disks: tuple[DiskBackup, ...] = field(default=())
+    consistency: Consistency | None = None
 
     @property
     def kind(self) -> Kind:

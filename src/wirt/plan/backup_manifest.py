@@ -1,4 +1,7 @@
-"""A backup's manifest: JSON with a checksum of its own, read strictly, since it may lie on anyone's server."""
+"""A backup's manifest: JSON with a checksum of its own, read strictly, since it may lie on anyone's server.
+
+Version 2 says what the disks are like (``consistency``). Those of version 1 are read too, and don't say it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from wirt.model.errors import BadInput, CorruptState
-from wirt.plan.backup import MOST_DISK_BYTES, Backup, DiskBackup, Kind, check_id
+from wirt.plan.backup import MOST_DISK_BYTES, Backup, Consistency, DiskBackup, Kind, check_id
 
-FORMAT, VERSION = "wirt-backup", 1
+FORMAT, VERSION = "wirt-backup", 2
+KNOWN = (1, 2)
 MOST_BYTES = 4 * 1024 * 1024
 MOST_DISKS = 64
 _WORDS = 4096
@@ -29,14 +33,14 @@ def read(data: bytes, what: str) -> Backup:
         if not isinstance(body, dict) or body.pop("format", None) != FORMAT:
             raise CorruptState(f"{what} is no manifest of a backup")
         version = body.pop("version", None)
-        if version != VERSION:
+        if version not in KNOWN or isinstance(version, bool):
             raise CorruptState(
                 f"{what} is of version {version}; this wirt knows {VERSION}", hint="use a newer wirt"
             )
         said = body.pop("sha256", None)
-        if said != _sum({"format": FORMAT, "version": VERSION, **body}):
+        if said != _sum({"format": FORMAT, "version": version, **body}):
             raise CorruptState(f"{what} is damaged: its checksum is another")
-        return _backup(body)
+        return _backup(body, None if version == 1 else body["consistency"])
     except (ValueError, KeyError, TypeError, RecursionError, BadInput) as error:
         raise CorruptState(f"{what} can't be understood: {error}") from error
 
@@ -46,7 +50,7 @@ def _sum(body: dict[str, Any]) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
-def _backup(body: dict[str, Any]) -> Backup:
+def _backup(body: dict[str, Any], consistency: str | None) -> Backup:
     disks = body["disks"]
     if not isinstance(disks, list) or len(disks) > MOST_DISKS:
         raise ValueError("its disks are no list")
@@ -62,6 +66,7 @@ def _backup(body: dict[str, Any]) -> Backup:
         parent=None if body["parent"] is None else _word(body, "parent"),
         reason=_word(body, "reason"),
         disks=tuple(_disk(each) for each in disks),
+        consistency=None if consistency is None else Consistency(consistency),
     )
     check_id(backup.id)
     if len({disk.vdev for disk in backup.disks}) != len(backup.disks):

@@ -14,12 +14,14 @@ from wirt.ports.storage import Progress
 @dataclass(frozen=True, slots=True)
 class Package:
     """An appliance that was looked at. ``files`` lie beside the one at ``path`` and belong to it; ``stamp``
-    changes when one of them does. ``format``: it is a bare image of that format."""
+    changes when one of them does. ``format``: it is a bare image of that format. ``machine``: which of several
+    is meant."""
 
     path: str
     stamp: str
     files: tuple[str, ...] = ()
     format: ImageFormat | None = None
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Appliances(Protocol):
     Errors: ``BadInput`` (it is not what it says, is damaged, or would lead elsewhere), ``NotFound``, ``Shortage``,
     ``Unavailable``."""
 
-    async def look(self, path: str, format_: ImageFormat | None = None) -> Found:
-        """``format_``: it is a bare image, of that format."""
+    async def look(self, path: str, format_: ImageFormat | None = None, machine: str = "") -> Found:
+        """``format_``: it is a bare image, of that format. ``machine``: which of several is meant."""
         ...
 
     async def check(self, package: Package, progress: Progress) -> None:

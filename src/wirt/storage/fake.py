@@ -152,6 +152,8 @@ class FakePool:
             raise ResourceBusy(f"{self.config.name}/{name} is what {', '.join(above)} stand on")
         if name in self._medium.volumes:
             self._fail()
+            if Capability.CREATE not in self.capabilities:
+                raise BadInput(f"{self.config.name} removes no devices")
             self._medium.data.pop(self._medium.volumes.pop(name).path, None)
 
     async def activate(self, name: str) -> Volume:
@@ -193,10 +195,12 @@ class FakePool:
 
 class FakeStorage:
     """``media`` by target: two hosts that are given the same ones share their pools. ``lacking``: what none of
-    the pools can do. ``grounds``: what pools lie on, by target; of others nothing is known."""
+    the pools can do. ``devices``: targets whose pools make and remove no volumes. ``grounds``: what pools lie on,
+    by target; of others nothing is known."""
 
     def __init__(self, media: dict[str, FakeMedium] | None = None) -> None:
         self.lacking = {Capability.SNAPSHOT}
+        self.devices: set[str] = set()
         self.grounds: dict[str, Medium] = {}
         self.media: dict[str, FakeMedium] = {} if media is None else media
 
@@ -253,6 +257,8 @@ class FakeStorage:
         if config.target not in self.media:
             raise NotFound(f"there is nothing at {config.target}", hint="wirt pool create makes it")
         able = set(Capability) - {Capability.SHARED} - self.lacking
+        if config.target in self.devices:
+            able -= {Capability.CREATE}
         shared = {Capability.SHARED} if config.source is not None else set()
         return FakePool(config, self.media[config.target], frozenset(able | shared))
 

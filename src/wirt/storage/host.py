@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from wirt.model.errors import BadInput, NotFound, Unavailable
 from wirt.model.storage import PoolConfig, PoolType
@@ -20,6 +21,7 @@ from wirt.storage.waiting import Patient
 
 IDENTIFY_S = 5.0
 _SYS_BLOCK = Path("/sys/dev/block")
+T = TypeVar("T")
 
 
 class HostStorage:
@@ -27,7 +29,9 @@ class HostStorage:
 
     def __init__(self, mounts: Path) -> None:
         self._mounts = mounts
-        self._patient = Patient("a file system that disks lie on", IDENTIFY_S)
+        self._near = Patient("a file system that disks lie on", IDENTIFY_S)
+        self._far = Patient("a server that disks lie on", IDENTIFY_S)
+        self._servers: dict[PoolConfig, Patient] = {}
 
     def types(self) -> tuple[PoolType, ...]:
         return tuple(each for each in PoolType if self.reason(each) is None)
@@ -61,44 +65,54 @@ class HostStorage:
         if config.type in (PoolType.LVM, PoolType.LVMTHIN):
             return await lvm.open_lvm(config)
         if config.type is PoolType.NFS:
-            return await nfs.open_nfs(config, self._mounts)
+            patient = self._servers.setdefault(config, nfs.patient_for(config))
+            return await nfs.open_nfs(config, self._mounts, patient)
         if config.type is PoolType.BLOCK:
             return block.BlockPool(config, block.devices_of(config))
         return await self._open_directory(config)
 
     async def identify(self, paths: Collection[str]) -> Mapping[str, Identity]:
-        try:
-            return await self._patient(_identities, paths)
-        except Unavailable:
-            return {}
+        return await self._of_each(_identities, paths)
 
     async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
-        try:
-            return await self._patient(media_of, paths)
-        except Unavailable:
-            return {}
+        return await self._of_each(media_of, paths)
 
     async def lay_proof(self, path: str, token: str) -> bool:
         try:
-            return await self._patient(proofs.lay, path, token)
+            return await self._who_waits(path)(proofs.lay, path, token)
         except Unavailable:
             return False
 
     async def sees_proof(self, path: str, token: str) -> bool:
         try:
-            return await self._patient(proofs.seen, path, token)
+            return await self._who_waits(path)(proofs.seen, path, token)
         except Unavailable:
             return False
 
     async def take_proof(self, path: str, token: str) -> None:
         with contextlib.suppress(Unavailable):
-            await self._patient(proofs.take, path, token)
+            await self._who_waits(path)(proofs.take, path, token)
 
     async def stamps(self, paths: Collection[str]) -> Mapping[str, str]:
-        try:
-            return await self._patient(_stamps, paths)
-        except Unavailable:
-            return {}
+        return await self._of_each(_stamps, paths)
+
+    async def _of_each(
+        self, look: Callable[[Collection[str]], dict[str, T]], paths: Collection[str]
+    ) -> dict[str, T]:
+        """A server of a pool that has gone hides what lies there, and nothing else."""
+        far = {path for path in paths if self._is_far(path)}
+        found: dict[str, T] = {}
+        for some, patient in ((set(paths) - far, self._near), (far, self._far)):
+            if some:
+                with contextlib.suppress(Unavailable):
+                    found |= await patient(look, some)
+        return found
+
+    def _is_far(self, path: str) -> bool:
+        return PurePosixPath(path).is_relative_to(self._mounts)
+
+    def _who_waits(self, path: str) -> Patient:
+        return self._far if self._is_far(path) else self._near
 
     def _check(self, config: PoolConfig) -> None:
         reason = self.reason(config.type)

@@ -26,6 +26,7 @@ from wirt.ports.files import touch
 from wirt.ports.storage import ImageFacts, Progress
 from wirt.storage.image_jail import Layer, driver, find_layer, jail, percent, program, protocol, reason
 from wirt.storage.programs import Failed, stream
+from wirt.storage.settling import settled
 
 INSPECT_S = 30.0
 STALLED_S = 300.0
@@ -71,10 +72,11 @@ class QemuImageTool:
         rate = ["-r", str(bytes_per_s)] if bytes_per_s else []
         words = ["convert", "-p", "-n", *rate, "--target-image-opts", json_of(chain), options]
         size = source.size if isinstance(source, Volume) else (await self.inspect(source.path, source.format)).size
-        try:
-            await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
-        except Failed as error:
-            raise reason(what, error) from error
+        async with settled(into.path, what):
+            try:
+                await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
+            except Failed as error:
+                raise reason(what, error) from error
 
     async def write(
         self,
@@ -92,8 +94,9 @@ class QemuImageTool:
             into = Layer(target.path, str(target.format), False, "/out")
             said = [word for name, value in (options or {}).items() for word in ("-o", f"{name}={value}")]
             words = ["convert", "-p", "-O", driver(target.format), *said, json_of(chain), "/out"]
-            await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
-            await asyncio.to_thread(_settle, target.path)
+            async with settled(target.path, what):
+                await self._run(chain, [into], words, what, progress=progress, file_bytes=size)
+            await asyncio.to_thread(_settle_name, target.path)
         except BaseException as error:
             Path(target.path).unlink(missing_ok=True)
             if isinstance(error, Failed):
@@ -246,9 +249,7 @@ def _touch(path: str, what: str) -> None:
         raise Unavailable(f"{what}: {error.strerror}") from error
 
 
-def _settle(path: str) -> None:
-    with open(path, "rb") as file:  # noqa: PTH123
-        os.fsync(file.fileno())
+def _settle_name(path: str) -> None:
     with contextlib.suppress(OSError):
         directory = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

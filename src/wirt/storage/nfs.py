@@ -70,7 +70,13 @@ def qemu_has() -> bool:
     return "Unknown driver" not in said.stderr
 
 
-async def open_nfs(config: PoolConfig, mounts: Path) -> NfsPool:
+def patient_for(config: PoolConfig) -> Patient:
+    """Who waits for the server: one for all that ever open the pool."""
+    return Patient(f"{config.source} (pool {config.name})")
+
+
+async def open_nfs(config: PoolConfig, mounts: Path, patient: Patient | None = None) -> NfsPool:
+    """``patient`` as :func:`patient_for` gave it before. ``BadInput``, or ``Unavailable``: the server is away."""
     source = config.source or ""
     server, colon, export = source.rpartition(":")
     if not colon or not server or not export.startswith("/"):
@@ -79,8 +85,7 @@ async def open_nfs(config: PoolConfig, mounts: Path) -> NfsPool:
     if not is_mounted(directory):
         await _reach(server, config)
         await _mount(config, directory)
-    patient = Patient(f"{source} (pool {config.name})")
-    pool = NfsPool(config, directory, patient)
+    pool = NfsPool(config, directory, patient or patient_for(config))
     await pool.usage()
     return pool
 

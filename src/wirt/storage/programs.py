@@ -12,7 +12,10 @@ from wirt.ports.process import MOST_BYTES, finish, started
 
 DEADLINE_S = 60.0
 _PART_BYTES = 64 * 1024
-_FULL = ("No space left on device", "insufficient free space", "Disk quota exceeded", "insufficient free extents")
+_FULL = (
+    *("No space left on device", "insufficient free space", "Disk quota exceeded", "insufficient free extents"),
+    *("is out of data space", "reached threshold"),  # a thin pool
+)
 
 
 class Failed(Exception):

@@ -73,6 +73,7 @@ class Vif:
     state: str = ""
     link: str | None = None
     statistics: VifStatistics | None = None
+    leases: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from wirt.wire.v1 import VERSION
 class ImportRequest:
     """``file`` is an OVA, an OVF descriptor, an XVA or a disk image, as an absolute path on the host;
     ``format`` is the new volumes', ``file_format`` that of a bare image which is not to be guessed. ``memory``
-    in MiB. ``bridges`` are those of the cards, in their order. Empty words mean: as the appliance says."""
+    in MiB. ``bridges`` are those of the cards, in their order. ``machine``: which of several it is. Empty words
+    mean: as the appliance says."""
 
     file: str
     name: str = ""
@@ -21,6 +22,7 @@ class ImportRequest:
     bridges: list[str] = field(default_factory=list)
     memory: int | None = None
     vcpus: int | None = None
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ class BackupDisk:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """``kind``: ``full`` or ``incremental``; of a full one ``reason`` says why. ``state`` was the domain's."""
+    """``kind``: ``full`` or ``incremental``; of a full one ``reason`` says why. ``state`` was the domain's.
+    ``consistency``: ``filesystem``, ``crash`` or ``off``, if that is known."""
 
     id: str
     domain: str
@@ -95,6 +96,7 @@ class Backup:
     size: int = 0
     moved: int = 0
     stored: int = 0
+    consistency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

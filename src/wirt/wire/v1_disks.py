@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DiskMove:
-    """``target`` is ``POOL/VOLUME``, which is made. ``bytes_per_s`` as in ``10M``. ``keep``: the old one stays."""
+    """``target`` is ``POOL/VOLUME``, which is made. ``bytes_per_s`` as in ``10M``. ``keep``: the old one stays.
+    ``overwrite``: the target is a device that exists, and all that is on it goes."""
 
     target: str
     format: str | None = None
     bytes_per_s: str | None = None
     keep: bool = False
+    overwrite: bool = False

@@ -128,18 +128,21 @@ class VolumeResize:
 
 @dataclass(frozen=True, slots=True)
 class VolumeTarget:
-    """``target`` is ``POOL/VOLUME``, for a clone the new volume's name. ``bytes_per_s`` as in ``10M``."""
+    """``target`` is ``POOL/VOLUME``, for a clone the new volume's name. ``bytes_per_s`` as in ``10M``.
+    ``overwrite``: the target is a device that exists, and all that is on it goes."""
 
     target: str
     format: str | None = None
     preallocation: str = "off"
     bytes_per_s: str | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeFile:
-    """``file`` is an absolute path on the host."""
+    """``file`` is an absolute path on the host. ``overwrite``, for an import, as for :class:`VolumeTarget`."""
 
     file: str
     format: str | None = None
     file_format: str | None = None
+    overwrite: bool = False

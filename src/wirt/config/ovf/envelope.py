@@ -39,13 +39,13 @@ _SECTIONS = {
 }
 
 
-def read(text: bytes, what: str, kind: ApplianceKind) -> Appliance:
-    """``BadInput`` says what is wrong in ``what``."""
+def read(text: bytes, what: str, kind: ApplianceKind, machine: str = "") -> Appliance:
+    """``BadInput`` says what is wrong in ``what``. ``machine``: which of several it is, by its name or its ID."""
     root = markup.parse(text, what)
     if root.name != "Envelope":
         raise BadInput(f"{what} is no OVF descriptor: it begins with {plain(root.name, 60)}")
     lost = Lost()
-    system = _system(root, what, lost)
+    system = _system(root, what, lost, machine)
     hardware = read_hardware(system, _disks(root, what), _option(root), what, lost)
     return Appliance(
         kind=kind,
@@ -59,7 +59,7 @@ def read(text: bytes, what: str, kind: ApplianceKind) -> Appliance:
     )
 
 
-def _system(root: Element, what: str, lost: Lost) -> Element:
+def _system(root: Element, what: str, lost: Lost, machine: str) -> Element:
     for section in root.children:
         if section.name not in _KNOWN:
             _tell(section, lost)
@@ -74,16 +74,36 @@ def _system(root: Element, what: str, lost: Lost) -> Element:
         for section in collection.children:
             if section.name not in ("VirtualSystem", "Info", "Name"):
                 _tell(section, lost)
-    if len(systems) != 1:
-        names = ", ".join(plain(each.attribute("id"), 40) for each in systems[:5])
-        raise BadInput(
-            f"{what} describes {len(systems)} systems{': ' if names else ''}{names}; wirt imports one at a time",
-            hint="export them one by one where they come from",
-        )
-    for section in systems[0].children:
+    system = _chosen(systems, what, machine)
+    for other in systems:
+        if other is not system:
+            lost.add(f"the system {_called(other)}")
+    for section in system.children:
         if section.name not in ("Info", "Name", "VirtualHardwareSection"):
             _tell(section, lost)
+    return system
+
+
+def _chosen(systems: list[Element], what: str, machine: str) -> Element:
+    names = ", ".join(plain(_called(each), 40) for each in systems[:5])
+    if machine:
+        found = [each for each in systems if machine in (each.attribute("id"), each.words("Name"))]
+        if len(found) != 1:
+            raise BadInput(
+                f"{what} describes {len(found) or 'no'} systems called {plain(machine, 40)}",
+                hint=f"there are: {names}",
+            )
+        return found[0]
+    if len(systems) != 1:
+        raise BadInput(
+            f"{what} describes {len(systems)} systems{': ' if names else ''}{names}; wirt imports one at a time",
+            hint="--machine NAME says which" if systems else None,
+        )
     return systems[0]
+
+
+def _called(system: Element) -> str:
+    return system.words("Name") or system.attribute("id")
 
 
 def _tell(section: Element, lost: Lost) -> None:

@@ -12,7 +12,7 @@ from wirt.config.tarheader import BLOCK, Member
 from wirt.config.xva import CHUNK_BYTES
 from wirt.model.errors import BadInput
 from wirt.model.text import plain
-from wirt.storage.appliances.slices import Chunk, Slice
+from wirt.storage.appliances.slices import Chunk, Readable, Whole
 
 MOST_MEMBERS = 4096
 """Of those that are no chunks of a Xen disk."""
@@ -29,7 +29,7 @@ class Archive:
     """``chunks`` are those of Xen disks, by disk and number. ``ended``: the end is marked, so nothing is cut
     off."""
 
-    members: dict[str, Slice] = field(default_factory=dict)
+    members: dict[str, Readable] = field(default_factory=dict)
     chunks: dict[str, dict[int, Chunk]] = field(default_factory=dict)
     ended: bool = False
     count: int = 0
@@ -42,20 +42,31 @@ def is_archive(head: bytes) -> bool:
         return False
 
 
-def index(whole: Slice, what: str, tell: Tell) -> Archive:
+def first_member(whole: Whole, what: str) -> tuple[str, Readable] | None:
+    """By name, if there is one and it is a file."""
+    header = tarheader.parse(whole.read(0, BLOCK), what)
+    if header is None or header.kind is not Member.FILE:
+        return None
+    return header.name, whole.part(BLOCK, header.size)
+
+
+def index(whole: Whole, what: str, tell: Tell) -> Archive:
     """``BadInput`` says what is wrong with ``what``."""
-    archive, offset = Archive(), 0
+    archive, offset, end = Archive(), 0, 0
     name, size = "", -1
     while offset < whole.size:
-        header = tarheader.parse(whole.read(offset, min(BLOCK, whole.size - offset)), what)
+        head = whole.read(offset, min(BLOCK, whole.size - offset))
+        if offset >= whole.size:  # of a packed one the size is known once its end was seen
+            break
+        header = tarheader.parse(head, what)
         if header is None:
             archive.ended = True
             break
         begin = offset + BLOCK
         length = size if size >= 0 and header.kind is Member.FILE else header.size
-        if length > whole.size - begin:
+        piece, end = whole.part(begin, length), begin + length
+        if end > whole.size:
             raise BadInput(f"{what} ends in the middle of {plain(name or header.name, 100)}: it is not whole")
-        piece = Slice(whole.fd, whole.offset + begin, length)
         if header.kind in (Member.EXTENDED, Member.LONG_NAME):
             name, size = _further(header.kind, piece, name, size, what)
         elif header.kind is Member.FILE:
@@ -66,11 +77,13 @@ def index(whole: Slice, what: str, tell: Tell) -> Archive:
         offset = begin + -(-length // BLOCK) * BLOCK
         archive.count += 1
         if archive.count % 4096 == 0:
-            tell(offset / whole.size)
+            tell(min(1.0, offset / whole.size))
+    if end > whole.size:
+        raise BadInput(f"{what} ends in the middle of a file: it is not whole")
     return archive
 
 
-def _further(kind: Member, piece: Slice, name: str, size: int, what: str) -> tuple[str, int]:
+def _further(kind: Member, piece: Readable, name: str, size: int, what: str) -> tuple[str, int]:
     """What is said ahead of a member of its name and size."""
     if piece.size > tarheader.MOST_EXTENDED_BYTES:
         raise BadInput(f"{what} has a header of {piece.size} bytes, which can't be")
@@ -81,7 +94,7 @@ def _further(kind: Member, piece: Slice, name: str, size: int, what: str) -> tup
     return words.get("path", name), tarheader.size_of(words["size"], what) if "size" in words else size
 
 
-def _keep(archive: Archive, name: str, piece: Slice, what: str) -> None:
+def _keep(archive: Archive, name: str, piece: Readable, what: str) -> None:
     match = _CHUNK.fullmatch(name)
     if match is not None:
         _keep_chunk(archive, match["disk"], int(match["number"]), match["sum"], piece, what)
@@ -93,7 +106,9 @@ def _keep(archive: Archive, name: str, piece: Slice, what: str) -> None:
     archive.members[name] = piece
 
 
-def _keep_chunk(archive: Archive, disk: str, number: int, checksum: str | None, piece: Slice, what: str) -> None:
+def _keep_chunk(
+    archive: Archive, disk: str, number: int, checksum: str | None, piece: Readable, what: str
+) -> None:
     chunks = archive.chunks.setdefault(disk, {})
     before = chunks.get(number)
     if checksum is None:

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from wirt.config import ovf, xva
+from wirt.config import ovf, tarheader, xva
 from wirt.config.markup import MOST_BYTES
 from wirt.config.ovf import manifest
 from wirt.model.appliance import Appliance, ApplianceDisk, ApplianceKind
 from wirt.model.errors import BadInput
 from wirt.model.storage import ImageFormat
 from wirt.model.text import plain
-from wirt.storage.appliances import archive, formats
+from wirt.storage.appliances import archive, formats, unpacking
 from wirt.storage.appliances.archive import Archive, Tell
 from wirt.storage.appliances.slices import SECTOR, Chunks, Readable, Slice
+from wirt.storage.appliances.unpacking import PackedFile
 
 _PART_BYTES = 1024 * 1024
 
@@ -28,29 +29,41 @@ class Contents:
     appliance: Appliance
     disks: tuple[Readable | None, ...]
     digests: Mapping[str, tuple[str, str]]
-    members: Mapping[str, Slice]
+    members: Mapping[str, Readable]
 
 
 def open_contents(
-    files: Mapping[str, Slice], main: str, tell: Tell, *, sure: ImageFormat | None, probing: bool
+    files: Mapping[str, Slice],
+    main: str,
+    tell: Tell,
+    *,
+    sure: ImageFormat | None,
+    probing: bool,
+    machine: str = "",
 ) -> Contents:
     """``main`` is the name of the file that was handed in, the others lie beside it. ``sure``: it is a bare image
-    of that format. Without ``probing`` the others are not there yet, and the description alone is read."""
+    of that format. Without ``probing`` the others are not there yet, and the description alone is read.
+    ``machine``: which of several is meant."""
     whole = files[main]
     head = whole.read(0, min(whole.size, formats.HEAD_BYTES))
     if sure is not None:
         return _image(whole, sure, main, sure=True)
     if archive.is_archive(head):
-        return _archive(whole, main, tell)
+        return _archive(whole, main, tell, machine)
+    program = formats.packed(head)
+    if program in ("gzip", "zstd"):
+        packed = PackedFile(whole.fd, program, main)
+        if _begins_archive(packed):
+            return _packed(packed, program, main, tell)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and main.lower().endswith((".ovf", ".xml")):
-        appliance = ovf.read(_text(whole, main), main, ApplianceKind.OVF)
+        appliance = ovf.read(_text(whole, main), main, ApplianceKind.OVF, machine)
         if not probing:
             return Contents(appliance, (), {}, files)
         return _package(appliance, files, main)
     return _image(whole, ImageFormat.RAW, main, sure=False)
 
 
-def _archive(whole: Slice, main: str, tell: Tell) -> Contents:
+def _archive(whole: Slice, main: str, tell: Tell, machine: str) -> Contents:
     found = archive.index(whole, main, tell)
     if "ova.xml" in found.members:
         return _xen(found, main)
@@ -62,11 +75,33 @@ def _archive(whole: Slice, main: str, tell: Tell) -> Contents:
         )
     if found.chunks:
         raise BadInput(f"{main} is half an OVA and half an XVA")
-    appliance = ovf.read(_text(found.members[descriptors[0]], descriptors[0]), descriptors[0], ApplianceKind.OVA)
-    return _package(appliance, found.members, descriptors[0])
+    descriptor = descriptors[0]
+    text = _text(found.members[descriptor], descriptor)
+    return _package(ovf.read(text, descriptor, ApplianceKind.OVA, machine), found.members, descriptor)
 
 
-def _package(appliance: Appliance, members: Mapping[str, Slice], descriptor: str) -> Contents:
+def _begins_archive(packed: PackedFile) -> bool:
+    try:
+        return archive.is_archive(packed.read(0, tarheader.BLOCK))
+    except BadInput:
+        return False
+
+
+def _packed(whole: PackedFile, program: str, main: str, tell: Tell) -> Contents:
+    """Of XenServer's exports alone the description comes first, and says what may come after it."""
+    first = archive.first_member(whole, main)
+    if first is None or first[0] != "ova.xml":
+        raise BadInput(
+            f"{main} is packed with {program}, and no export of XenServer",
+            hint=f"unpack it first: {program} -d",
+        )
+    disks = xva.read(_text(first[1], "ova.xml"), f"ova.xml in {main}").disks
+    most = sum(disk.size or 0 for disk in disks)
+    whole.limit = unpacking.FIRST_BYTES + most + most // 64
+    return _xen(archive.index(whole, main, tell), main)
+
+
+def _package(appliance: Appliance, members: Mapping[str, Readable], descriptor: str) -> Contents:
     folder = PurePosixPath(descriptor).parent
     disks = [_file(disk, folder, members, descriptor) for disk in appliance.disks]
     known = [_known(disk, file, descriptor) for disk, file in zip(appliance.disks, disks, strict=True)]
@@ -83,8 +118,8 @@ def _package(appliance: Appliance, members: Mapping[str, Slice], descriptor: str
 
 
 def _file(
-    disk: ApplianceDisk, folder: PurePosixPath, members: Mapping[str, Slice], descriptor: str
-) -> Slice | None:
+    disk: ApplianceDisk, folder: PurePosixPath, members: Mapping[str, Readable], descriptor: str
+) -> Readable | None:
     if disk.file is None:
         return None
     found = members.get(str(folder / disk.file))
@@ -93,7 +128,7 @@ def _file(
     return found
 
 
-def _known(disk: ApplianceDisk, file: Slice | None, descriptor: str) -> ApplianceDisk:
+def _known(disk: ApplianceDisk, file: Readable | None, descriptor: str) -> ApplianceDisk:
     """With what its file says."""
     if file is None:
         return disk
@@ -104,7 +139,7 @@ def _known(disk: ApplianceDisk, file: Slice | None, descriptor: str) -> Applianc
     return replace(disk, format=formats.find(file, said, name), stored=file.size)
 
 
-def _digests(members: Mapping[str, Slice], descriptor: str) -> dict[str, tuple[str, str]]:
+def _digests(members: Mapping[str, Readable], descriptor: str) -> dict[str, tuple[str, str]]:
     """By member."""
     name = str(PurePosixPath(descriptor).with_suffix(".mf"))
     if name not in members:
@@ -116,14 +151,16 @@ def _digests(members: Mapping[str, Slice], descriptor: str) -> dict[str, tuple[s
     return {str(folder / each): digest for each, digest in said.items()}
 
 
-def check(contents: Contents, tell: Tell) -> None:
-    """Every file that the manifest vouches for. ``BadInput`` names the first that is another, or not there."""
+def check(contents: Contents, tell: Tell, *, whole: bool = True) -> None:
+    """Every file that the manifest vouches for. ``BadInput`` names the first that is another, or not there. Not
+    ``whole``: one machine of several, of the others' files nothing is asked."""
     missing = [name for name in contents.digests if name not in contents.members]
-    if missing:
+    if missing and whole:
         raise BadInput(f"the manifest vouches for {plain(missing[0], 100)}, which is not there")
-    total = sum(contents.members[name].size for name in contents.digests) or 1
+    digests = {name: digest for name, digest in contents.digests.items() if name in contents.members}
+    total = sum(contents.members[name].size for name in digests) or 1
     done = 0
-    for name, (algorithm, digest) in contents.digests.items():
+    for name, (algorithm, digest) in digests.items():
         member, sums = contents.members[name], hashlib.new(algorithm, usedforsecurity=False)
         for offset in range(0, member.size, _PART_BYTES):
             part = member.read(offset, min(_PART_BYTES, member.size - offset))
@@ -178,7 +215,7 @@ def _image(whole: Slice, said: ImageFormat, main: str, *, sure: bool) -> Content
     return Contents(Appliance(ApplianceKind.IMAGE, name, disks=(disk,)), (whole,), {}, {})
 
 
-def _text(member: Slice, what: str) -> bytes:
+def _text(member: Readable, what: str) -> bytes:
     if member.size > MOST_BYTES:
         raise BadInput(f"{plain(what, 100)} has {member.size} bytes; a description has at most {MOST_BYTES}")
     return member.read(0, member.size)

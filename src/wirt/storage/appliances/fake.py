@@ -24,10 +24,10 @@ class FakeAppliances:
     scratches: set[str] = field(default_factory=set)
     failures: list[WirtError] = field(default_factory=list)
 
-    async def look(self, path: str, format_: ImageFormat | None = None) -> Found:
+    async def look(self, path: str, format_: ImageFormat | None = None, machine: str = "") -> Found:
         if path not in self.appliances:
             raise NotFound(f"{path}: no such file or directory")
-        return Found(self.appliances[path], Package(path, self._stamp(path), (), format_))
+        return Found(self.appliances[path], Package(path, self._stamp(path), (), format_, machine))
 
     async def check(self, package: Package, progress: Progress) -> None:
         await self._work(package, progress)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 
 from wirt.model.appliance import Appliance, ApplianceDisk, ApplianceKind
-from wirt.model.errors import IllegalState, Unavailable, WirtError
+from wirt.model.errors import BadInput, IllegalState, Unavailable, WirtError
 from wirt.model.storage import ImageFormat, Volume
 from wirt.ports.appliances import Found, Package, Packed
 from wirt.ports.process import started
@@ -26,6 +26,7 @@ from wirt.storage.appliances.worker import CHECK, SCAN, SERVE, Order
 from wirt.storage.image_jail import driver, find_layer, jail, percent, program, protocol, reason
 from wirt.storage.images import INSPECT_S, STALLED_S
 from wirt.storage.programs import Failed, attempt, stream
+from wirt.storage.settling import settled
 
 LOOK_S = 900.0
 """An archive of some terabytes has millions of headers."""
@@ -38,24 +39,26 @@ class HostAppliances:
     def __init__(self, qemu_img: str = "qemu-img") -> None:
         self._qemu_img = qemu_img
 
-    async def look(self, path: str, format_: ImageFormat | None = None) -> Found:
+    async def look(self, path: str, format_: ImageFormat | None = None, machine: str = "") -> Found:
         try:
             async with asyncio.timeout(LOOK_S):
-                return await self._look(path, format_)
+                return await self._look(path, format_, machine)
         except TimeoutError as error:
             raise Unavailable(f"{path} took longer than {LOOK_S:g} s to look at, and was given up") from error
 
-    async def _look(self, path: str, format_: ImageFormat | None) -> Found:
+    async def _look(self, path: str, format_: ImageFormat | None, machine: str) -> Found:
         async with _open(path) as files:
-            appliance = await self._scan(files, format_, probing=False)
+            appliance = await self._scan(files, format_, machine, probing=False)
+            if machine and appliance.kind not in (ApplianceKind.OVA, ApplianceKind.OVF):
+                raise BadInput(f"{path} holds one machine, if any", hint="leave --machine out")
             if appliance.kind is ApplianceKind.OVF:
                 names = [disk.file for disk in appliance.disks if disk.file is not None]
                 await asyncio.to_thread(files.beside, names)
                 await asyncio.to_thread(files.manifest)
-                appliance = await self._scan(files, format_, probing=True)
+                appliance = await self._scan(files, format_, machine, probing=True)
             disks = list(appliance.disks)
             if appliance.kind is not ApplianceKind.XVA:
-                disks = [await self._measured(files, n, each, format_) for n, each in enumerate(disks)]
+                disks = [await self._measured(files, n, each, format_, machine) for n, each in enumerate(disks)]
             lost = [
                 f"the capacity of {old.label} in its description: {old.size} bytes, and it has {new.size}"
                 for old, new in zip(appliance.disks, disks, strict=True)
@@ -63,11 +66,11 @@ class HostAppliances:
             ]
             found = replace(appliance, disks=tuple(disks), lost=(*appliance.lost, *lost))
             _, *others = files.files
-            return Found(found, Package(path, files.stamp(), tuple(others), format_))
+            return Found(found, Package(path, files.stamp(), tuple(others), format_, machine))
 
     async def check(self, package: Package, progress: Progress) -> None:
         async with _reopened(package) as files:
-            await self._work(files, Order(CHECK, files.files), progress)
+            await self._work(files, Order(CHECK, files.files, machine=package.machine), progress)
 
     async def pour(
         self, package: Package, disk: int, format_: ImageFormat, target: Volume, progress: Progress
@@ -75,16 +78,17 @@ class HostAppliances:
         what = f"a disk of {package.path} can't be copied to {target.reference}"
         into = await asyncio.to_thread(find_layer, target.path, str(target.format), "/out")
         options = f"driver={driver(target.format)},file.driver={protocol(into)},file.filename=/out"
-        async with _reopened(package) as files, self._served(files, disk, package.format) as link:
+        async with _reopened(package) as files, self._served(files, disk, package.format, package.machine) as link:
             # A file was made for this and holds nothing; a logical volume may hold what another has left.
             blank = [] if into.device else ["--target-is-zero"]
             words = ["convert", "-p", "-n", *blank, "--target-image-opts", _source(format_, link), options]
             argv = (*jail([], [into], target.size), program(self._qemu_img, what), *words)
-            try:
-                listener = percent(progress)
-                await stream(*argv, what=what, stalled_s=STALLED_S, listener=listener, pass_fds=[link])
-            except Failed as error:
-                raise reason(what, error) from error
+            async with settled(into.path, what):
+                try:
+                    listener = percent(progress)
+                    await stream(*argv, what=what, stalled_s=STALLED_S, listener=listener, pass_fds=[link])
+                except Failed as error:
+                    raise reason(what, error) from error
 
     async def measure(self, path: str) -> Packed:
         return await asyncio.to_thread(writing.measure, path)
@@ -106,12 +110,12 @@ class HostAppliances:
     ) -> None:
         await writing.pack(path, descriptor, files, scratch, progress)
 
-    async def _scan(self, files: Opened, format_: ImageFormat | None, *, probing: bool) -> Appliance:
-        order = Order(SCAN, files.files, str(format_ or ""), probing)
+    async def _scan(self, files: Opened, format_: ImageFormat | None, machine: str, *, probing: bool) -> Appliance:
+        order = Order(SCAN, files.files, str(format_ or ""), probing, machine=machine)
         return said.appliance(await self._work(files, order, lambda share: None), files.path)
 
     async def _measured(
-        self, files: Opened, number: int, disk: ApplianceDisk, sure: ImageFormat | None
+        self, files: Opened, number: int, disk: ApplianceDisk, sure: ImageFormat | None, machine: str
     ) -> ApplianceDisk:
         """With the size that a guest would see."""
         if disk.file is None:
@@ -119,7 +123,7 @@ class HostAppliances:
         if disk.format is ImageFormat.RAW:
             return replace(disk, size=-(-disk.stored // _SECTOR) * _SECTOR)
         what = f"{disk.label} of {files.path} can't be read as an image"
-        async with self._served(files, number, sure) as link:
+        async with self._served(files, number, sure, machine) as link:
             words = ["info", "--output=json", _source(disk.format, link)]
             argv = (*jail([], [], 0), program(self._qemu_img, what), *words)
             try:
@@ -146,14 +150,16 @@ class HostAppliances:
         return out.encode()
 
     @asynccontextmanager
-    async def _served(self, files: Opened, disk: int, sure: ImageFormat | None) -> AsyncIterator[int]:
+    async def _served(
+        self, files: Opened, disk: int, sure: ImageFormat | None, machine: str
+    ) -> AsyncIterator[int]:
         """The descriptor of a socket on which the worker serves the bytes of ``disk``. What fails because of the
         archive fails with the worker's words."""
         what = f"{files.path} can't be imported"
         mine, other = socket.socketpair()
         with mine:
             with other:
-                order = Order(SERVE, files.files, str(sure or ""), True, disk, other.fileno())
+                order = Order(SERVE, files.files, str(sure or ""), True, disk, other.fileno(), machine)
                 fds = [*files.files.values(), other.fileno()]
                 run = started(tuple(worker(json.dumps(asdict(order)))), pass_fds=fds)
                 process = await run.__aenter__()

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import zstandard
+
 import wirt
 from wirt.model.units import GIB
 from wirt.storage.image_jail import system
@@ -27,7 +29,8 @@ def worker(order: str) -> Iterator[str]:
     for place in {os.path.realpath(sys.base_prefix), str(python.parent)}:
         if not Path(place).is_relative_to("/usr"):
             yield from ("--ro-bind", place, place)
-    yield from ("--ro-bind", str(Path(wirt.__file__).parent), f"{_CODE}/wirt")
+    for module in (wirt, zstandard):
+        yield from ("--ro-bind", str(Path(str(module.__file__)).parent), f"{_CODE}/{module.__name__}")
     yield from ("--remount-ro", "/", "--chdir", "/", "--clearenv", "--setenv", "LC_ALL", "C.UTF-8")
     yield from ("--setenv", "PYTHONPATH", _CODE, "--", str(python), "-S", "-s", "-B")
     yield from ("-m", "wirt.storage.appliances.worker", order)

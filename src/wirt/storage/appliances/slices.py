@@ -31,6 +31,17 @@ class Readable(Protocol):
         ...
 
 
+class Whole(Protocol):
+    """An archive; ``read`` as :meth:`Readable.read`."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, offset: int, length: int) -> bytes: ...
+
+    def part(self, offset: int, size: int) -> Readable: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """``size`` bytes from ``offset`` of an open file."""
@@ -38,6 +49,9 @@ class Slice:
     fd: int
     offset: int
     size: int
+
+    def part(self, offset: int, size: int) -> Slice:
+        return Slice(self.fd, self.offset + offset, size)
 
     def read(self, offset: int, length: int) -> bytes:
         wanted = max(0, min(length, self.size - offset))
@@ -66,7 +80,7 @@ class Slice:
 class Chunk:
     """Where a piece of a Xen disk lies, and what vouches for it: ``checksum`` is an algorithm with a digest."""
 
-    piece: Slice
+    piece: Readable
     checksum: tuple[str, str] | None
 
 

@@ -24,7 +24,7 @@ SCAN, CHECK, SERVE = "scan", "check", "serve"
 @dataclass(frozen=True, slots=True)
 class Order:
     """``files`` are descriptors by name, the first the one that was handed in. ``disk`` and ``link``: which
-    disk is served, through which socket."""
+    disk is served, through which socket. ``machine``: which of several is meant."""
 
     do: str
     files: dict[str, int]
@@ -32,6 +32,7 @@ class Order:
     probing: bool = True
     disk: int = 0
     link: int = -1
+    machine: str = ""
 
 
 def main(text: str) -> int:
@@ -53,12 +54,13 @@ def _do(order: Order) -> None:
     tell = _Teller()
     files = {name: Slice(fd, 0, os.fstat(fd).st_size) for name, fd in order.files.items()}
     sure = ImageFormat(order.format) if order.format else None
-    contents = open_contents(files, next(iter(files)), tell, sure=sure, probing=order.probing)
+    main = next(iter(files))
+    contents = open_contents(files, main, tell, sure=sure, probing=order.probing, machine=order.machine)
     if order.do == SCAN:
         _say(appliance=asdict(contents.appliance))
         return
     if order.do == CHECK:
-        check(contents, tell)
+        check(contents, tell, whole=not order.machine)
     else:
         disk = contents.disks[order.disk]
         if disk is None:
