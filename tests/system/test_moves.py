@@ -11,7 +11,7 @@ import pytest
 from wirt.images.tiny import TinyImage
 from wirt.model.units import MIB
 
-from .guests import READY, ask, port_of, pvh, watch
+from .guests import READY, ask, port_of, pvh, silent, watch
 from .host import Host, a_host
 from .test_peers import free_port, pair
 
@@ -48,13 +48,15 @@ def is_whole(host: Host) -> None:
     assert "ok=1" in ask(port_of(host, "web"), "wirt mem-verify")
 
 
-def test_a_guest_moves_to_another_host_and_back_and_both_have_the_receipts(
+def test_a_guest_moves_to_another_host_and_back_and_then_shut_down_and_both_have_the_receipts(
     two: tuple[Host, Host], tiny: TinyImage
 ) -> None:
     a, b = two
     start(a, tiny)
     plan = a.json("migrate", "web", "b", "--dry-run")
-    assert plan["possible"] and plan["forecast"]["way"] == "precopy", plan
+    assert plan["possible"] and plan["forecast"]["way"] == "precopy" and plan["remarks"][1:] == [], plan
+    found = a.json("cpu", "baseline")
+    assert (found["hosts"], found["held_back"], found["not_asked"]) == (["a", "b"], [], [])
     receipt = a.json("migrate", "web", "b")["result"]
     assert receipt["outcome"] == "runs" and 0 < receipt["blackout_s"] < 30, receipt
     assert a.names() == [] and a.guests() == {}
@@ -65,7 +67,12 @@ def test_a_guest_moves_to_another_host_and_back_and_both_have_the_receipts(
     for host in two:
         ways = [(each["source"], each["target"]) for each in host.json("migrations")["migrations"]]
         assert ways == [("a", "b"), ("b", "a")]
-    a.ok("destroy", "web")
+    assert "is on b, and runs there" in a.ok("migrate", "--offline", "web", "b").out
+    assert a.names() == [] and a.guests() == {} and b.domain("web")["state"] == "running"
+    b.ok("destroy", "web")
+    b.ok("define", b.write("off.cfg", silent(tiny, "off")))
+    assert b.json("migrate", "--offline", "off", "a")["result"]["outcome"] == "off"
+    assert (a.domain("off")["state"], b.json("list", "--all")["domains"][1:]) == ("off", [])
 
 
 def test_its_disk_comes_along(two: tuple[Host, Host], tiny: TinyImage) -> None:

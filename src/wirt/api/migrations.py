@@ -22,7 +22,7 @@ def router(environment: Environment) -> APIRouter:
 
     @routes.post("/domains/{ref}/migrate", response_model=v1.Job)
     async def move(ref: str, request: wire.MigrateRequest, wait: bool = False) -> Response:
-        """Move a running domain to another host. Its result is the receipt."""
+        """Move a domain to another host. Its result is the receipt."""
         return await job_reply(environment, await migrate(environment, guest(ref), _wish(request)), wait)
 
     @routes.post("/domains/{ref}/migrate/plan", response_model=wire.MovePlan)
@@ -53,6 +53,8 @@ def _wish(of: wire.MigrateRequest) -> MoveWish:
         compress=of.compress,
         postcopy=of.postcopy,
         keep=of.keep,
+        offline=of.offline,
+        timeout_s=of.timeout_s,
     )
 
 

@@ -35,6 +35,16 @@ def options_migrate(parser: Parser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("domain", metavar="DOMAIN", nargs="+", help="name, ID or UUID; the last word is the HOST")
     parser.add_argument("--live", action="store_true", help="while it runs (this is what is done anyway)")
+    parser.add_argument(
+        "--offline", action="store_true", help="one that is off; one that runs is shut down, and started there"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=float,
+        default=120.0,
+        help="with --offline: for the shutdown; default: 120 s",
+    )
     parser.add_argument("--with-storage", action="store_true", help="take the volumes along that it writes")
     parser.add_argument("--to-pool", metavar="POOL", help="put them into this pool of the other host")
     parser.add_argument("--keep", action="store_true", help="leave the volumes here as well, as they were")
@@ -96,6 +106,7 @@ def _one(ref: str, target: str, args: Namespace, session: Session) -> Json:
         "compress": args.compress,
         "postcopy": args.postcopy,
     }
+    body |= {"offline": True, "timeout_s": args.timeout} if args.offline else {}
     body |= {} if args.to_pool is None else {"to_pool": args.to_pool}
     body |= {} if args.bandwidth is None else {"bandwidth": args.bandwidth}
     if args.dry_run:
@@ -133,6 +144,10 @@ def _forecast(of: MoveForecast) -> str:
 def _show_receipt(receipt: Receipt, session: Session) -> None:
     from wirt.cli.volumes import human
 
+    if receipt.way == "offline":
+        state = "runs there" if receipt.outcome == "runs" else f"is {printable(receipt.outcome)}"
+        session.write(f"{printable(receipt.domain)} is on {printable(receipt.target)}, and {state}\n")
+        return
     fact = f"{receipt.total_s:.1f} s, {human(receipt.sent_bytes)} sent in {receipt.rounds} rounds"
     if receipt.disk_bytes:
         fact += f", {human(receipt.disk_bytes)} of disks"

@@ -66,6 +66,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
                 default_bridge=settings.bridge,
                 home=home.state,
                 default_address=settings.bridge_address,
+                cpu_model=settings.cpu_model,
             ),
             clock=clock,
             store=store,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wirt.config.xlcfg import with_value
+from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
 from wirt.model.storage import Volume
@@ -57,6 +58,7 @@ class Settings:
     default_bridge: str
     home: str
     default_address: IPv4Interface = field(default_factory=lambda: IPv4Interface("10.219.0.1/24"))
+    cpu_model: str | None = None
 
 
 @dataclass(slots=True)
@@ -130,6 +132,7 @@ class Environment:
             networks=tuple(network.config for network in self.networks if not network.leaving),
             leaving=tuple(network.config for network in self.networks if network.leaving),
             native_requests=now.native_requests,
+            cpu_model=self.settings.cpu_model,
         )
 
     async def load(self) -> None:
@@ -137,8 +140,11 @@ class Environment:
         for registry in (self.networks, self.pools, self.domains, self.snapshots, self.known_peers):
             await registry.load()
 
-    async def plan(self, domain: Domain, domid: int, *, running: bool = False) -> LaunchPlan:
-        """``running``: of a run that is there, which has its memory already."""
+    async def plan(
+        self, domain: Domain, domid: int, *, running: bool = False, given: GivenCpu | None = None
+    ) -> LaunchPlan:
+        """``running``: of a run that is there, which has its memory already. ``given``: the CPU of a guest that
+        goes on from where it was."""
         volumes = await self.pools.resolve(domain.config.disks)
         devices = frozenset(
             disk.target
@@ -149,7 +155,7 @@ class Environment:
         if running:
             host = replace(host, memory_available_bytes=host.memory_bytes)
         media = await self._media(domain.config.disks, volumes)
-        return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes, media)
+        return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes, media, given)
 
     async def _media(self, disks: Iterable[DiskSpec], volumes: Mapping[str, Volume]) -> Mapping[str, Medium]:
         """What the disks lie on, by path, as far as that can be found out now."""

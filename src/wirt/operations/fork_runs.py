@@ -54,6 +54,7 @@ class _Copy:
             "uuid": str(self._plan.uuid),
             "paused": job.arguments["paused"] or job.notes.get("was") == State.PAUSED,
             "memory": job.notes.get("memory"),
+            "cpu": job.arguments.get("cpu"),
         }
         return replace(job, subject=self._plan.name, arguments=arguments, notes=_noted(job, self._plan))
 

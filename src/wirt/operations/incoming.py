@@ -12,7 +12,8 @@ from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.receipts import keep
-from wirt.operations.receive_terms import consider
+from wirt.operations.receive_terms import consider, given_of
+from wirt.operations.running import cpu_argument
 from wirt.wire.v1_incoming import Offer, Standing, Terms
 from wirt.wire.v1_incoming import Remark as WireRemark
 
@@ -33,6 +34,8 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         accelerator=str(facts.accelerator),
         remarks=[WireRemark(each.blocks, each.what, each.remedy) for each in considered.remarks],
         placements=list(considered.placements),
+        compares_cpus=True,
+        takes_offline=True,
     )
 
 
@@ -64,7 +67,7 @@ async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> A
     for old in list(environment.incoming)[:-MOST_KEPT]:
         del environment.incoming[old]
     attempt = environment.incoming[offer.handover] = Attempt("", environment.clock.monotonic())
-    arguments = {
+    arguments: dict[str, object] = {
         "uuid": offer.uuid,
         "handover": offer.handover,
         "offer": asdict(offer),
@@ -72,8 +75,11 @@ async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> A
         "copies": {each.vdev: each.volume for each in considered.placements if not each.shared},
         "through-ssh": through_ssh,
     }
+    if not offer.offline:
+        arguments["cpu"] = cpu_argument(given_of(offer))
+    kind = JobKind.RECEIVE_OFFLINE if offer.offline else JobKind.RECEIVE
     try:
-        job = await environment.jobs.submit(JobKind.RECEIVE, offer.name, arguments)
+        job = await environment.jobs.submit(kind, offer.name, arguments)
     except BaseException:
         del environment.incoming[offer.handover]
         raise

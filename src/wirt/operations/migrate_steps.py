@@ -95,7 +95,7 @@ async def _agree(context: EnvContext) -> None:
     context.transient["offer"] = offer
 
 
-async def _disagree(context: EnvContext) -> None:
+async def disagree(context: EnvContext) -> None:
     """The other side finds out by itself if it can't be told."""
     notes, arguments = context.job.notes, context.job.arguments
     link = context.transient.pop("link", None)
@@ -210,8 +210,8 @@ async def _hand_over(context: EnvContext) -> None:
         except WirtError as error:
             failure = error
     if standing is None or standing.outcome != Outcome.OWNED:
-        standing = await _know(context)
-    await _note_outcome(context, standing)
+        standing = await know(context)
+    await note_outcome(context, standing)
     if standing.outcome != Outcome.OWNED:
         said = f": {standing.message}" if standing.message else ""
         if isinstance(failure, WirtError):
@@ -233,7 +233,7 @@ async def _over(context: EnvContext) -> Standing:
     return standing
 
 
-async def _know(context: EnvContext) -> Standing:
+async def know(context: EnvContext) -> Standing:
     """Ask until there is an answer: only then is anything done."""
     environment, target = context.environment, wish_of(context).target
     host, pause_s = context.job.arguments["host"], 0.2
@@ -250,7 +250,7 @@ async def _know(context: EnvContext) -> Standing:
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-async def _note_outcome(context: EnvContext, standing: Standing) -> None:
+async def note_outcome(context: EnvContext, standing: Standing) -> None:
     link = context.transient.get("link")
     stood_at, offset = context.transient.get("stood_at"), link.offset_s if link is not None else None
     blackout = None
@@ -272,10 +272,10 @@ async def _conclude(context: EnvContext) -> None:
     if not context.job.notes.get("leave"):
         return
     if context.job.notes.get("outcome") is None:
-        await _note_outcome(context, await _know(context))
+        await note_outcome(context, await know(context))
     if context.job.notes["outcome"] == Outcome.OWNED:
         await _end(context)
-        await _forget(context)
+        await forget(context)
 
 
 async def _end(context: EnvContext) -> None:
@@ -283,7 +283,7 @@ async def _end(context: EnvContext) -> None:
     link = context.transient.get("link")
     if link is not None and context.job.notes.get("health") is None:
         try:
-            standing = await within(context.environment.clock, HEALTH_S, _lived(link), "how the guest does")
+            standing = await within(context.environment.clock, HEALTH_S, lived(link), "how the guest does")
             await context.note(health=standing.health)
         except WirtError as error:
             log.warning("the other host did not say how the guest does", error=str(error))
@@ -291,14 +291,14 @@ async def _end(context: EnvContext) -> None:
         await end_run(context)
 
 
-async def _lived(link: Link) -> Standing:
+async def lived(link: Link) -> Standing:
     standing = await link.standing()
     while standing.phase and standing.health is None and standing.phase != "done":
         standing = await link.standing(standing.phase, 5.0)
     return standing
 
 
-async def _forget(context: EnvContext) -> None:
+async def forget(context: EnvContext) -> None:
     """The record, and what was copied: once the guest has been seen to live on the copy."""
     environment, uuid = context.environment, _uuid(context)
     domain = environment.domains.get(uuid)
@@ -364,12 +364,12 @@ def _once(do: StepFunction[Any]) -> StepFunction[Any]:
 MIGRATE = Operation(
     JobKind.MIGRATE,
     (
-        Step("agree", _once(_agree), _disagree, interruptible=True),
+        Step("agree", _once(_agree), disagree, interruptible=True),
         Step("disks", _once(_disks), _go_on_here, interruptible=True),
         Step("memory", _once(_memory), _go_on_here, interruptible=True),
         Step("hand-over", _hand_over, _conclude, final=True, binding=True),
         Step("end", _end, nothing_to_undo, final=True, binding=True),
-        Step("forget", _forget, nothing_to_undo, final=True),
+        Step("forget", forget, nothing_to_undo, final=True),
         Step("receipt", _receipt, nothing_to_undo, final=True, binding=True),
     ),
     recovery=Recovery.FINISH,

@@ -80,7 +80,7 @@ def peers_of(environment: Environment) -> Peers:
     return environment.peers
 
 
-def _attempt(context: EnvContext) -> Attempt:
+def attempt_of(context: EnvContext) -> Attempt:
     attempt = context.environment.incoming.get(context.job.arguments["handover"])
     if attempt is None:
         raise IllegalState(INTERRUPTED)
@@ -93,7 +93,7 @@ def once(do: StepFunction[Environment]) -> StepFunction[Environment]:
     async def first_time(context: EnvContext) -> None:
         if context.repeated:
             raise IllegalState(INTERRUPTED)
-        _attempt(context).tell(phase=context.job.message)
+        attempt_of(context).tell(phase=context.job.message)
         await do(context)
 
     return first_time
@@ -111,7 +111,7 @@ def unless_owned(undo: StepFunction[Environment]) -> StepFunction[Environment]:
 
 async def _reserve(context: EnvContext) -> None:
     environment, arguments = context.environment, context.job.arguments
-    _attempt(context).tell(phase="reserve")
+    attempt_of(context).tell(phase="reserve")
     if await environment.handovers.outcome(arguments["handover"]) is not Outcome.OPEN:
         raise IllegalState("the source has given this move up already")
     offer, text = offer_of(context), arguments["text"]
@@ -148,7 +148,7 @@ async def _unmake(context: EnvContext) -> None:
 
 async def _receive(context: EnvContext) -> None:
     """Open the doors, tell the source where they are, and take what comes."""
-    attempt, offer = _attempt(context), offer_of(context)
+    attempt, offer = attempt_of(context), offer_of(context)
     doors: list[OpenDoor] = []
     try:
         opened, mine = await _open(context, offer, doors)
@@ -197,7 +197,7 @@ async def _taken(
 
     arriving = asyncio.create_task(memory())
     leave = asyncio.create_task(attempt.leave.wait())
-    watching = asyncio.create_task(_heard(environment, attempt))
+    watching = asyncio.create_task(heard(environment, attempt))
     try:
         both = asyncio.create_task(_all(arriving, leave))
         await asyncio.wait((both, watching), return_when=asyncio.FIRST_COMPLETED)
@@ -218,7 +218,7 @@ async def _all(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks)
 
 
-async def _heard(environment: Environment, attempt: Attempt) -> None:
+async def heard(environment: Environment, attempt: Attempt) -> None:
     """Returns when the source has been silent for too long."""
     clock = environment.clock
     while clock.monotonic() - attempt.heard_at < SILENCE_S:
@@ -253,7 +253,7 @@ async def _look_after(context: EnvContext) -> None:
     """Whether it bears the new place; and its clock, which stood still meanwhile."""
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     attempt = environment.incoming.get(context.job.arguments["handover"])
-    health = await _health(environment, uuid, paused=offer_of(context).paused)
+    health = await health_of(environment, uuid, paused=offer_of(context).paused)
     if health == "runs":
         await _set_clock(environment, uuid)
     if attempt is not None:
@@ -265,7 +265,7 @@ async def _look_after(context: EnvContext) -> None:
         )
 
 
-async def _health(environment: Environment, uuid: UUID, *, paused: bool) -> str:
+async def health_of(environment: Environment, uuid: UUID, *, paused: bool) -> str:
     clock = environment.clock
     end = clock.monotonic() + HEALTH_S
     while True:

@@ -13,7 +13,7 @@ from wirt.operations.backing import check_backing
 from wirt.operations.environment import Environment
 from wirt.operations.running import EnvContext, card_notes, tell_noted_scripts
 from wirt.plan.nics import NicPlan
-from wirt.ports.hypervisor import Launch
+from wirt.ports.hypervisor import Launch, given_cpu
 from wirt.ports.network import Plugged
 
 INTERRUPTED = "wirtd ended in the middle; the guest goes on as before"
@@ -90,7 +90,8 @@ async def launch(context: EnvContext) -> None:
     environment, domain = context.environment, old_run(context)
     old = domain.incarnation
     assert old is not None
-    plan = await environment.plan(domain, context.job.notes["domid"])
+    before = await environment.plan(domain, context.job.notes["domid"])
+    plan = await environment.plan(domain, before.domid, given=given_cpu(old, before.cpu_model))
     await check_backing(environment, plan, remember=True)
     incarnation = Incarnation(
         domain=domain.uuid,

@@ -2,8 +2,8 @@
 
 Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` or ``saved`` (the file that the run
 goes on from: memory as the hypervisor wrote it, or a saved guest), ``handover`` (it waits for its memory from
-another host), and ``domid`` for the run that is to end. Notes that they write: ``domid`` for the run that is
-started.
+another host), ``cpu`` (the one that the guest has already), and ``domid`` for the run that is to end. Notes that
+they write: ``domid`` for the run that is started.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from uuid import UUID
 
 import structlog
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.domain import Domain, Incarnation
 from wirt.model.errors import IllegalState, NotFound, Unavailable, WirtError
 from wirt.model.lifecycle import State
@@ -97,11 +98,24 @@ async def launch(context: EnvContext) -> None:
     if "plugged" not in context.transient:
         await plug(context)  # the descriptors died with the daemon that opened them
     domid = context.job.notes["domid"]
-    plan = await environment.plan(domain, domid)
+    plan = await environment.plan(domain, domid, given=_given(context))
     await check_backing(environment, plan, remember=True)
     async with _beginning(context) as memory:
         started = await _launch(context, plan, memory)
     environment.tell(await environment.domains.start_run(started))
+
+
+def _given(context: EnvContext) -> GivenCpu | None:
+    """The CPU of a guest that goes on from where it was, as far as that is known."""
+    said = context.job.arguments.get("cpu")
+    if said is None:
+        return None
+    return GivenCpu(said["model"], frozenset(said["features"]), said["identity"])
+
+
+def cpu_argument(given: GivenCpu) -> dict[str, object]:
+    """``given`` as a job's argument ``cpu``."""
+    return {"model": given.model, "features": sorted(given.features), "identity": given.identity}
 
 
 async def _launch(context: EnvContext, plan: LaunchPlan, memory: Path | MemoryStream | None) -> Incarnation:
@@ -117,7 +131,7 @@ async def _launch(context: EnvContext, plan: LaunchPlan, memory: Path | MemorySt
     # From here on the descriptors are the hypervisor's to close; until here they are the undo's.
     plugged = tuple(context.transient.pop("plugged"))
     arguments = context.job.arguments
-    incoming = "handover" in arguments
+    incoming = "handover" in arguments and "offer" in arguments and not arguments["offer"].get("offline")
     wanted = Launch(plan, incarnation, environment.directory(domid), plugged, memory, incoming)
     started = await environment.hypervisor.launch(wanted)
     moving = {MOVING: f"{arguments['offer']['source']} {arguments['handover']}"} if incoming else {}

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
 from wirt.model.storage import Volume
 from wirt.model.units import MIB
+from wirt.plan.cpu import ChosenCpu, again, choose
 from wirt.plan.engine import DEVICE, UNKNOWN, DiskEngine, Engines, Medium, plan_engine
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.nics import NicPlan, plan_nics
@@ -96,6 +98,8 @@ class LaunchPlan:
     """In the credit scheduler's terms (xl.cfg(5), "cpu_weight")."""
     agent_slot: int | None = None
     """PCI slot of the controller that has the guest agent's port; ``None``: the guest has none."""
+    cpu: ChosenCpu | None = None
+    """What ``cpu_model`` comes to on this host; ``None``: just that."""
 
     def forwards(self) -> tuple[PortForward, ...]:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
@@ -110,9 +114,11 @@ def plan_launch(
     block_devices: frozenset[str] = frozenset(),
     volumes: Mapping[str, Volume] | None = None,
     media: Mapping[str, Medium] | None = None,
+    given: GivenCpu | None = None,
 ) -> LaunchPlan:
     """The plan for one run of ``config`` on ``host``. ``block_devices``: those disk targets that are devices.
-    ``volumes``: what those that name volumes lead to. ``media``: what the paths of disks lie on.
+    ``volumes``: what those that name volumes lead to. ``media``: what the paths of disks lie on. ``given``: the
+    CPU that the guest has already, since it goes on from where it was.
 
     Raises ``ConfigError`` (with the key) for what this hypervisor can't do, ``Shortage`` for what this host
     hasn't got.
@@ -133,6 +139,8 @@ def plan_launch(
     disks = _plan_disks(
         config, slots, boot, block_devices, volumes or {}, _Ground(media or {}, _engines(host, hypervisor))
     )
+    wish = config.cpu_model or host.cpu_model
+    cpu = choose(wish, hypervisor.accelerator, hypervisor.cpu) if given is None else again(given, hypervisor.cpu)
     return LaunchPlan(
         uuid=uuid,
         domid=domid,
@@ -140,7 +148,7 @@ def plan_launch(
         type=config.type,
         machine=MACHINE,
         accelerator=hypervisor.accelerator,
-        cpu_model="host" if hypervisor.accelerator is Accelerator.KVM else "max",
+        cpu_model=cpu.model,
         vcpus=config.vcpus,
         maxvcpus=config.maxvcpus or config.vcpus,
         memory_mib=config.memory_mib,
@@ -155,6 +163,7 @@ def plan_launch(
         extra_arguments=config.device_model_args,
         cpu_weight=config.cpu_weight or DEFAULT_WEIGHT,
         agent_slot=_agent_slot(config, slots),
+        cpu=cpu,
     )
 
 
@@ -384,13 +393,4 @@ def _bus(config: DomainConfig, disk: DiskSpec) -> Bus:
     return Bus.VIRTIO
 
 
-__all__ = [
-    "Bus",
-    "ConsoleDevice",
-    "DirectBoot",
-    "DiskPlan",
-    "LaunchPlan",
-    "NicPlan",
-    "VifKind",
-    "plan_launch",
-]
+__all__ = ["Bus", "ConsoleDevice", "DirectBoot", "DiskPlan", "LaunchPlan", "NicPlan", "VifKind", "plan_launch"]

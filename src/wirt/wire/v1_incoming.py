@@ -57,6 +57,14 @@ class Offer:
     disks: list[OfferedDisk] = field(default_factory=list)
     course: OfferedCourse = field(default_factory=OfferedCourse)
     created_at: float = 0.0
+    cpu_features: list[str] = field(default_factory=list)
+    """What its CPU really has; empty: not known."""
+    cpu_identity: str = ""
+    """The CPU below it, which begins with its vendor; empty under emulation."""
+    offline: bool = False
+    """It is off, or will be before it is handed over: nothing of its memory comes along."""
+    start: bool = False
+    """It ran before, and is to be started there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,10 @@ class Terms:
     accelerator: str
     remarks: list[Remark] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
+    compares_cpus: bool = False
+    """An older wirt compares none."""
+    takes_offline: bool = False
+    """Nor does it know what to do with a domain that is off."""
 
 
 @dataclass(frozen=True, slots=True)
