@@ -19,6 +19,7 @@ from wirt.model.lifecycle import State
 from wirt.model.migration import Forecast, Receipt
 from wirt.operations import cpu, incoming
 from wirt.operations.jobs.engine import Hooks
+from wirt.operations.turns import may_come
 from wirt.peers.fake import FakeLinks, FakePeer, FakePeers
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.fake import FakeMedium
@@ -127,6 +128,8 @@ async def serve(host: SimulatedHost, method: str, path: str, body: Mapping[str, 
     if rest == [""]:
         return await incoming.prepare(environment, _offer(body), through_ssh=False)
     handover, *action = rest
+    if action == ["turn"]:
+        return _plain(may_come(environment, handover))
     if action == ["leave"]:
         return _plain(await incoming.give_leave(environment, handover))
     if action == ["abort"]:

@@ -75,6 +75,22 @@ def test_a_guest_moves_to_another_host_and_back_and_then_shut_down_and_both_have
     assert (a.domain("off")["state"], b.json("list", "--all")["domains"][1:]) == ("off", [])
 
 
+def test_several_move_with_one_command_and_one_that_can_not_keeps_none_from_it(
+    two: tuple[Host, Host], tiny: TinyImage
+) -> None:
+    a, b = two
+    b.ok("define", b.write("taken.cfg", silent(tiny, "taken")))
+    for name in ("web", "db", "taken"):
+        a.ok("create", a.write(f"{name}.cfg", silent(tiny, name)))
+    done = a.run("-o", "json", "migrate", "--all", "b", "--bandwidth", "200M")
+    assert done.code == 1, done
+    assert [each["domain"] for each in done.json["failed"]] == ["taken"]
+    assert sorted(each["subject"] for each in done.json["migrations"]) == ["db", "web"]
+    assert (a.names(), sorted(b.names())) == (["taken"], ["db", "taken", "web"])
+    a.ok("destroy", "taken")
+    b.ok("destroy", "web", "db")
+
+
 def test_its_disk_comes_along(two: tuple[Host, Host], tiny: TinyImage) -> None:
     a, b = two
     a.ok("volume", "create", "default/web", "--size", "24M", "--format", "qcow2")

@@ -15,6 +15,8 @@ from wirt.model.cpu import parse_choice
 from wirt.model.errors import BadInput, ConfigError
 from wirt.model.peer import Address
 
+MOST_AT_ONCE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -37,6 +39,7 @@ SETTINGS = (
     Setting("cpu-model", "WIRT_CPU_MODEL", "", "the CPU of domains that say no cpu_model, as in x86-64-v2,+aes"),
     Setting("peer-listen", "WIRT_PEER_LISTEN", "", "where other hosts reach this one, as in 10.99.0.1:16509"),
     Setting("migration-ports", "WIRT_MIGRATION_PORTS", "49152-49215", "the ports through which guests come in"),
+    Setting("migrations-at-once", "WIRT_MIGRATIONS_AT_ONCE", "2", "so many guests leave side by side, and arrive"),
     Setting("ssh", "WIRT_SSH", "ssh", "ssh's program, by name or path, for hosts reached as ssh://USER@HOST"),
     Setting("remote-wirt", "WIRT_REMOTE_WIRT", "wirt", "what runs wirt on a host that is reached through ssh"),
 )
@@ -56,6 +59,7 @@ class DaemonSettings:
     ssh: str
     remote_wirt: str
     cpu_model: str | None = None
+    migrations_at_once: int = 2
 
 
 def read_settings(text: str, file: str, environment: Mapping[str, str]) -> DaemonSettings:
@@ -87,7 +91,14 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         ssh=chosen["ssh"],
         remote_wirt=chosen["remote-wirt"],
         cpu_model=_cpu_model(chosen["cpu-model"], file),
+        migrations_at_once=_number(chosen["migrations-at-once"], "migrations-at-once", file),
     )
+
+
+def _number(text: str, key: str, file: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_AT_ONCE:
+        raise ConfigError(f"{text[:40]} is none", file=file, key=key, hint=f"a number from 1 to {MOST_AT_ONCE}")
+    return int(text)
 
 
 def _cpu_model(text: str, file: str) -> str | None:

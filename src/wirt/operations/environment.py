@@ -23,6 +23,7 @@ from wirt.operations.peers import KnownPeers
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
 from wirt.operations.snapshots import Snapshots
+from wirt.operations.turns import Turns, promised_bytes
 from wirt.plan.engine import Medium
 from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
@@ -59,6 +60,7 @@ class Settings:
     home: str
     default_address: IPv4Interface = field(default_factory=lambda: IPv4Interface("10.219.0.1/24"))
     cpu_model: str | None = None
+    migrations_at_once: int = 2
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class Environment:
     peers: Peers | None = None
     handovers: Handovers = field(init=False)
     incoming: Incoming = field(default_factory=Incoming)
+    turns: Turns = field(default_factory=Turns)
     taken_back: set[str] = field(default_factory=set)
     """Hand-overs whose other host is dead for good, as somebody has sworn."""
     known_peers: KnownPeers = field(init=False)
@@ -152,8 +155,8 @@ class Environment:
             if disk.target is not None and disk.volume is None and self.machine.is_block_device(disk.target)
         )
         facts, host = await self.hypervisor.facts(), self.host_facts()
-        if running:
-            host = replace(host, memory_available_bytes=host.memory_bytes)
+        free = host.memory_bytes if running else host.memory_available_bytes - promised_bytes(self, domain.uuid)
+        host = replace(host, memory_available_bytes=free)
         media = await self._media(domain.config.disks, volumes)
         return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes, media, given)
 

@@ -36,6 +36,7 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         placements=list(considered.placements),
         compares_cpus=True,
         takes_offline=True,
+        takes_turns=True,
     )
 
 
@@ -60,6 +61,13 @@ async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) 
 
 
 async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> Attempt:
+    async with environment.turns.accepting:  # what one is promised is no longer there for the next
+        return await _accept(environment, offer, through_ssh)
+
+
+async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> Attempt:
+    if offer.handover in environment.incoming:
+        return environment.incoming[offer.handover]
     considered = await consider(environment, offer)
     blocking = next((remark for remark in considered.remarks if remark.blocks), None)
     if blocking is not None:
@@ -75,6 +83,8 @@ async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> A
         "copies": {each.vdev: each.volume for each in considered.placements if not each.shared},
         "through-ssh": through_ssh,
     }
+    if offer.start or not offer.offline:
+        arguments["memory_mib"] = considered.domain.config.memory_mib
     if not offer.offline:
         arguments["cpu"] = cpu_argument(given_of(offer))
     kind = JobKind.RECEIVE_OFFLINE if offer.offline else JobKind.RECEIVE

@@ -45,7 +45,7 @@ class MoveWish:
     """``target`` as :meth:`wirt.ports.peers.Peers.reach` takes it. ``with_storage``: disks come along, into
     ``to_pool`` if one is named. ``keep``: what was copied stays here too. ``postcopy``: one of
     :data:`POSTCOPY`. ``offline``: it is off, or is shut down first, for which it has ``timeout_s``, and started
-    there."""
+    there. ``batch`` names those that are moved by one command, ``at_once`` of them side by side."""
 
     target: str
     with_storage: bool = False
@@ -57,6 +57,8 @@ class MoveWish:
     keep: bool = False
     offline: bool = False
     timeout_s: float = 120.0
+    batch: str | None = None
+    at_once: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ async def migrate(environment: Environment, ref: str, wish: MoveWish) -> Job:
         "copies": [disk.volume for disk in planned.offer.disks if disk.copied],
         "wish": asdict(wish),
         "forecast": asdict(planned.forecast),
+        "turns": planned.terms.takes_turns,
         "remarks": [asdict(remark) for remark in planned.remarks],
     }
     kind = JobKind.MIGRATE_OFFLINE if wish.offline else JobKind.MIGRATE
@@ -137,6 +140,8 @@ async def conclude_move(environment: Environment, domain: Domain) -> Job:
 
 def _movable(environment: Environment, ref: str, wish: MoveWish) -> Domain:
     domain = environment.domains.find(ref)
+    if wish.at_once is not None and wish.at_once < 1:
+        raise BadInput(f"{wish.at_once} domains at once are none", hint="as in --at-once 2")
     if wish.offline:
         _check_offline(domain, wish)
     else:

@@ -32,6 +32,7 @@ from wirt.operations.migrate_steps import disagree, forget, know, lived, note_ou
 from wirt.operations.moving import Move, set_out, stay
 from wirt.operations.receive import peers_of
 from wirt.operations.running import EnvContext, end_run
+from wirt.operations.turns import take_turn
 from wirt.operations.volumes_domain import release_volumes
 from wirt.ports.clock import within
 from wirt.wire.v1_incoming import Standing
@@ -69,12 +70,18 @@ def _ran(context: EnvContext) -> bool:
 
 async def _agree(context: EnvContext) -> None:
     """The other side makes ready, and waits. The guest runs on meanwhile."""
-    environment, domain, wish = context.environment, _here(context), wish_of(context)
+    environment, wish = context.environment, wish_of(context)
     handover = context.job.arguments["handover"]
-    if _ran(context) != (domain.incarnation is not None):
-        raise IllegalState(f"domain {domain.name} has ended meanwhile")
-    check_no_backup(environment, domain)
     peer = await peers_of(environment).reach(wish.target)
+    try:
+        await take_turn(context, peer)
+        domain = _here(context)
+        if _ran(context) != (domain.incarnation is not None):
+            raise IllegalState(f"domain {domain.name} has ended meanwhile")
+        check_no_backup(environment, domain)
+    except BaseException:
+        await peer.close()
+        raise
     link = context.transient["link"] = Link(environment, peer, handover)
     offer = await make_offer(environment, domain, wish, handover)
     offer = await lay_proofs(environment, offer)

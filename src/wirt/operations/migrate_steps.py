@@ -34,6 +34,7 @@ from wirt.operations.migrate_receipt import write_up
 from wirt.operations.moving import Move, set_out, stay
 from wirt.operations.receive import course_of, live_of, peers_of
 from wirt.operations.running import EnvContext, end_run
+from wirt.operations.turns import take_turn
 from wirt.operations.volumes_domain import release_volumes
 from wirt.operations.volumes_steps import remove_volumes
 from wirt.ports.clock import within
@@ -79,9 +80,15 @@ def _here(context: EnvContext) -> Domain:
 
 async def _agree(context: EnvContext) -> None:
     """The other side makes ready, and waits."""
-    environment, domain, wish = context.environment, _here(context), wish_of(context)
-    check_no_backup(environment, domain)
+    environment, wish = context.environment, wish_of(context)
     peer = await peers_of(environment).reach(wish.target)
+    try:
+        await take_turn(context, peer)
+        domain = _here(context)
+        check_no_backup(environment, domain)
+    except BaseException:
+        await peer.close()
+        raise
     link = context.transient["link"] = Link(environment, peer, context.job.arguments["handover"])
     offer = await make_offer(environment, domain, wish, context.job.arguments["handover"])
     offer = await lay_proofs(environment, offer)
@@ -234,7 +241,16 @@ async def _over(context: EnvContext) -> Standing:
 
 
 async def know(context: EnvContext) -> Standing:
-    """Ask until there is an answer: only then is anything done."""
+    """Ask until there is an answer: only then is anything done. Meanwhile other moves have their turn."""
+    adrift = context.environment.turns.adrift
+    adrift.add(context.job.id)
+    try:
+        return await _answered(context)
+    finally:
+        adrift.discard(context.job.id)
+
+
+async def _answered(context: EnvContext) -> Standing:
     environment, target = context.environment, wish_of(context).target
     host, pause_s = context.job.arguments["host"], 0.2
     while True:

@@ -98,6 +98,16 @@ class Terms:
     """An older wirt compares none."""
     takes_offline: bool = False
     """Nor does it know what to do with a domain that is off."""
+    takes_turns: bool = False
+    """Nor does it have those wait for which it has no room yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whether the target has room for a move now; if not, how many are before it."""
+
+    granted: bool
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ class MigrateRequest:
     """``target``: a peer's name, or ``ssh://[USER@]HOST[:PORT]``. ``with_storage``: volumes that the domain writes
     come along, into ``to_pool`` if that is named; ``keep``: they stay on the source too. ``bandwidth`` as in
     ``100M``: bytes a second. ``postcopy``: ``auto``, ``never`` or ``now``. ``offline``: a
-    domain that is off, or one that is shut down for it, within ``timeout_s``, and started there."""
+    domain that is off, or one that is shut down for it, within ``timeout_s``, and started there.
+    ``batch`` names those that are moved together, ``of`` is how many these are, ``at_once`` how many of them go
+    side by side at most; ``bandwidth`` is what these share."""
 
     target: str
     with_storage: bool = False
@@ -22,6 +24,9 @@ class MigrateRequest:
     postcopy: str = "never"
     offline: bool = False
     timeout_s: float = 120.0
+    batch: str | None = None
+    of: int = 1
+    at_once: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
