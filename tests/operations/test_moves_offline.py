@@ -11,7 +11,7 @@ from tests.operations.kit import Strike, crash, fail
 from tests.operations.moves_kit import TwoHosts, until, until_later
 
 from wirt.hypervisors.fake.world import FACTS
-from wirt.model.errors import IllegalState, WirtError
+from wirt.model.errors import IllegalState, Shortage, Unavailable, WirtError
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
@@ -24,10 +24,12 @@ from wirt.operations.receive_offline import RECEIVE_OFFLINE
 from wirt.operations.start import start
 from wirt.operations.volumes import create as create_volume
 from wirt.peers.fake import Kind
+from wirt.ports.memory_blocks import MemoryDisk
 
 CONFIG = 'name = "web"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\nvif = [""]\n'
 DISK = 'disk = ["default/web,,xvda,rw"]\n'
 SHUTDOWN_S = 20.0
+CONTENT = b"what is on it"
 
 
 async def two_hosts(directory: Path, *, shared: bool = True, ran: bool = True, more: str = "") -> TwoHosts:
@@ -44,12 +46,13 @@ async def two_hosts(directory: Path, *, shared: bool = True, ran: bool = True, m
     return hosts
 
 
-async def begin(hosts: TwoHosts) -> Job:
-    return await migrate(hosts.a.environment, "web", MoveWish("b", offline=True, timeout_s=SHUTDOWN_S))
+async def begin(hosts: TwoHosts, *, with_storage: bool = False) -> Job:
+    wish = MoveWish("b", offline=True, timeout_s=SHUTDOWN_S, with_storage=with_storage)
+    return await migrate(hosts.a.environment, "web", wish)
 
 
-async def move(hosts: TwoHosts) -> Job:
-    job = await begin(hosts)
+async def move(hosts: TwoHosts, *, with_storage: bool = False) -> Job:
+    job = await begin(hosts, with_storage=with_storage)
     await until(hosts, lambda: hosts.a.engine.get(job.id).state.finished)
     await until(hosts, hosts.quiet)
     return hosts.a.engine.get(job.id)
@@ -115,6 +118,67 @@ async def test_a_disk_that_the_other_host_has_not_keeps_it_here(tmp_path: Path) 
     assert await settled(hosts, ran=True) == "a"
 
 
+async def volumes(hosts: TwoHosts, name: str) -> list[str]:
+    pool = await hosts.hosts[name].environment.pools.open("default")
+    return [volume.name for volume in await pool.volumes()]
+
+
+async def written(hosts: TwoHosts) -> None:
+    """Something is on the disk here, before anybody looks."""
+    volume = await hosts.a.environment.pools.volume(VolumeRef("default", "web"))
+    hosts.a.contents[volume.path] = MemoryDisk(volume.size)
+    hosts.a.contents[volume.path].write(4096, CONTENT)
+
+
+async def content_there(hosts: TwoHosts) -> bytes:
+    volume = await hosts.b.environment.pools.volume(VolumeRef("default", "web"))
+    return bytes(hosts.b.contents[volume.path].content[4096 : 4096 + len(CONTENT)])
+
+
+@pytest.mark.parametrize("ran", [True, False], ids=["ran", "off"])
+async def test_its_disks_come_along_and_are_gone_here(tmp_path: Path, ran: bool) -> None:
+    hosts = await two_hosts(tmp_path, shared=False, ran=ran)
+    await written(hosts)
+    job = await move(hosts, with_storage=True)
+    assert job.error is None
+    assert await settled(hosts, ran=ran) == "b"
+    assert await content_there(hosts) == CONTENT
+    assert (await volumes(hosts, "a"), await volumes(hosts, "b")) == ([], ["web"])
+    (receipt,) = await receipts(hosts.b.environment)
+    assert receipt.disk_bytes == 1 << 20
+
+
+async def test_disks_that_can_not_be_read_keep_it_here_and_nothing_is_left_there(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, shared=False)
+    hosts.a.disk_server.failures.append(Unavailable("the disk can't be read"))
+    job = await move(hosts, with_storage=True)
+    assert "can't be read" in str(job.error)
+    assert await settled(hosts, ran=True) == "a"
+    assert (await volumes(hosts, "a"), await volumes(hosts, "b")) == (["web"], [])
+
+
+async def test_disks_that_can_not_be_written_there_keep_it_here(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, shared=False, ran=False)
+    hosts.b.disk_server.failures.append(Shortage("the pool is full"))
+    job = await move(hosts, with_storage=True)
+    assert job.state is JobState.FAILED
+    assert await settled(hosts, ran=False) == "a"
+    assert (await volumes(hosts, "a"), await volumes(hosts, "b")) == (["web"], [])
+
+
+async def test_a_link_that_is_cut_keeps_it_here(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, shared=False)
+    await hosts.crash("a")
+    cut = Strike("migrate-offline", "disks", "before", lambda job: hosts.links.cut("a", "b"))
+    await hosts.boot("a", cut)
+    job = await begin(hosts, with_storage=True)
+    await until(hosts, lambda: hosts.a.engine.get(job.id).state.finished)
+    hosts.links.mend("a", "b")
+    await until_later(hosts, 60.0)
+    assert await settled(hosts, ran=True) == "a"
+    assert (await volumes(hosts, "a"), await volumes(hosts, "b")) == (["web"], [])
+
+
 async def test_a_paused_one_is_refused(tmp_path: Path) -> None:
     hosts = await two_hosts(tmp_path)
     await pause(hosts.a.environment, "web")
@@ -168,18 +232,19 @@ SIDES = {"migrate-offline": ("a", MIGRATE_OFFLINE), "receive-offline": ("b", REC
 STEPS = [(kind, step.name) for kind, (_, operation) in SIDES.items() for step in operation.steps]
 
 
-@pytest.mark.parametrize("ran", [True, False], ids=["ran", "off"])
+@pytest.mark.parametrize(("ran", "along"), [(True, True), (False, False)], ids=["ran-along", "off-shared"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", [fail, crash], ids=["fail", "crash"])
 @pytest.mark.parametrize(("kind", "step"), STEPS, ids=[f"{kind}-{step}" for kind, step in STEPS])
 async def test_trouble_in_each_step_of_either_side(
-    tmp_path: Path, kind: str, step: str, what: Callable[[Job], None], when: str, ran: bool
+    tmp_path: Path, kind: str, step: str, what: Callable[[Job], None], when: str, ran: bool, along: bool
 ) -> None:
-    hosts, host = await two_hosts(tmp_path, ran=ran), SIDES[kind][0]
+    hosts, host = await two_hosts(tmp_path, shared=not along, ran=ran), SIDES[kind][0]
+    await written(hosts)
     strike = Strike(kind, step, when, what)
     await hosts.crash(host)
     await hosts.boot(host, strike)
-    await begin(hosts)
+    await begin(hosts, with_storage=along)
     await until(hosts, lambda: strike.struck)
     if what is crash:
         await hosts.crash(host)
@@ -192,7 +257,11 @@ async def test_trouble_in_each_step_of_either_side(
         found = hosts.b.environment.domains.find("web")
         if found.incarnation is None:  # it failed to start, and that is told; it can be started by hand
             await hosts.b.engine.wait((await start(hosts.b.environment, "web")).id)
-    await settled(hosts, ran=ran)
+    where = await settled(hosts, ran=ran)
+    if along:
+        assert "web" in await volumes(hosts, where)
+        assert where == "b" or await volumes(hosts, "b") == []
+        assert where == "a" or await content_there(hosts) == CONTENT
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -70,9 +71,20 @@ def test_a_guest_moves_to_another_host_and_back_and_then_shut_down_and_both_have
     assert "is on b, and runs there" in a.ok("migrate", "--offline", "web", "b").out
     assert a.names() == [] and a.guests() == {} and b.domain("web")["state"] == "running"
     b.ok("destroy", "web")
-    b.ok("define", b.write("off.cfg", silent(tiny, "off")))
-    assert b.json("migrate", "--offline", "off", "a")["result"]["outcome"] == "off"
-    assert (a.domain("off")["state"], b.json("list", "--all")["domains"][1:]) == ("off", [])
+
+
+def test_one_that_is_off_takes_its_disk_along(two: tuple[Host, Host], tiny: TinyImage, tmp_path: Path) -> None:
+    a, b = two
+    content = random.Random(1).randbytes(3 * MIB) + bytes(20 * MIB) + b"the end".ljust(MIB, b".")
+    (tmp_path / "image.raw").write_bytes(content)
+    a.ok("volume", "import", "default/off", str(tmp_path / "image.raw"), "--format", "qcow2")
+    a.ok("define", a.write("off.cfg", silent(tiny, "off", more='disk = ["default/off,,xvda,rw"]')))
+    assert "--with-storage" in a.fails("migrate", "--offline", "off", "b")
+    result = a.json("migrate", "--offline", "--with-storage", "off", "b")["result"]
+    assert (result["outcome"], result["way"], result["disk_bytes"]) == ("off", "offline", len(content))
+    assert (a.names(), a.json("volume", "list")["volumes"], b.domain("off")["state"]) == ([], [], "off")
+    b.ok("volume", "export", "default/off", str(tmp_path / "back.raw"), "--file-format", "raw")
+    assert (tmp_path / "back.raw").read_bytes() == content
 
 
 def test_several_move_with_one_command_and_one_that_can_not_keeps_none_from_it(

@@ -209,7 +209,8 @@ def _show_receipt(receipt: Receipt, session: Session) -> None:
 
     if receipt.way == "offline":
         state = "runs there" if receipt.outcome == "runs" else f"is {printable(receipt.outcome)}"
-        session.write(f"{printable(receipt.domain)} is on {printable(receipt.target)}, and {state}\n")
+        disks = f", with {human(receipt.disk_bytes)} of disks" if receipt.disk_bytes else ""
+        session.write(f"{printable(receipt.domain)} is on {printable(receipt.target)}{disks}, and {state}\n")
         return
     fact = f"{receipt.total_s:.1f} s, {human(receipt.sent_bytes)} sent in {receipt.rounds} rounds"
     if receipt.disk_bytes:

@@ -28,8 +28,9 @@ from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, no
 from wirt.operations.migrate import lay_proofs, make_offer, take_proofs
 from wirt.operations.migrate_link import Link
 from wirt.operations.migrate_receipt import write_up
-from wirt.operations.migrate_steps import disagree, forget, know, lived, note_outcome, wish_of
+from wirt.operations.migrate_steps import disagree, forget, know, lived, note_outcome, unless_lost, wish_of
 from wirt.operations.moving import Move, set_out, stay
+from wirt.operations.offline_disks import hold, let_go, send_disks
 from wirt.operations.receive import peers_of
 from wirt.operations.running import EnvContext, end_run
 from wirt.operations.turns import take_turn
@@ -89,6 +90,7 @@ async def _agree(context: EnvContext) -> None:
     await context.note(began_at=environment.clock.now())
     if domain.incarnation is not None:
         await set_out(environment, domain, Move(peer.name, handover, wish.target))
+    context.transient["offer"] = offer
     try:
         await link.prepare(asdict(offer))
     finally:
@@ -167,6 +169,15 @@ async def _start_again(context: EnvContext) -> None:
     await environment.jobs.submit(JobKind.START, domain.name, {"uuid": str(uuid), "paused": False})
 
 
+async def _disks(context: EnvContext) -> None:
+    """What comes along. Nobody has it open now, and nobody gets it."""
+    link, offer = _link(context), context.transient["offer"]
+    if _here(context).incarnation is not None:
+        raise IllegalState(f"domain {context.job.subject} runs")
+    await hold(context, offer)
+    await unless_lost(link, send_disks(context, link, offer, wish_of(context).bytes_per_s))
+
+
 async def _hand_over(context: EnvContext) -> None:
     """Give leave, and learn who has it."""
     standing, failure = None, None
@@ -215,6 +226,7 @@ async def _forget(context: EnvContext) -> None:
     """However long the store refuses: as long as the record is there, this job keeps others from starting it."""
     while True:
         try:
+            await let_go(context)
             return await forget(context)
         except StoreClosed:
             raise
@@ -266,6 +278,7 @@ MIGRATE_OFFLINE = Operation(
     (
         Step("agree", _once(_agree), disagree, interruptible=True),
         Step("shut-down", _once(_shut_down), _start_again, interruptible=True),
+        Step("disks", _once(_disks), let_go, interruptible=True),
         Step("hand-over", _hand_over, _conclude, final=True, binding=True),
         Step("see", _see, _conclude, binding=True),
         Step("forget", _forget, _conclude, final=True, binding=True),

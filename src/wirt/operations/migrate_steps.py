@@ -139,7 +139,7 @@ async def _disks(context: EnvContext) -> None:
         mirror = live_of(context.environment).mirror(
             _uuid(context), disk.vdev, channel, tell, bytes_per_s=wish.bytes_per_s
         )
-        await _unless_lost(link, mirror)
+        await unless_lost(link, mirror)
     if copied:
         await context.note(disk_bytes=sum(disk.size for disk in copied))
 
@@ -164,7 +164,7 @@ async def _memory(context: EnvContext) -> None:
 
     try:
         sent = live.send(uuid, channel, course_of(offer), report)
-        context.transient["travelled"] = await _unless_lost(link, sent)
+        context.transient["travelled"] = await unless_lost(link, sent)
         context.transient.setdefault("stood_at", environment.clock.now())
         _here(context)
     finally:
@@ -324,7 +324,8 @@ async def forget(context: EnvContext) -> None:
         host = context.job.arguments["host"]
         message = f"it has moved to {host}"
         environment.tell(replace(domain, incarnation=None), reason="moved", message=message)
-    lives = context.job.notes.get("health") in ("runs", "paused")
+    health = context.job.notes.get("health")
+    lives = health in ("runs", "paused") or (health == "off" and context.job.arguments["domid"] is None)
     if lives and not wish_of(context).keep:
         copies = [VolumeRef.parse(each) for each in context.job.arguments["copies"]]
         await remove_volumes(environment, copies)
@@ -350,7 +351,7 @@ def _offer(context: EnvContext) -> Offer:
     return offer
 
 
-async def _unless_lost(link: Link, work: Any) -> Any:
+async def unless_lost(link: Link, work: Any) -> Any:
     """``work``'s result; or the reason why there is no sense in it any more, once it has been stopped."""
     task = asyncio.ensure_future(work)
     try:

@@ -128,7 +128,7 @@ async def _forget(context: EnvContext) -> None:
         environment.tell(replace(domain, incarnation=None), reason="not received")
 
 
-async def _make(context: EnvContext) -> None:
+async def make(context: EnvContext) -> None:
     """Volumes for the disks that come along, empty."""
     environment, sizes = context.environment, {disk.vdev: disk for disk in offer_of(context).disks}
     for vdev, volume in context.job.arguments["copies"].items():
@@ -141,7 +141,7 @@ async def _make(context: EnvContext) -> None:
         await pool.create(NewVolume(ref.volume, disk.size, chosen))
 
 
-async def _unmake(context: EnvContext) -> None:
+async def unmake(context: EnvContext) -> None:
     made = [VolumeRef.parse(volume) for volume in context.job.notes.get("made", [])]
     await remove_volumes(context.environment, made)
 
@@ -167,14 +167,14 @@ async def _open(context: EnvContext, offer: Offer, doors: list[OpenDoor]) -> tup
     disks = None
     if arguments["copies"]:
         doors.append(await peers.open_door(through_ssh=ssh, token=False))
-        disks = _door(doors[-1].door)
+        disks = opened_door(doors[-1].door)
         listener = doors[-1].listener()
         await live_of(environment).serve(UUID(arguments["uuid"]), tuple(arguments["copies"]), listener, mine)
     certificates = None if theirs is None else Certificates(**asdict(theirs))
-    return Opened(context.job.id, _door(doors[0].door), disks, certificates), mine
+    return Opened(context.job.id, opened_door(doors[0].door), disks, certificates), mine
 
 
-def _door(door: Door) -> OpenedDoor:
+def opened_door(door: Door) -> OpenedDoor:
     return OpenedDoor(door.port, door.path, door.token)
 
 
@@ -309,7 +309,7 @@ RECEIVE = Operation(
     JobKind.RECEIVE,
     (
         Step("reserve", _reserve, unless_owned(_forget)),
-        Step("make", once(_make), unless_owned(_unmake)),
+        Step("make", once(make), unless_owned(unmake)),
         Step("disks", once(take_volumes), unless_owned(let_volumes_go)),
         Step("plug", once(number_and_plug), unless_owned(unplug)),
         Step("launch", once(launch), unless_owned(clear)),

@@ -7,6 +7,7 @@ the domain is this host's, and is started if it ran before. Should that fail it 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from uuid import UUID
@@ -19,7 +20,20 @@ from wirt.model.migration import Outcome
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
-from wirt.operations.receive import SILENCE_S, attempt_of, health_of, heard, offer_of, once, unless_owned
+from wirt.operations.offline_disks import receive_disks
+from wirt.operations.receive import (
+    SILENCE_S,
+    attempt_of,
+    health_of,
+    heard,
+    make,
+    offer_of,
+    once,
+    opened_door,
+    peers_of,
+    unless_owned,
+    unmake,
+)
 from wirt.operations.receive_terms import read
 from wirt.operations.running import (
     EnvContext,
@@ -31,7 +45,7 @@ from wirt.operations.running import (
     take_volumes,
     unplug,
 )
-from wirt.wire.v1_incoming import Opened, OpenedDoor
+from wirt.wire.v1_incoming import Certificates, Opened, OpenedDoor
 
 
 def _attempt(context: EnvContext) -> Attempt | None:
@@ -62,21 +76,43 @@ async def _forget(context: EnvContext) -> None:
 
 
 async def _receive(context: EnvContext) -> None:
-    """Until the source gives its leave. One that falls silent has it still."""
-    environment, attempt = context.environment, attempt_of(context)
-    attempt.tell(opened=asdict(Opened(context.job.id, OpenedDoor())), phase="waiting")
-    leave = asyncio.create_task(attempt.leave.wait())
-    watching = asyncio.create_task(heard(environment, attempt))
+    """Its disks, if they come along; then the source gives its leave. One that falls silent has it still."""
+    attempt, peers, ssh = attempt_of(context), peers_of(context.environment), context.job.arguments["through-ssh"]
+    if not context.job.arguments["copies"]:
+        attempt.tell(opened=asdict(Opened(context.job.id, OpenedDoor())), phase="waiting")
+        return await _taken(context, attempt, None)
+    mine, theirs = (None, None) if ssh else await peers.credentials()
+    door = await peers.open_door(through_ssh=ssh, token=True)
     try:
-        await asyncio.wait((leave, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not leave.done():
+        certificates = None if theirs is None else Certificates(**asdict(theirs))
+        opened = Opened(context.job.id, OpenedDoor(), opened_door(door.door), certificates)
+        attempt.tell(opened=asdict(opened), phase="waiting")
+        await _taken(context, attempt, receive_disks(context, door, mine))
+    finally:
+        door.close()
+
+
+async def _taken(context: EnvContext, attempt: Attempt, disks: Coroutine[None, None, None] | None) -> None:
+    work = asyncio.create_task(_disks_and_leave(attempt, disks))
+    watching = asyncio.create_task(heard(context.environment, attempt))
+    try:
+        await asyncio.wait((work, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
             source = offer_of(context).source
             raise Unavailable(f"{source} has said nothing for {SILENCE_S:g} s", hint="the domain is there still")
+        await work
         attempt.tell(phase="arrived")
     finally:
-        for task in (leave, watching):
+        for task in (work, watching):
             task.cancel()
-        await asyncio.gather(leave, watching, return_exceptions=True)
+        await asyncio.gather(work, watching, return_exceptions=True)
+
+
+async def _disks_and_leave(attempt: Attempt, disks: Coroutine[None, None, None] | None) -> None:
+    if disks is not None:
+        attempt.tell(phase="receiving")
+        await disks
+    await attempt.leave.wait()
 
 
 async def _own(context: EnvContext) -> None:
@@ -145,6 +181,7 @@ RECEIVE_OFFLINE = Operation(
     JobKind.RECEIVE_OFFLINE,
     (
         Step("reserve", _reserve, unless_owned(_forget)),
+        Step("make", once(make), unless_owned(unmake)),
         Step("receive", once(_receive), nothing_to_undo, interruptible=True),
         Step("own", _own, _keep, final=True),
         Step("disks", if_started(take_volumes), _off),
