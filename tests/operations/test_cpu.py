@@ -6,15 +6,22 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from tests.operations.kit import SimulatedHost
 from tests.operations.moves_kit import TwoHosts, until
 
 from wirt.hypervisors.fake.world import CPU, FACTS
 from wirt.model.cpu import CpuOffer
 from wirt.model.errors import IllegalState
+from wirt.model.storage import VolumeRef
+from wirt.operations import snapshots_verbs
 from wirt.operations.cpu import find_baseline, offered
-from wirt.operations.create import Source, create
+from wirt.operations.create import Source, create, define
 from wirt.operations.migrate import MoveWish, migrate, plan_move
 from wirt.operations.refresh import refresh
+from wirt.operations.save import SaveWish, save
+from wirt.operations.save_restore import RestoreWish, restore
+from wirt.operations.start import start
+from wirt.operations.volumes import create as create_volume
 from wirt.plan.host import Accelerator
 from wirt.ports.hypervisor import given_cpu
 
@@ -120,3 +127,53 @@ async def test_no_baseline_helps_between_accelerators(tmp_path: Path) -> None:
     hosts.b.world.facts = dataclasses.replace(FACTS, accelerator=Accelerator.KVM)
     with pytest.raises(IllegalState, match="b has kvm"):
         await find_baseline(hosts.a.environment, ["b"])
+
+
+async def one_host(directory: Path, there: CpuOffer = CPU) -> SimulatedHost:
+    host = SimulatedHost(directory)
+    host.world.facts = dataclasses.replace(FACTS, cpu=there)
+    await host.boot()
+    await host.engine.wait((await create_volume(host.environment, VolumeRef("default", "web"), 1 << 20)).id)
+    text = CONFIG + 'disk = ["default/web,,xvda,rw"]\ncpu_model = "max"\n'
+    await define(host.environment, Source(text, "w.cfg", "/c"))
+    await host.engine.wait((await start(host.environment, "web")).id)
+    return host
+
+
+def cpu_of(host: SimulatedHost) -> frozenset[str]:
+    run = host.environment.domains.find("web").incarnation
+    assert run is not None
+    return given_cpu(run, "?").features
+
+
+@pytest.mark.parametrize("now", [MORE, LESS], ids=["more", "less"])
+async def test_a_saved_guest_finds_the_cpu_that_it_had_or_stays_saved(tmp_path: Path, now: CpuOffer) -> None:
+    host = await one_host(tmp_path)
+    had, file = cpu_of(host), str(tmp_path / "web.save")
+    assert (await host.engine.wait((await save(host.environment, "web", SaveWish(file))).id)).error is None
+    host.world.facts = dataclasses.replace(FACTS, cpu=now)
+    if now is LESS:
+        with pytest.raises(IllegalState, match="avx"):
+            await restore(host.environment, RestoreWish(file))
+        return
+    assert (await host.engine.wait((await restore(host.environment, RestoreWish(file))).id)).error is None
+    assert cpu_of(host) == had
+
+
+@pytest.mark.parametrize("now", [MORE, LESS], ids=["more", "less"])
+async def test_a_guest_goes_back_to_a_snapshot_with_the_cpu_of_then_or_not_at_all(
+    tmp_path: Path, now: CpuOffer
+) -> None:
+    host = await one_host(tmp_path)
+    had = cpu_of(host)
+    taken = await snapshots_verbs.create(host.environment, "web", "then", memory=True)
+    assert (await host.engine.wait(taken.id)).error is None
+    host.world.facts = dataclasses.replace(FACTS, cpu=now)
+    if now is LESS:
+        with pytest.raises(IllegalState, match="avx"):
+            await snapshots_verbs.revert(host.environment, "web", "then", force=True)
+        assert host.environment.domains.find("web").incarnation is not None
+        return
+    back = await snapshots_verbs.revert(host.environment, "web", "then", force=True)
+    assert (await host.engine.wait(back.id)).error is None
+    assert cpu_of(host) == had

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from wirt.model.cpu import GivenCpu
+
 
 @dataclass(frozen=True, slots=True)
 class SavedDisk:
@@ -40,3 +42,5 @@ class SavedGuest:
     memory_mib: int
     hardware: tuple[tuple[str, str], ...]
     paused: bool
+    cpu: GivenCpu | None = None
+    """What its CPU was; ``None``: an older wirt saved it, which did not know."""
