@@ -6,6 +6,7 @@ No guest runs in the QEMU that is asked, and what it answers is bounded all the 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from wirt.plan.cpu import ChosenCpu
 from wirt.plan.host import Accelerator, HypervisorFacts
 from wirt.plan.launch import MACHINE
 from wirt.ports.hypervisor import cpu_notes
-from wirt.ports.process import finish
+from wirt.ports.process import MOST_BYTES, started
 
 ASK_S = 20.0
 """It takes a third of a second where nothing else runs."""
@@ -41,7 +42,7 @@ async def with_cpu(facts: HypervisorFacts, binary: str, cache: Path) -> Hypervis
         return replace(facts, cpu=kept)
     try:
         found = await ask(binary, facts.accelerator)
-    except (TimeoutError, Malformed, OSError) as error:
+    except (TimeoutError, ValueError, OSError) as error:  # Malformed is a ValueError
         note = f"which CPUs guests can have is not known: {error or 'QEMU did not answer in time'}"
         return replace(facts, notes=(*facts.notes, note))
     # Without it the next start asks again: that is no reason to fail.
@@ -82,20 +83,33 @@ async def notes(monitor: Monitor, cpu: ChosenCpu | None) -> dict[str, str]:
 
 
 async def _answers(binary: str, accelerator: Accelerator, asked: list[dict[str, Any]]) -> list[object]:
-    """What QEMU says to each, in order."""
+    """What QEMU says to each, in order. It is ended only then: with its end goes what nobody has read yet."""
     machine = ("-machine", MACHINE, "-accel", str(accelerator), "-m", "16", "-cpu", "qemu64")
     command = (binary, "-nodefaults", "-no-user-config", "-display", "none", "-S", *machine, "-qmp", "stdio")
-    talk = [{"execute": "qmp_capabilities"}, *asked, {"execute": "quit"}]
-    given = "".join(json.dumps(each) + "\n" for each in talk).encode()
-    ended = await finish(command, deadline_s=ASK_S, given=given)
-    lines = map(parse, ended.out.splitlines()[1:])
-    replies = [reply for reply in lines if "return" in reply or "error" in reply]
-    if len(replies) < len(asked) + 1:
-        raise Malformed("QEMU answered less than it was asked")
+    talk = "".join(json.dumps(each) + "\n" for each in ({"execute": "qmp_capabilities"}, *asked)).encode()
+    async with asyncio.timeout(ASK_S), started(command, given=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(talk)
+        replies = await _replies(process.stdout, len(asked) + 1)
     for reply in replies:
         if "return" not in reply:
             raise Malformed("QEMU knows no CPU models")
-    return [reply["return"] for reply in replies[1 : len(asked) + 1]]
+    return [reply["return"] for reply in replies[1:]]
+
+
+async def _replies(output: asyncio.StreamReader, wanted: int) -> list[dict[str, Any]]:
+    """The greeting comes first, and events may come between."""
+    found: list[dict[str, Any]] = []
+    read = 0
+    while len(found) < wanted:
+        line = await output.readline()
+        read += len(line)
+        if not line or read > MOST_BYTES:
+            raise Malformed(f"QEMU answered {len(found)} of {wanted} questions")
+        reply = parse(line)
+        if "return" in reply or "error" in reply:
+            found.append(reply)
+    return found
 
 
 def _expand(name: str) -> dict[str, Any]:
