@@ -11,7 +11,7 @@ import pytest
 from wirt.hypervisors.qemu import cpus
 from wirt.model.domain import Incarnation
 from wirt.model.errors import ConfigError
-from wirt.plan.cpu import EMULATED_EVERYWHERE, baseline, choose, lacking
+from wirt.plan.cpu import EMULATED_EVERYWHERE, ChosenCpu, baseline, choose, lacking
 from wirt.plan.host import Accelerator
 from wirt.plan.launch import plan_launch
 from wirt.ports.hypervisor import Launch, given_cpu
@@ -62,6 +62,21 @@ async def test_a_model_that_it_lacks_something_of_is_refused_before_the_launch(r
     model = next(each for each in offer.models if each.missing)
     with pytest.raises(ConfigError, match=model.missing[0]):
         await run(rig, tmp_path, model.name)
+
+
+@pytest.mark.parametrize("rig", [QEMU, OLD], indirect=True)
+async def test_what_qemu_could_not_give_after_all_is_not_recorded(rig: Rig, tmp_path: Path) -> None:
+    facts = await rig.hypervisor.facts()
+    domain = uuid4()
+    chosen = ChosenCpu("qemu64,+pcid", "qemu64,pcid=on", frozenset({"fpu", "pcid"}))
+    made = plan_launch(dataclasses.replace(rig.config(), vifs=()), domain, 1, HOST, facts)
+    begun = Incarnation(domain, 1, "here", 1, rig.hypervisor.name, 0.0)
+    plan = dataclasses.replace(made, cpu=chosen)
+    try:
+        started = await rig.hypervisor.launch(Launch(plan, begun, tmp_path / "run"))
+    finally:
+        await rig.hypervisor.destroy(domain)
+    assert given_cpu(started, "?").features == {"fpu"}
 
 
 @pytest.mark.real

@@ -13,7 +13,7 @@ from .guests import READY, ask, port_of, pvh, silent, watch
 from .host import Host, a_host
 from .test_peers import free_port, pair
 
-pytestmark = (pytest.mark.real, pytest.mark.long)
+pytestmark = [pytest.mark.real, pytest.mark.long]
 
 OLD_QEMU = Path(__file__).resolve().parents[2] / ".cache/qemu-7.2/usr/bin/qemu-system-x86_64"
 

@@ -31,6 +31,8 @@ MOST_MODELS = 400
 """QEMU 10 has 154."""
 VERSION = 1
 """Of what is kept; another one is asked for anew."""
+FIRST_CPU = "/machine/unattached/device[0]"
+"""Where QEMU has the first vCPU of a PC, from 7.2 to 10 (query-cpus-fast, "qom-path")."""
 _LONGEST_NAME = 64
 
 
@@ -74,12 +76,11 @@ async def notes(monitor: Monitor, cpu: ChosenCpu | None) -> dict[str, str]:
     """For an incarnation: what it was really given, without what QEMU could not give it after all."""
     if cpu is None or not cpu.features:
         return {}
-    cpus = await monitor.execute("query-cpus-fast")
-    where = {"path": cpus[0].get("qom-path") if cpus else None, "property": "unavailable-features"}
     try:
-        return cpu_notes(cpu, frozenset(_names(await monitor.execute("qom-get", where))))
+        lacks = _names(await monitor.execute("qom-get", {"path": FIRST_CPU, "property": "unavailable-features"}))
     except Malformed as error:
         raise HypervisorError(f"QEMU gave {error} where a guest's CPU was asked for") from error
+    return cpu_notes(cpu, frozenset(lacks))
 
 
 async def _answers(binary: str, accelerator: Accelerator, asked: list[dict[str, Any]]) -> list[object]:
