@@ -16,7 +16,7 @@ from .test_qmp import FLOODS, HONEST
 
 pytestmark = pytest.mark.real
 
-FIRST_ALL_IS_WELL = '"qmp_capabilities", "set-action", "cont", "query-status", "qom-list"'
+FIRST_ALL_IS_WELL = '"qmp_capabilities", "set-action", "cont", "query-status", "qom-list", "qom-get"'
 CONFIG = 'name = "{name}"\ntype = "pvh"\nmemory = 96\nkernel = "{kernel}"\n'
 
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 STANDIN = """#!{python} -IS
 import os, re, socket, sys, time
+if "--version" in sys.argv:  # what it is asked beside any guest
+    sys.exit(print("QEMU emulator version 10.0.2"))
+if "stdio" in sys.argv:
+    sys.exit(1)
 with open({pids!r}, "a") as file:
     file.write(f"{{os.getpid()}}\\n")
 

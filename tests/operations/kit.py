@@ -71,6 +71,9 @@ class FakeMachine:
     def is_block_device(self, path: str) -> bool:
         return path.startswith("/dev/")
 
+    def resident_bytes(self, pid: int) -> int:
+        return 0
+
 
 @dataclass
 class FakeImages:

@@ -17,8 +17,9 @@ from wirt.model.errors import PeerUnreachable
 from wirt.model.job import Job
 from wirt.model.lifecycle import State
 from wirt.model.migration import Forecast, Receipt
-from wirt.operations import incoming
+from wirt.operations import cpu, incoming
 from wirt.operations.jobs.engine import Hooks
+from wirt.operations.turns import may_come
 from wirt.peers.fake import FakeLinks, FakePeer, FakePeers
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.fake import FakeMedium
@@ -119,12 +120,16 @@ async def serve(host: SimulatedHost, method: str, path: str, body: Mapping[str, 
     environment = host.environment
     path, _, query = path.partition("?")
     values = dict(pair.split("=", 1) for pair in query.split("&") if pair)
+    if path == "/v1/cpu":
+        return _plain(await cpu.offered(environment))
     rest = path.removeprefix("/v1/incoming").strip("/").split("/")
     if rest == ["terms"]:
         return _plain(await incoming.terms(environment, _offer(body)))
     if rest == [""]:
         return await incoming.prepare(environment, _offer(body), through_ssh=False)
     handover, *action = rest
+    if action == ["turn"]:
+        return _plain(may_come(environment, handover))
     if action == ["leave"]:
         return _plain(await incoming.give_leave(environment, handover))
     if action == ["abort"]:

@@ -468,7 +468,12 @@ def jobs_of(host: SimulatedHost, kind: JobKind) -> list[Job]:
 
 
 def test_every_operation_that_there_is_has_a_case() -> None:
-    of_two_hosts = {JobKind.MIGRATE, JobKind.RECEIVE}  # test_moves.py
+    of_two_hosts = {  # test_moves.py, test_moves_offline.py
+        JobKind.MIGRATE,
+        JobKind.RECEIVE,
+        JobKind.MIGRATE_OFFLINE,
+        JobKind.RECEIVE_OFFLINE,
+    }
     assert {case.kind for case in CASES} == set(OPERATIONS) - {JobKind.BUILD_IMAGE} - of_two_hosts
 
 

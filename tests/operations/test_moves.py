@@ -177,6 +177,19 @@ async def test_a_move_that_is_cancelled_in_each_step(tmp_path: Path, step: str, 
         assert (where, job.state) == ("b", JobState.DONE)
 
 
+@pytest.mark.parametrize("turns", [1, 2, 5])
+async def test_one_that_is_cancelled_again_and_again_is_undone_all_the_same(tmp_path: Path, turns: int) -> None:
+    hosts = await two_hosts(tmp_path)
+    job = await start_move(hosts)
+    await until(hosts, lambda: hosts.a.engine.get(job).message.startswith("memory"))
+    for _ in range(100):
+        await hosts.a.engine.cancel(job)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    assert await settled(hosts) == "a"
+    assert hosts.a.engine.get(job).state is JobState.CANCELLED
+
+
 async def test_somebody_swears_that_the_other_host_is_lost_and_has_the_guest_back(tmp_path: Path) -> None:
     hosts = await two_hosts(tmp_path)
     hosts.links.inject(Kind.CUT_BEFORE, path="leave")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from wirt.model.errors import DeadlinePassed, IllegalState, NotFound, PeerUnreachable
+from wirt.ports.migration import Channel
 from wirt.ports.peers import Peer
 
 from .worlds import World
@@ -204,6 +205,25 @@ async def test_who_accepts_by_itself_gets_the_listening_socket(world: World) -> 
     assert await received(inner, 1) == b"x"
     out.close()
     inner.close()
+    door.close()
+    await peer.close()
+
+
+async def test_what_goes_through_a_protected_stream_arrives_and_only_from_who_has_the_credentials(
+    world: World,
+) -> None:
+    receiving, sending = (None, None) if world.through_ssh else await world.far.credentials()
+    door = await world.far.open_door(through_ssh=world.through_ssh, token=True)
+    peer = await world.near.reach(world.target)
+    out, inner = await peer.stream(door.door), await door.accept(5)
+    near, far = await asyncio.gather(
+        world.near.protect(Channel(out, sending), receives=False),
+        world.far.protect(Channel(inner, receiving), receives=True),
+    )
+    await asyncio.to_thread(near.sendall, b"a disk")
+    assert await received(far, 6) == b"a disk"
+    near.close()
+    far.close()
     door.close()
     await peer.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from wirt.images.tiny import TinyImage
 from wirt.model.units import MIB
 
-from .guests import READY, ask, port_of, pvh, watch
+from .guests import READY, ask, port_of, pvh, silent, watch
 from .host import Host, a_host
 from .test_peers import free_port, pair
 
@@ -48,13 +49,15 @@ def is_whole(host: Host) -> None:
     assert "ok=1" in ask(port_of(host, "web"), "wirt mem-verify")
 
 
-def test_a_guest_moves_to_another_host_and_back_and_both_have_the_receipts(
+def test_a_guest_moves_to_another_host_and_back_and_then_shut_down_and_both_have_the_receipts(
     two: tuple[Host, Host], tiny: TinyImage
 ) -> None:
     a, b = two
     start(a, tiny)
     plan = a.json("migrate", "web", "b", "--dry-run")
-    assert plan["possible"] and plan["forecast"]["way"] == "precopy", plan
+    assert plan["possible"] and plan["forecast"]["way"] == "precopy" and plan["remarks"][1:] == [], plan
+    found = a.json("cpu", "baseline")
+    assert (found["hosts"], found["held_back"], found["not_asked"]) == (["a", "b"], [], [])
     receipt = a.json("migrate", "web", "b")["result"]
     assert receipt["outcome"] == "runs" and 0 < receipt["blackout_s"] < 30, receipt
     assert a.names() == [] and a.guests() == {}
@@ -65,7 +68,39 @@ def test_a_guest_moves_to_another_host_and_back_and_both_have_the_receipts(
     for host in two:
         ways = [(each["source"], each["target"]) for each in host.json("migrations")["migrations"]]
         assert ways == [("a", "b"), ("b", "a")]
-    a.ok("destroy", "web")
+    assert "is on b, and runs there" in a.ok("migrate", "--offline", "web", "b").out
+    assert a.names() == [] and a.guests() == {} and b.domain("web")["state"] == "running"
+    b.ok("destroy", "web")
+
+
+def test_one_that_is_off_takes_its_disk_along(two: tuple[Host, Host], tiny: TinyImage, tmp_path: Path) -> None:
+    a, b = two
+    content = random.Random(1).randbytes(3 * MIB) + bytes(20 * MIB) + b"the end".ljust(MIB, b".")
+    (tmp_path / "image.raw").write_bytes(content)
+    a.ok("volume", "import", "default/off", str(tmp_path / "image.raw"), "--format", "qcow2")
+    a.ok("define", a.write("off.cfg", silent(tiny, "off", more='disk = ["default/off,,xvda,rw"]')))
+    assert "--with-storage" in a.fails("migrate", "--offline", "off", "b")
+    result = a.json("migrate", "--offline", "--with-storage", "off", "b")["result"]
+    assert (result["outcome"], result["way"], result["disk_bytes"]) == ("off", "offline", len(content))
+    assert (a.names(), a.json("volume", "list")["volumes"], b.domain("off")["state"]) == ([], [], "off")
+    b.ok("volume", "export", "default/off", str(tmp_path / "back.raw"), "--file-format", "raw")
+    assert (tmp_path / "back.raw").read_bytes() == content
+
+
+def test_several_move_with_one_command_and_one_that_can_not_keeps_none_from_it(
+    two: tuple[Host, Host], tiny: TinyImage
+) -> None:
+    a, b = two
+    b.ok("define", b.write("taken.cfg", silent(tiny, "taken")))
+    for name in ("web", "db", "taken"):
+        a.ok("create", a.write(f"{name}.cfg", silent(tiny, name)))
+    done = a.run("-o", "json", "migrate", "--all", "b", "--bandwidth", "200M")
+    assert done.code == 1, done
+    assert [each["domain"] for each in done.json["failed"]] == ["taken"]
+    assert sorted(each["subject"] for each in done.json["migrations"]) == ["db", "web"]
+    assert (a.names(), sorted(b.names())) == (["taken"], ["db", "taken", "web"])
+    a.ok("destroy", "taken")
+    b.ok("destroy", "web", "db")
 
 
 def test_its_disk_comes_along(two: tuple[Host, Host], tiny: TinyImage) -> None:

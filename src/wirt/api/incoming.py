@@ -12,6 +12,7 @@ from wirt.api.reply import NO_CONTENT, reply
 from wirt.model.migration import Forecast, Receipt
 from wirt.operations import incoming
 from wirt.operations.environment import Environment
+from wirt.operations.turns import may_come
 from wirt.wire import v1_incoming as wire
 from wirt.wire import v1_migrations
 
@@ -34,6 +35,11 @@ def router(environment: Environment) -> APIRouter:
     async def standing(handover: str, phase: str = "", wait_s: float = 0.0) -> Response:
         """How a hand-over stands, once that is no longer ``phase``."""
         return reply(await incoming.standing(environment, handover, phase, wait_s))
+
+    @routes.get("/{handover}/turn", response_model=wire.Turn)
+    async def turn(handover: str) -> Response:
+        """Whether there is room for this move now. The place is kept for a while; else it is asked again."""
+        return reply(may_come(environment, handover))
 
     @routes.post("/{handover}/leave", response_model=wire.Standing)
     async def leave(handover: str) -> Response:

@@ -13,6 +13,7 @@ from wirt.model.storage import parse_size
 from wirt.operations.environment import Environment
 from wirt.operations.migrate import MovePlan, MoveWish, migrate, plan_move, take_back
 from wirt.operations.receipts import receipts
+from wirt.plan.turns import side_by_side
 from wirt.wire import v1
 from wirt.wire import v1_migrations as wire
 
@@ -22,13 +23,15 @@ def router(environment: Environment) -> APIRouter:
 
     @routes.post("/domains/{ref}/migrate", response_model=v1.Job)
     async def move(ref: str, request: wire.MigrateRequest, wait: bool = False) -> Response:
-        """Move a running domain to another host. Its result is the receipt."""
-        return await job_reply(environment, await migrate(environment, guest(ref), _wish(request)), wait)
+        """Move a domain to another host. Its result is the receipt."""
+        return await job_reply(
+            environment, await migrate(environment, guest(ref), _wish(environment, request)), wait
+        )
 
     @routes.post("/domains/{ref}/migrate/plan", response_model=wire.MovePlan)
     async def plan(ref: str, request: wire.MigrateRequest) -> Response:
         """What speaks against it, where disks would be, and how long it would take. Nothing is done."""
-        return reply(_plan(await plan_move(environment, guest(ref), _wish(request))))
+        return reply(_plan(await plan_move(environment, guest(ref), _wish(environment, request))))
 
     @routes.post("/domains/{ref}/migrate/take-back", response_model=v1.Job)
     async def back(ref: str, wait: bool = False) -> Response:
@@ -43,16 +46,21 @@ def router(environment: Environment) -> APIRouter:
     return routes
 
 
-def _wish(of: wire.MigrateRequest) -> MoveWish:
+def _wish(environment: Environment, of: wire.MigrateRequest) -> MoveWish:
+    together = side_by_side(of.of, of.at_once, environment.settings.migrations_at_once)
     return MoveWish(
         target=of.target,
         with_storage=of.with_storage,
         to_pool=of.to_pool,
-        bytes_per_s=None if of.bandwidth is None else parse_size(of.bandwidth),
+        bytes_per_s=None if of.bandwidth is None else max(1, parse_size(of.bandwidth) // together),
         max_downtime_ms=of.max_downtime_ms,
         compress=of.compress,
         postcopy=of.postcopy,
         keep=of.keep,
+        offline=of.offline,
+        timeout_s=of.timeout_s,
+        batch=of.batch,
+        at_once=of.at_once,
     )
 
 

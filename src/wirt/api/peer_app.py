@@ -8,13 +8,13 @@ import structlog
 from fastapi import FastAPI, Request, Response
 
 import wirt
-from wirt.api import incoming, peer, problems
+from wirt.api import cpu, incoming, peer, problems
 from wirt.api.caller import caller
 from wirt.operations.environment import Environment
 
 log = structlog.get_logger()
 
-PEER_ROUTES = (peer, incoming)
+PEER_ROUTES = (peer, incoming, cpu)
 """They are in the host's own application too: through ssh, which ends at its socket, a host reaches those."""
 
 

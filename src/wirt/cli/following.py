@@ -85,6 +85,11 @@ def _undo(session: Session, document: Json) -> None:
         session.complain(ClientError(job.error.message, hint=job.error.hint))
 
 
+def deferred_interrupt() -> _DeferredInterrupt:
+    """While it lasts Ctrl-C is only noted, in ``seen``; a second one is not."""
+    return _DeferredInterrupt()
+
+
 class _DeferredInterrupt:
     """While a request is under way whose answer must not be lost, Ctrl-C is only noted; a second one is not."""
 

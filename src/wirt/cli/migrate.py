@@ -23,9 +23,14 @@ wirt jobs --cancel ID) or failed before that, it goes on here. Should the other 
 moment, the guest stands still until it says whether it has it; if it is lost for good, --take-back has the guest
 go on here: never do that while the other host may run.
 
+Several move side by side, as many as both hosts let (migrations-at-once in wirt.toml, 2 without it); the others
+wait. One that can't move keeps no other from it; the exit code is 1 then, and the last line names it.
+
 examples:
   wirt migrate web h2 --dry-run
   wirt migrate web h2
+  wirt migrate web db mail h2 --at-once 1
+  wirt migrate --all h2
   wirt migrate web ssh://root@h2 --with-storage --bandwidth 50M
   wirt migrations
 """
@@ -35,11 +40,25 @@ def options_migrate(parser: Parser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("domain", metavar="DOMAIN", nargs="+", help="name, ID or UUID; the last word is the HOST")
     parser.add_argument("--live", action="store_true", help="while it runs (this is what is done anyway)")
+    parser.add_argument(
+        "--offline", action="store_true", help="one that is off; one that runs is shut down, and started there"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=float,
+        default=120.0,
+        help="with --offline: for the shutdown; default: 120 s",
+    )
     parser.add_argument("--with-storage", action="store_true", help="take the volumes along that it writes")
     parser.add_argument("--to-pool", metavar="POOL", help="put them into this pool of the other host")
     parser.add_argument("--keep", action="store_true", help="leave the volumes here as well, as they were")
+    parser.add_argument("--all", action="store_true", help="all that run; with --offline, those that are off too")
+    parser.add_argument("--at-once", metavar="N", type=int, help="of several, at most so many side by side")
     parser.add_argument("-n", "--dry-run", action="store_true", help="show plan and forecast, and do nothing")
-    parser.add_argument("--bandwidth", metavar="RATE", help="at most so many bytes a second, as in 50M")
+    parser.add_argument(
+        "--bandwidth", metavar="RATE", help="at most so many bytes a second, as in 50M, all together"
+    )
     parser.add_argument("--max-downtime", metavar="MS", type=int, default=300, help="default: 300 ms")
     parser.add_argument("--compress", action="store_true", help="send pages that changed little as differences")
     parser.add_argument(
@@ -59,13 +78,62 @@ def run_migrate(args: Namespace, session: Session) -> int:
         for ref in args.domain:
             _take_back(ref, session)
         return 0
-    if len(args.domain) < 2:
+    if args.at_once is not None and args.at_once < 1:
+        usage_error(f"{args.at_once} at once are none")
+    if len(args.domain) < 2 and not args.all:
         usage_error("wirt migrate takes a domain and a host")
+    if args.all and len(args.domain) != 1:
+        usage_error("wirt migrate --all takes a host and nothing else")
     *refs, target = args.domain
+    if args.all:
+        refs = _all(args, session)
+        if not refs:
+            session.say("No domain is here that could move.")
+    if len(refs) > 1 and not args.dry_run:
+        return _several(refs, target, args, session)
     documents = [_one(ref, target, args, session) for ref in refs]
     if session.json:
-        session.document(documents[0] if len(documents) == 1 else {"migrations": documents})
+        session.document(documents[0] if len(documents) == 1 else {"api": "v1", "migrations": documents})
     return 0
+
+
+def _all(args: Namespace, session: Session) -> list[str]:
+    """The names of those that run; with ``--offline``, of those that are off too."""
+    from wirt.client.decode import decode_list
+    from wirt.wire.v1 import Domain
+
+    document = session.api.domains(off_too=args.offline)
+    found = [each for each in decode_list(Domain, document, "domains") if each.type != "host"]
+    if not args.offline:
+        return [each.name for each in found if each.state in ("running", "paused")]
+    return [each.name for each in found if each.state in ("running", "off")]
+
+
+def _several(refs: list[str], target: str, args: Namespace, session: Session) -> int:
+    from uuid import uuid4
+
+    from wirt.cli.migrate_many import Moves
+    from wirt.client.api import domain_path
+    from wirt.client.decode import decode
+    from wirt.wire.v1_migrations import Receipt
+
+    together = {"batch": uuid4().hex, "of": len(refs)}
+    body = _body(target, args) | together | ({} if args.at_once is None else {"at_once": args.at_once})
+    moves = Moves(session)
+
+    def ended(document: Json) -> None:
+        result = document.get("result")
+        if not session.json and isinstance(result, dict):
+            _show_receipt(decode(Receipt, result), session)
+
+    moves.run(
+        dict.fromkeys(refs), lambda ref: session.api.post(domain_path(ref, "migrate"), body, timeout_s=60.0), ended
+    )
+    if session.json:
+        session.document(moves.document())
+    else:
+        moves.tell()
+    return 1 if moves.failed() else 0
 
 
 def _take_back(ref: str, session: Session) -> None:
@@ -88,16 +156,7 @@ def _one(ref: str, target: str, args: Namespace, session: Session) -> Json:
     from wirt.client.decode import decode
     from wirt.wire.v1_migrations import MovePlan, Receipt
 
-    body: dict[str, object] = {
-        "target": target,
-        "with_storage": args.with_storage,
-        "keep": args.keep,
-        "max_downtime_ms": args.max_downtime,
-        "compress": args.compress,
-        "postcopy": args.postcopy,
-    }
-    body |= {} if args.to_pool is None else {"to_pool": args.to_pool}
-    body |= {} if args.bandwidth is None else {"bandwidth": args.bandwidth}
+    body = _body(target, args)
     if args.dry_run:
         document = session.api.post(domain_path(ref, "migrate/plan"), body, timeout_s=60.0)
         if not session.json:
@@ -108,6 +167,21 @@ def _one(ref: str, target: str, args: Namespace, session: Session) -> Json:
     if not session.json and isinstance(result, dict):
         _show_receipt(decode(Receipt, result), session)
     return document
+
+
+def _body(target: str, args: Namespace) -> dict[str, object]:
+    body: dict[str, object] = {
+        "target": target,
+        "with_storage": args.with_storage,
+        "keep": args.keep,
+        "max_downtime_ms": args.max_downtime,
+        "compress": args.compress,
+        "postcopy": args.postcopy,
+    }
+    body |= {"offline": True, "timeout_s": args.timeout} if args.offline else {}
+    body |= {} if args.to_pool is None else {"to_pool": args.to_pool}
+    body |= {} if args.bandwidth is None else {"bandwidth": args.bandwidth}
+    return body
 
 
 def _show_plan(plan: MovePlan, session: Session) -> None:
@@ -133,6 +207,11 @@ def _forecast(of: MoveForecast) -> str:
 def _show_receipt(receipt: Receipt, session: Session) -> None:
     from wirt.cli.volumes import human
 
+    if receipt.way == "offline":
+        state = "runs there" if receipt.outcome == "runs" else f"is {printable(receipt.outcome)}"
+        disks = f", with {human(receipt.disk_bytes)} of disks" if receipt.disk_bytes else ""
+        session.write(f"{printable(receipt.domain)} is on {printable(receipt.target)}{disks}, and {state}\n")
+        return
     fact = f"{receipt.total_s:.1f} s, {human(receipt.sent_bytes)} sent in {receipt.rounds} rounds"
     if receipt.disk_bytes:
         fact += f", {human(receipt.disk_bytes)} of disks"

@@ -78,6 +78,7 @@ VERBS = {
         Verb(HOST, "restore-backup", "backup", "make a domain, or one disk, from a backup"),
         Verb(HOST, "network", "network", "make networks for guests, and see how they are"),
         Verb(HOST, "peer", "peers", "make other hosts known to this one, so that guests can move there"),
+        Verb(HOST, "cpu", "cpu", "show which CPUs guests can have, here or on each of several hosts"),
         Verb(HOST, "lab", "lab", "make hosts to try things on, all on this machine"),
         Verb(HOST, "help", "help", "explain a verb, or the keys of an xl.cfg file"),
     )

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
 
 from wirt.config.addresses import parse_address, parse_ports
+from wirt.model.cpu import parse_choice
 from wirt.model.errors import BadInput, ConfigError
 from wirt.model.peer import Address
+
+MOST_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,10 @@ SETTINGS = (
     Setting("passt", "WIRT_PASST", "passt", "passt's program, by name or path; none: QEMU's user-mode network"),
     Setting("bridge", "WIRT_BRIDGE", "wirtbr0", "the bridge of vifs that name none; made when it is needed"),
     Setting("bridge-address", "WIRT_BRIDGE_ADDRESS", "10.219.0.1/24", "the host's address on that bridge"),
+    Setting("cpu-model", "WIRT_CPU_MODEL", "", "the CPU of domains that say no cpu_model, as in x86-64-v2,+aes"),
     Setting("peer-listen", "WIRT_PEER_LISTEN", "", "where other hosts reach this one, as in 10.99.0.1:16509"),
     Setting("migration-ports", "WIRT_MIGRATION_PORTS", "49152-49215", "the ports through which guests come in"),
+    Setting("migrations-at-once", "WIRT_MIGRATIONS_AT_ONCE", "2", "so many guests leave side by side, and arrive"),
     Setting("ssh", "WIRT_SSH", "ssh", "ssh's program, by name or path, for hosts reached as ssh://USER@HOST"),
     Setting("remote-wirt", "WIRT_REMOTE_WIRT", "wirt", "what runs wirt on a host that is reached through ssh"),
 )
@@ -53,6 +58,8 @@ class DaemonSettings:
     migration_ports: range
     ssh: str
     remote_wirt: str
+    cpu_model: str | None = None
+    migrations_at_once: int = 2
 
 
 def read_settings(text: str, file: str, environment: Mapping[str, str]) -> DaemonSettings:
@@ -83,7 +90,22 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         migration_ports=_ports(chosen["migration-ports"], file),
         ssh=chosen["ssh"],
         remote_wirt=chosen["remote-wirt"],
+        cpu_model=_cpu_model(chosen["cpu-model"], file),
+        migrations_at_once=_number(chosen["migrations-at-once"], "migrations-at-once", file),
     )
+
+
+def _number(text: str, key: str, file: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_AT_ONCE:
+        raise ConfigError(f"{text[:40]} is none", file=file, key=key, hint=f"a number from 1 to {MOST_AT_ONCE}")
+    return int(text)
+
+
+def _cpu_model(text: str, file: str) -> str | None:
+    try:
+        return str(parse_choice(text)) if text else None
+    except BadInput as error:
+        raise ConfigError(error.message, file=file, key="cpu-model", hint=error.hint) from error
 
 
 def _peer_listen(text: str, file: str) -> Address | None:

@@ -66,6 +66,8 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
                 default_bridge=settings.bridge,
                 home=home.state,
                 default_address=settings.bridge_address,
+                cpu_model=settings.cpu_model,
+                migrations_at_once=settings.migrations_at_once,
             ),
             clock=clock,
             store=store,

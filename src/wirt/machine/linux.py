@@ -10,6 +10,7 @@ from pathlib import Path
 from wirt.model.units import KIB
 from wirt.ports.machine import MachineNow
 
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,6 +52,12 @@ class LinuxMachine:
 
     def is_block_device(self, path: str) -> bool:
         return Path(path).is_block_device()
+
+    def resident_bytes(self, pid: int) -> int:
+        try:
+            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        except (OSError, IndexError, ValueError):
+            return 0
 
 
 def _native_requests() -> int:

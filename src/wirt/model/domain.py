@@ -60,6 +60,8 @@ class DomainConfig:
     device_model_args: tuple[str, ...] = ()
     guest_agent: bool | None = None
     """Whether the guest has a port for an agent; ``None``: if there is room for one."""
+    cpu_model: str | None = None
+    """As :func:`wirt.model.cpu.parse_choice` takes it; ``None``: the host's choice."""
 
 
 class Wanted(StrEnum):

@@ -26,12 +26,13 @@ class Remark:
 class Way(StrEnum):
     """How memory travels. ``precopy``: the guest runs here until the rest is small. ``converging``: it is slowed
     down meanwhile. ``postcopy``: it goes over early and fetches the rest. ``stopped``: it stands still all the
-    time."""
+    time. ``offline``: it is off, and only its record moves, and its disks if they are to."""
 
     PRECOPY = "precopy"
     CONVERGING = "converging"
     POSTCOPY = "postcopy"
     STOPPED = "stopped"
+    OFFLINE = "offline"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from wirt.model.cpu import GivenCpu
+
 
 @dataclass(frozen=True, slots=True)
 class SavedDisk:
@@ -42,3 +44,5 @@ class SavedGuest:
     """That it has beyond ``memory_mib``."""
     hardware: tuple[tuple[str, str], ...]
     paused: bool
+    cpu: GivenCpu | None = None
+    """What its CPU was; ``None``: an older wirt saved it, which did not know."""

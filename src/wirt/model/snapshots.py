@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -32,7 +33,8 @@ class KeptDisk:
 class Snapshot:
     """``parent`` is the snapshot that the domain's disks stood on when it was taken. ``text`` is the configuration
     of then. ``memory`` is the file with the guest's memory, if that was kept; ``paused``: the guest stood still.
-    ``leaving``: its removal has begun, and there is no way back to it."""
+    ``leaving``: its removal has begun, and there is no way back to it. ``cpu``: what the guest in ``memory``
+    had, as far as that is known."""
 
     name: str
     created_at: float
@@ -45,6 +47,7 @@ class Snapshot:
     leaving: bool = False
     padding_kib: int | None = None
     """Of the memory that was kept, beyond what the configuration says."""
+    cpu: GivenCpu | None = None
 
 
 @dataclass(frozen=True, slots=True)

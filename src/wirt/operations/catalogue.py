@@ -20,10 +20,12 @@ from wirt.operations.fork import FORK
 from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
+from wirt.operations.migrate_offline import MIGRATE_OFFLINE
 from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
 from wirt.operations.receive import RECEIVE
+from wirt.operations.receive_offline import RECEIVE_OFFLINE
 from wirt.operations.refresh import REFRESH
 from wirt.operations.save import SAVES
 from wirt.operations.save_restore import RESTORE_GUEST
@@ -62,6 +64,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         SNAPSHOT_DELETE,
         MIGRATE,
         RECEIVE,
+        *(MIGRATE_OFFLINE, RECEIVE_OFFLINE),
         REFRESH,
         *SAVES,
         RESTORE_GUEST,

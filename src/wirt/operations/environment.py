@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wirt.config.xlcfg import with_value
+from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
 from wirt.model.storage import Volume
@@ -23,6 +24,7 @@ from wirt.operations.peers import KnownPeers
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
 from wirt.operations.snapshots import Snapshots
+from wirt.operations.turns import Turns, promised_bytes
 from wirt.plan.engine import Medium
 from wirt.plan.host import HostFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
@@ -58,6 +60,8 @@ class Settings:
     default_bridge: str
     home: str
     default_address: IPv4Interface = field(default_factory=lambda: IPv4Interface("10.219.0.1/24"))
+    cpu_model: str | None = None
+    migrations_at_once: int = 2
 
 
 @dataclass(slots=True)
@@ -90,6 +94,7 @@ class Environment:
     peers: Peers | None = None
     handovers: Handovers = field(init=False)
     incoming: Incoming = field(default_factory=Incoming)
+    turns: Turns = field(default_factory=Turns)
     taken_back: set[str] = field(default_factory=set)
     """Hand-overs whose other host is dead for good, as somebody has sworn."""
     known_peers: KnownPeers = field(init=False)
@@ -131,6 +136,7 @@ class Environment:
             networks=tuple(network.config for network in self.networks if not network.leaving),
             leaving=tuple(network.config for network in self.networks if network.leaving),
             native_requests=now.native_requests,
+            cpu_model=self.settings.cpu_model,
         )
 
     async def load(self) -> None:
@@ -139,10 +145,16 @@ class Environment:
             await registry.load()
 
     async def plan(
-        self, domain: Domain, domid: int, *, running: bool = False, padding_kib: int | None = None
+        self,
+        domain: Domain,
+        domid: int,
+        *,
+        running: bool = False,
+        given: GivenCpu | None = None,
+        padding_kib: int | None = None,
     ) -> LaunchPlan:
-        """``running``: of a run that is there, which has its memory already. ``padding_kib``: of one that goes on
-        (:mod:`wirt.operations.padding`)."""
+        """``running``: of a run that is there, which has its memory already. Of a guest that goes on from where it
+        was, ``given`` is the CPU and ``padding_kib`` what its memory has (:mod:`wirt.operations.padding`)."""
         volumes = await self.pools.resolve(domain.config.disks)
         devices = frozenset(
             disk.target
@@ -150,12 +162,14 @@ class Environment:
             if disk.target is not None and disk.volume is None and self.machine.is_block_device(disk.target)
         )
         facts, host = await self.hypervisor.facts(), self.host_facts()
-        if running:
-            assert domain.incarnation is not None
+        if running and domain.incarnation is not None:
             padding_kib = noted_padding_kib(domain.incarnation.notes)
-            host = replace(host, memory_available_bytes=host.memory_bytes)
+        free = host.memory_bytes if running else host.memory_available_bytes - promised_bytes(self, domain.uuid)
+        host = replace(host, memory_available_bytes=free)
         media = await self._media(domain.config.disks, volumes)
-        return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes, media, padding_kib)
+        return plan_launch(
+            domain.config, domain.uuid, domid, host, facts, devices, volumes, media, given, padding_kib
+        )
 
     async def _media(self, disks: Iterable[DiskSpec], volumes: Mapping[str, Volume]) -> Mapping[str, Medium]:
         """What the disks lie on, by path, as far as that can be found out now."""

@@ -41,12 +41,13 @@ from wirt.operations.clone import (
 from wirt.operations.environment import Environment
 from wirt.operations.fork_runs import begin, begun_at, end
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
-from wirt.operations.running import EnvContext, domain_of, running
+from wirt.operations.running import EnvContext, cpu_argument, domain_of, running
 from wirt.operations.snapshots_steps import live, release, remove_memory
 from wirt.operations.snapshots_take import TAKE_STEPS, settle, unsettle
 from wirt.operations.snapshots_verbs import LIVE, check_settled, disks_to_keep
 from wirt.operations.volumes_steps import check_absent, tell
 from wirt.plan.clones import ClonePlan, CloneWish, Taken, clone_names, plan_clones
+from wirt.ports.hypervisor import given_cpu
 
 AT_ONCE = 4
 """Volumes that are made at the same time."""
@@ -98,6 +99,7 @@ async def fork(environment: Environment, ref: str, wish: ForkWish) -> Job:
         "clones": [written(plan) for plan in plans],
         "network": str(wish.network),
         "paused": wish.paused,
+        "cpu": await _cpu(environment, source),
     }
     return await environment.jobs.submit(JobKind.FORK, source.name, arguments)
 
@@ -117,6 +119,13 @@ def _forkable(environment: Environment, ref: str) -> Domain:
     check_settled(source, environment.snapshots.of(source.uuid))
     check_no_backup(environment, source)
     return source
+
+
+async def _cpu(environment: Environment, source: Domain) -> dict[str, object]:
+    """What the guest has, which its copies go on with."""
+    assert source.incarnation is not None
+    plan = await environment.plan(source, source.incarnation.domid, running=True)
+    return cpu_argument(given_cpu(source.incarnation, plan.cpu_model))
 
 
 def _alone(source: Domain) -> frozenset[int]:

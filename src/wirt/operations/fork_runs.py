@@ -56,6 +56,7 @@ class _Copy:
             "paused": job.arguments["paused"] or job.notes.get("was") == State.PAUSED,
             "memory": job.notes.get("memory"),
             PADDING: job.notes.get(PADDING),
+            "cpu": job.arguments.get("cpu"),
         }
         return replace(job, subject=self._plan.name, arguments=arguments, notes=_noted(job, self._plan))
 

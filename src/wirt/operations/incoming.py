@@ -13,7 +13,8 @@ from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.padding import PADDING
 from wirt.operations.receipts import keep
-from wirt.operations.receive_terms import consider
+from wirt.operations.receive_terms import consider, given_of
+from wirt.operations.running import cpu_argument
 from wirt.wire.v1_incoming import Offer, Standing, Terms
 from wirt.wire.v1_incoming import Remark as WireRemark
 
@@ -34,6 +35,9 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         accelerator=str(facts.accelerator),
         remarks=[WireRemark(each.blocks, each.what, each.remedy) for each in considered.remarks],
         placements=list(considered.placements),
+        compares_cpus=True,
+        takes_offline=True,
+        takes_turns=True,
     )
 
 
@@ -58,6 +62,13 @@ async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) 
 
 
 async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> Attempt:
+    async with environment.turns.accepting:  # what one is promised is no longer there for the next
+        return await _accept(environment, offer, through_ssh)
+
+
+async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> Attempt:
+    if offer.handover in environment.incoming:
+        return environment.incoming[offer.handover]
     considered = await consider(environment, offer)
     blocking = next((remark for remark in considered.remarks if remark.blocks), None)
     if blocking is not None:
@@ -65,17 +76,21 @@ async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> A
     for old in list(environment.incoming)[:-MOST_KEPT]:
         del environment.incoming[old]
     attempt = environment.incoming[offer.handover] = Attempt("", environment.clock.monotonic())
-    arguments = {
+    arguments: dict[str, object] = {
         "uuid": offer.uuid,
         "handover": offer.handover,
         "offer": asdict(offer),
         "text": considered.domain.text,
         "copies": {each.vdev: each.volume for each in considered.placements if not each.shared},
         "through-ssh": through_ssh,
-        PADDING: offer.padding_kib,
     }
+    if offer.start or not offer.offline:
+        arguments["memory_mib"] = considered.domain.config.memory_mib
+    if not offer.offline:
+        arguments |= {"cpu": cpu_argument(given_of(offer)), PADDING: offer.padding_kib}
+    kind = JobKind.RECEIVE_OFFLINE if offer.offline else JobKind.RECEIVE
     try:
-        job = await environment.jobs.submit(JobKind.RECEIVE, offer.name, arguments)
+        job = await environment.jobs.submit(kind, offer.name, arguments)
     except BaseException:
         del environment.incoming[offer.handover]
         raise

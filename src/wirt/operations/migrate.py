@@ -1,4 +1,4 @@
-"""``wirt migrate``: a running domain to another host. Here it is planned, and everything that speaks against it is
+"""``wirt migrate``: a domain to another host. Here it is planned, and everything that speaks against it is
 found before anything moves; ``migrate_steps`` does it."""
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.devices import VifKind
 from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, WirtError
@@ -23,8 +24,8 @@ from wirt.operations.moving import move_of, settled
 from wirt.operations.receipts import receipts
 from wirt.operations.receive import live_of, peers_of
 from wirt.operations.receive_terms import no_postcopy, side
-from wirt.operations.running import running
-from wirt.plan.migration import forecast, leaving
+from wirt.plan.migration import forecast, forecast_offline, leaving
+from wirt.ports.hypervisor import given_cpu
 from wirt.ports.peers import Peer
 from wirt.wire.v1_incoming import Offer, OfferedCourse, OfferedDisk, Terms
 
@@ -32,6 +33,7 @@ SAMPLE_S = 1.0
 """For so long it is watched how fast a guest changes its memory."""
 POSTCOPY = ("auto", "never", "now")
 LEAST_DOWNTIME_MS, MOST_DOWNTIME_MS = 1, 2_000_000
+LONGEST_SHUTDOWN_S = 86400.0
 LIVE = (State.RUNNING, State.PAUSED)
 
 
@@ -42,7 +44,8 @@ _TERMS = TypeAdapter(Terms)
 class MoveWish:
     """``target`` as :meth:`wirt.ports.peers.Peers.reach` takes it. ``with_storage``: disks come along, into
     ``to_pool`` if one is named. ``keep``: what was copied stays here too. ``postcopy``: one of
-    :data:`POSTCOPY`."""
+    :data:`POSTCOPY`. ``offline``: it is off, or is shut down first, for which it has ``timeout_s``, and started
+    there. ``batch`` names those that are moved by one command, ``at_once`` of them side by side."""
 
     target: str
     with_storage: bool = False
@@ -52,6 +55,10 @@ class MoveWish:
     compress: bool = False
     postcopy: str = "never"
     keep: bool = False
+    offline: bool = False
+    timeout_s: float = 120.0
+    batch: str | None = None
+    at_once: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +98,26 @@ async def migrate(environment: Environment, ref: str, wish: MoveWish) -> Job:
         "copies": [disk.volume for disk in planned.offer.disks if disk.copied],
         "wish": asdict(wish),
         "forecast": asdict(planned.forecast),
+        "turns": planned.terms.takes_turns,
         "remarks": [asdict(remark) for remark in planned.remarks],
     }
-    return await environment.jobs.submit(JobKind.MIGRATE, domain.name, arguments)
+    kind = JobKind.MIGRATE_OFFLINE if wish.offline else JobKind.MIGRATE
+    return await environment.jobs.submit(kind, domain.name, arguments)
 
 
 async def take_back(environment: Environment, ref: str) -> Job:
     """The other host is lost for good, as the caller swears, and so can't have the guest: it goes on here. If that
     is not so, two run."""
-    domain = running(environment.domains.find(ref))
+    domain = environment.domains.find(ref)
     move = move_of(domain)
+    for job in environment.jobs.all():
+        moves = job.kind in (JobKind.MIGRATE, JobKind.MIGRATE_OFFLINE) and not job.state.finished
+        if moves and job.arguments["uuid"] == str(domain.uuid):
+            environment.taken_back.add(job.arguments["handover"])
+            return job
     if move is None or not move.leaves:
         raise IllegalState(f"domain {domain.name} is on its way to no other host")
     environment.taken_back.add(move.handover)
-    for job in environment.jobs.all():
-        if job.kind == JobKind.MIGRATE and job.arguments["handover"] == move.handover and not job.state.finished:
-            return job
     return await conclude_move(environment, domain)
 
 
@@ -128,10 +139,14 @@ async def conclude_move(environment: Environment, domain: Domain) -> Job:
 
 
 def _movable(environment: Environment, ref: str, wish: MoveWish) -> Domain:
-    live_of(environment)
-    domain = running(environment.domains.find(ref))
-    if domain.state not in LIVE:
-        raise IllegalState(f"domain {domain.name} is {domain.state}", hint=f"wirt destroy {domain.name} ends it")
+    domain = environment.domains.find(ref)
+    if wish.at_once is not None and wish.at_once < 1:
+        raise BadInput(f"{wish.at_once} domains at once are none", hint="as in --at-once 2")
+    if wish.offline:
+        _check_offline(domain, wish)
+    else:
+        live_of(environment)
+        _check_live(domain, wish)
     if wish.postcopy not in POSTCOPY:
         raise BadInput(f"--postcopy can't be {wish.postcopy}", hint=" or ".join(POSTCOPY))
     if not LEAST_DOWNTIME_MS <= wish.max_downtime_ms <= MOST_DOWNTIME_MS:
@@ -142,13 +157,34 @@ def _movable(environment: Environment, ref: str, wish: MoveWish) -> Domain:
     return settled(domain)
 
 
+def _check_live(domain: Domain, wish: MoveWish) -> None:
+    if domain.incarnation is None:
+        hint = f"wirt migrate --offline {domain.name} {wish.target} moves it as it is"
+        raise IllegalState(f"domain {domain.name} is off", hint=hint)
+    if domain.state not in LIVE:
+        raise IllegalState(f"domain {domain.name} is {domain.state}", hint=f"wirt destroy {domain.name} ends it")
+
+
+def _check_offline(domain: Domain, wish: MoveWish) -> None:
+    if not 0 < wish.timeout_s <= LONGEST_SHUTDOWN_S:
+        raise BadInput(f"{wish.timeout_s:g} s is no time for a shutdown", hint="as in --timeout 120")
+    if domain.template:
+        hint = f"wirt template to-domain {domain.name} makes it a domain again"
+        raise IllegalState(f"{domain.name} is a template, on which others may stand", hint=hint)
+    if domain.state is State.PAUSED:  # it would not notice its power button
+        hint = f"wirt unpause {domain.name}, or leave --offline out"
+        raise IllegalState(f"domain {domain.name} is paused", hint=hint)
+    if domain.incarnation is not None and domain.state is not State.RUNNING:
+        raise IllegalState(f"domain {domain.name} is {domain.state}", hint=f"wirt destroy {domain.name} ends it")
+
+
 async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: Peer) -> MovePlan:
     offer = await make_offer(environment, domain, wish, environment.new_uuid().hex)
     offer = await lay_proofs(environment, offer)
     try:
         user_cards = sum(vif.kind is VifKind.USER for vif in domain.config.vifs)
         remarks = list(leaving(domain, environment.snapshots.of(domain.uuid), user_cards=user_cards))
-        if wish.postcopy != "never":
+        if wish.postcopy != "never" and not wish.offline:
             remarks += await no_postcopy(environment)
         if peer.name == environment.machine.name:
             remarks.append(Remark(True, f"{wish.target} is this host, {peer.name}", "name another one"))
@@ -156,11 +192,19 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
         terms = _TERMS.validate_python(answer)
     finally:
         await take_proofs(environment, domain, offer.handover)
+    if wish.offline and not terms.takes_offline:
+        what = f"{terms.host} has an older wirt, which takes no domain that is off"
+        remarks.append(Remark(True, what, "install the same wirt on both hosts"))
+    if offer.cpu_features and not terms.compares_cpus:
+        what = f"{terms.host} has an older wirt, which compares no CPUs"
+        remarks.append(Remark(False, what, "install the same wirt on both hosts"))
     remarks += [Remark(each.blocks, each.what, each.remedy) for each in terms.remarks]
     return MovePlan(offer, terms, tuple(remarks), await _forecast(environment, domain, wish, terms.host))
 
 
 async def _forecast(environment: Environment, domain: Domain, wish: MoveWish, host: str) -> Forecast:
+    if wish.offline:
+        return forecast_offline(domain.state is State.RUNNING)
     dirty = None
     if domain.state is State.RUNNING:
         try:
@@ -186,8 +230,9 @@ async def _seen_link(environment: Environment, host: str) -> int | None:
 
 
 async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, handover: str) -> Offer:
-    assert domain.incarnation is not None
-    plan = await environment.plan(domain, domain.incarnation.domid, running=True)
+    plan = await environment.plan(domain, domain.domid or 0, running=True)
+    run = domain.incarnation if not wish.offline else None
+    given = GivenCpu(plan.cpu_model) if run is None else given_cpu(run, plan.cpu_model)
     here = await side(environment, plan)
     volumes = await environment.pools.resolve(domain.config.disks)
     disks = []
@@ -222,7 +267,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         hypervisor_version=list(here.version),
         accelerator=here.accelerator,
         machine=here.machine,
-        cpu_model=here.cpu_model,
+        cpu_model=given.model,
         padding_kib=plan.padding_kib,
         disks=disks,
         course=OfferedCourse(
@@ -233,6 +278,10 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
             postcopy=wish.postcopy != "never",
         ),
         created_at=domain.created_at,
+        cpu_features=sorted(given.features),
+        cpu_identity=given.identity,
+        offline=wish.offline,
+        start=wish.offline and domain.incarnation is not None,
     )
 
 

@@ -34,6 +34,7 @@ from wirt.operations.migrate_receipt import write_up
 from wirt.operations.moving import Move, set_out, stay
 from wirt.operations.receive import course_of, live_of, peers_of
 from wirt.operations.running import EnvContext, end_run
+from wirt.operations.turns import take_turn
 from wirt.operations.volumes_domain import release_volumes
 from wirt.operations.volumes_steps import remove_volumes
 from wirt.ports.clock import within
@@ -79,9 +80,15 @@ def _here(context: EnvContext) -> Domain:
 
 async def _agree(context: EnvContext) -> None:
     """The other side makes ready, and waits."""
-    environment, domain, wish = context.environment, _here(context), wish_of(context)
-    check_no_backup(environment, domain)
+    environment, wish = context.environment, wish_of(context)
     peer = await peers_of(environment).reach(wish.target)
+    try:
+        await take_turn(context, peer)
+        domain = _here(context)
+        check_no_backup(environment, domain)
+    except BaseException:
+        await peer.close()
+        raise
     link = context.transient["link"] = Link(environment, peer, context.job.arguments["handover"])
     offer = await make_offer(environment, domain, wish, context.job.arguments["handover"])
     offer = await lay_proofs(environment, offer)
@@ -95,7 +102,7 @@ async def _agree(context: EnvContext) -> None:
     context.transient["offer"] = offer
 
 
-async def _disagree(context: EnvContext) -> None:
+async def disagree(context: EnvContext) -> None:
     """The other side finds out by itself if it can't be told."""
     notes, arguments = context.job.notes, context.job.arguments
     link = context.transient.pop("link", None)
@@ -132,7 +139,7 @@ async def _disks(context: EnvContext) -> None:
         mirror = live_of(context.environment).mirror(
             _uuid(context), disk.vdev, channel, tell, bytes_per_s=wish.bytes_per_s
         )
-        await _unless_lost(link, mirror)
+        await unless_lost(link, mirror)
     if copied:
         await context.note(disk_bytes=sum(disk.size for disk in copied))
 
@@ -157,7 +164,7 @@ async def _memory(context: EnvContext) -> None:
 
     try:
         sent = live.send(uuid, channel, course_of(offer), report)
-        context.transient["travelled"] = await _unless_lost(link, sent)
+        context.transient["travelled"] = await unless_lost(link, sent)
         context.transient.setdefault("stood_at", environment.clock.now())
         _here(context)
     finally:
@@ -217,8 +224,8 @@ async def _hand_over(context: EnvContext) -> None:
         except WirtError as error:
             failure = error
     if standing is None or standing.outcome != Outcome.OWNED:
-        standing = await _know(context)
-    await _note_outcome(context, standing)
+        standing = await know(context)
+    await note_outcome(context, standing)
     if standing.outcome != Outcome.OWNED:
         said = f": {standing.message}" if standing.message else ""
         if isinstance(failure, WirtError):
@@ -241,8 +248,17 @@ async def _over(context: EnvContext) -> Standing:
     return standing
 
 
-async def _know(context: EnvContext) -> Standing:
-    """Ask until there is an answer: only then is anything done."""
+async def know(context: EnvContext) -> Standing:
+    """Ask until there is an answer: only then is anything done. Meanwhile other moves have their turn."""
+    adrift = context.environment.turns.adrift
+    adrift.add(context.job.id)
+    try:
+        return await _answered(context)
+    finally:
+        adrift.discard(context.job.id)
+
+
+async def _answered(context: EnvContext) -> Standing:
     environment, target = context.environment, wish_of(context).target
     host, pause_s = context.job.arguments["host"], 0.2
     while True:
@@ -258,7 +274,7 @@ async def _know(context: EnvContext) -> Standing:
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-async def _note_outcome(context: EnvContext, standing: Standing) -> None:
+async def note_outcome(context: EnvContext, standing: Standing) -> None:
     link = context.transient.get("link")
     stood_at, offset = context.transient.get("stood_at"), link.offset_s if link is not None else None
     blackout = None
@@ -280,10 +296,10 @@ async def _conclude(context: EnvContext) -> None:
     if not context.job.notes.get("leave"):
         return
     if context.job.notes.get("outcome") is None:
-        await _note_outcome(context, await _know(context))
+        await note_outcome(context, await know(context))
     if context.job.notes["outcome"] == Outcome.OWNED:
         await _end(context)
-        await _forget(context)
+        await forget(context)
 
 
 async def _end(context: EnvContext) -> None:
@@ -291,7 +307,7 @@ async def _end(context: EnvContext) -> None:
     link = context.transient.get("link")
     if link is not None and context.job.notes.get("health") is None:
         try:
-            standing = await within(context.environment.clock, HEALTH_S, _lived(link), "how the guest does")
+            standing = await within(context.environment.clock, HEALTH_S, lived(link), "how the guest does")
             await context.note(health=standing.health)
         except WirtError as error:
             log.warning("the other host did not say how the guest does", error=str(error))
@@ -299,14 +315,14 @@ async def _end(context: EnvContext) -> None:
         await end_run(context)
 
 
-async def _lived(link: Link) -> Standing:
+async def lived(link: Link) -> Standing:
     standing = await link.standing()
     while standing.phase and standing.health is None and standing.phase != "done":
         standing = await link.standing(standing.phase, 5.0)
     return standing
 
 
-async def _forget(context: EnvContext) -> None:
+async def forget(context: EnvContext) -> None:
     """The record, and what was copied: once the guest has been seen to live on the copy."""
     environment, uuid = context.environment, _uuid(context)
     domain = environment.domains.get(uuid)
@@ -316,7 +332,8 @@ async def _forget(context: EnvContext) -> None:
         host = context.job.arguments["host"]
         message = f"it has moved to {host}"
         environment.tell(replace(domain, incarnation=None), reason="moved", message=message)
-    lives = context.job.notes.get("health") in ("runs", "paused")
+    health = context.job.notes.get("health")
+    lives = health in ("runs", "paused") or (health == "off" and context.job.arguments["domid"] is None)
     if lives and not wish_of(context).keep:
         copies = [VolumeRef.parse(each) for each in context.job.arguments["copies"]]
         await remove_volumes(environment, copies)
@@ -342,7 +359,7 @@ def _offer(context: EnvContext) -> Offer:
     return offer
 
 
-async def _unless_lost(link: Link, work: Any) -> Any:
+async def unless_lost(link: Link, work: Any) -> Any:
     """``work``'s result; or the reason why there is no sense in it any more, once it has been stopped."""
     task = asyncio.ensure_future(work)
     try:
@@ -372,12 +389,12 @@ def _once(do: StepFunction[Any]) -> StepFunction[Any]:
 MIGRATE = Operation(
     JobKind.MIGRATE,
     (
-        Step("agree", _once(_agree), _disagree, interruptible=True),
+        Step("agree", _once(_agree), disagree, interruptible=True),
         Step("disks", _once(_disks), _go_on_here, interruptible=True),
         Step("memory", _once(_memory), _go_on_here, interruptible=True),
         Step("hand-over", _hand_over, _conclude, final=True, binding=True),
         Step("end", _end, nothing_to_undo, final=True, binding=True),
-        Step("forget", _forget, nothing_to_undo, final=True),
+        Step("forget", forget, nothing_to_undo, final=True),
         Step("receipt", _receipt, nothing_to_undo, final=True, binding=True),
     ),
     recovery=Recovery.FINISH,

@@ -81,7 +81,7 @@ def peers_of(environment: Environment) -> Peers:
     return environment.peers
 
 
-def _attempt(context: EnvContext) -> Attempt:
+def attempt_of(context: EnvContext) -> Attempt:
     attempt = context.environment.incoming.get(context.job.arguments["handover"])
     if attempt is None:
         raise IllegalState(INTERRUPTED)
@@ -94,7 +94,7 @@ def once(do: StepFunction[Environment]) -> StepFunction[Environment]:
     async def first_time(context: EnvContext) -> None:
         if context.repeated:
             raise IllegalState(INTERRUPTED)
-        _attempt(context).tell(phase=context.job.message)
+        attempt_of(context).tell(phase=context.job.message)
         await do(context)
 
     return first_time
@@ -112,7 +112,7 @@ def unless_owned(undo: StepFunction[Environment]) -> StepFunction[Environment]:
 
 async def _reserve(context: EnvContext) -> None:
     environment, arguments = context.environment, context.job.arguments
-    _attempt(context).tell(phase="reserve")
+    attempt_of(context).tell(phase="reserve")
     if await environment.handovers.outcome(arguments["handover"]) is not Outcome.OPEN:
         raise IllegalState("the source has given this move up already")
     offer, text = offer_of(context), arguments["text"]
@@ -129,7 +129,7 @@ async def _forget(context: EnvContext) -> None:
         environment.tell(replace(domain, incarnation=None), reason="not received")
 
 
-async def _make(context: EnvContext) -> None:
+async def make(context: EnvContext) -> None:
     """Volumes for the disks that come along, empty."""
     environment, sizes = context.environment, {disk.vdev: disk for disk in offer_of(context).disks}
     for vdev, volume in context.job.arguments["copies"].items():
@@ -142,14 +142,14 @@ async def _make(context: EnvContext) -> None:
         await pool.create(NewVolume(ref.volume, disk.size, chosen))
 
 
-async def _unmake(context: EnvContext) -> None:
+async def unmake(context: EnvContext) -> None:
     made = [VolumeRef.parse(volume) for volume in context.job.notes.get("made", [])]
     await remove_volumes(context.environment, made)
 
 
 async def _receive(context: EnvContext) -> None:
     """Open the doors, tell the source where they are, and take what comes: all that the guest needs."""
-    attempt, offer = _attempt(context), offer_of(context)
+    attempt, offer = attempt_of(context), offer_of(context)
     doors: list[OpenDoor] = []
     try:
         opened, mine = await _open(context, offer, doors)
@@ -168,14 +168,14 @@ async def _open(context: EnvContext, offer: Offer, doors: list[OpenDoor]) -> tup
     disks = None
     if arguments["copies"]:
         doors.append(await peers.open_door(through_ssh=ssh, token=False))
-        disks = _door(doors[-1].door)
+        disks = opened_door(doors[-1].door)
         listener = doors[-1].listener()
         await live_of(environment).serve(UUID(arguments["uuid"]), tuple(arguments["copies"]), listener, mine)
     certificates = None if theirs is None else Certificates(**asdict(theirs))
-    return Opened(context.job.id, _door(doors[0].door), disks, certificates), mine
+    return Opened(context.job.id, opened_door(doors[0].door), disks, certificates), mine
 
 
-def _door(door: Door) -> OpenedDoor:
+def opened_door(door: Door) -> OpenedDoor:
     return OpenedDoor(door.port, door.path, door.token)
 
 
@@ -202,7 +202,7 @@ async def _while_heard(
     environment: Environment, attempt: Attempt, work: Coroutine[Any, Any, Any], source: str
 ) -> None:
     """Wait for ``work``, unless the source falls silent."""
-    task, watching = asyncio.create_task(work), asyncio.create_task(_heard(environment, attempt))
+    task, watching = asyncio.create_task(work), asyncio.create_task(heard(environment, attempt))
     try:
         await asyncio.wait((task, watching), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -214,7 +214,7 @@ async def _while_heard(
         await asyncio.gather(task, watching, return_exceptions=True)
 
 
-async def _heard(environment: Environment, attempt: Attempt) -> None:
+async def heard(environment: Environment, attempt: Attempt) -> None:
     """Returns when the source has been silent for too long."""
     clock = environment.clock
     while clock.monotonic() - attempt.heard_at < SILENCE_S:
@@ -229,7 +229,7 @@ async def _own(context: EnvContext) -> None:
     if context.repeated:
         outcome = await environment.handovers.abort(handover)
     else:
-        attempt, source = _attempt(context), offer_of(context).source
+        attempt, source = attempt_of(context), offer_of(context).source
         await _while_heard(environment, attempt, attempt.leave.wait(), source)
         outcome = await environment.handovers.own(handover, environment.domains, UUID(arguments["uuid"]))
     if outcome is not Outcome.OWNED:
@@ -260,7 +260,7 @@ async def _look_after(context: EnvContext) -> None:
     """Whether it bears the new place; and its clock, which stood still meanwhile."""
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     attempt = environment.incoming.get(context.job.arguments["handover"])
-    health = await _health(environment, uuid, paused=offer_of(context).paused)
+    health = await health_of(environment, uuid, paused=offer_of(context).paused)
     if health == "runs":
         await _set_clock(environment, uuid)
     if attempt is not None:
@@ -272,7 +272,7 @@ async def _look_after(context: EnvContext) -> None:
         )
 
 
-async def _health(environment: Environment, uuid: UUID, *, paused: bool) -> str:
+async def health_of(environment: Environment, uuid: UUID, *, paused: bool) -> str:
     clock = environment.clock
     end = clock.monotonic() + HEALTH_S
     while True:
@@ -316,7 +316,7 @@ RECEIVE = Operation(
     JobKind.RECEIVE,
     (
         Step("reserve", _reserve, unless_owned(_forget)),
-        Step("make", once(_make), unless_owned(_unmake)),
+        Step("make", once(make), unless_owned(unmake)),
         Step("disks", once(take_volumes), unless_owned(let_volumes_go)),
         Step("plug", once(number_and_plug), unless_owned(unplug)),
         Step("launch", once(launch), unless_owned(clear)),

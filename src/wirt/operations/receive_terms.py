@@ -8,9 +8,10 @@ from pathlib import PurePosixPath
 from uuid import UUID
 
 from wirt.config.xlcfg import load
+from wirt.model.cpu import MOST_FEATURES, GivenCpu, is_feature, parse_choice
 from wirt.model.devices import DiskFormat
 from wirt.model.domain import Domain, Wanted
-from wirt.model.errors import BadInput, NotFound, WirtError
+from wirt.model.errors import BadInput, NotFound, ResourceBusy, Shortage, WirtError
 from wirt.model.migration import Remark
 from wirt.model.storage import VolumeRef
 from wirt.operations.checks import check_disks_free, check_files
@@ -35,7 +36,7 @@ class Considered:
 
 async def consider(environment: Environment, offer: Offer) -> Considered:
     """``BadInput`` if the offer can't be understood."""
-    domain = read(environment, offer)
+    domain, given = read(environment, offer), None if offer.offline else given_of(offer)
     remarks = list(_check_names(environment, domain))
     placements = []
     for disk in offer.disks:
@@ -52,16 +53,17 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
     try:
         check_files(environment, here.config)
         await check_disks_free(environment, here.uuid, here.config)
-        plan = await environment.plan(here, 0, padding_kib=offer.padding_kib)
+        padding_kib = None if offer.offline else offer.padding_kib
+        plan = await environment.plan(here, 0, given=given, padding_kib=padding_kib)
     except WirtError as error:
-        wrong.append(Remark(True, error.message, error.hint))
+        needed = offer.start or not offer.offline or not isinstance(error, Shortage | ResourceBusy)
+        wrong.append(Remark(needed, error.message, error.hint))
     remarks += wrong
-    if plan is not None:
-        source = Side(
-            offer.source, tuple(offer.hypervisor_version), offer.accelerator, offer.machine, offer.cpu_model
-        )
+    if plan is not None and given is not None:
+        version = tuple(offer.hypervisor_version)
+        source = Side(offer.source, version, offer.accelerator, offer.machine, given)
         remarks += between(source, await side(environment, plan))
-    if offer.course.postcopy:
+    if offer.course.postcopy and not offer.offline:
         remarks += await no_postcopy(environment)
     return Considered(placed, tuple(remarks), tuple(placements), plan)
 
@@ -77,8 +79,17 @@ async def no_postcopy(environment: Environment) -> list[Remark]:
 
 async def side(environment: Environment, plan: LaunchPlan) -> Side:
     facts = await environment.hypervisor.facts()
-    accelerator, name = str(plan.accelerator), environment.machine.name
-    return Side(name, facts.version, accelerator, plan.machine, plan.cpu_model, plan.padding_kib)
+    given = GivenCpu(plan.cpu_model)
+    name, accelerator = environment.machine.name, str(plan.accelerator)
+    return Side(name, facts.version, accelerator, plan.machine, given, facts.cpu, plan.padding_kib)
+
+
+def given_of(offer: Offer) -> GivenCpu:
+    """The CPU that the guest has. ``BadInput`` if it can be none."""
+    parse_choice(offer.cpu_model)
+    if len(offer.cpu_features) > MOST_FEATURES or not all(map(is_feature, offer.cpu_features)):
+        raise BadInput(f"the offer of {offer.name} tells of a CPU that could not be")
+    return GivenCpu(offer.cpu_model, frozenset(offer.cpu_features), offer.cpu_identity[:200])
 
 
 def read(environment: Environment, offer: Offer) -> Domain:
@@ -91,7 +102,7 @@ def read(environment: Environment, offer: Offer) -> Domain:
         config=loaded.config,
         text=offer.text,
         persistent=offer.persistent,
-        wanted=Wanted.ON,
+        wanted=Wanted.ON if offer.start or not offer.offline else Wanted.OFF,
         epoch=offer.epoch,
         created_at=offer.created_at or environment.clock.now(),
     )

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.snapshots import KeptDisk, Snapshot, SnapshotTree
 from wirt.operations.records import PREFIX, read_record, write_record
 from wirt.ports.store import Entry
@@ -21,7 +22,7 @@ def write_snapshots(tree: SnapshotTree) -> bytes:
     return write_record(
         {
             "domain": str(tree.domain),
-            "snapshots": [asdict(each) for each in tree.snapshots],
+            "snapshots": [{**asdict(each), "cpu": _cpu(each)} for each in tree.snapshots],
             "head": tree.head,
             "left": [asdict(each) for each in tree.left],
         }
@@ -42,4 +43,10 @@ def read_snapshots(entry: Entry) -> SnapshotTree:
 
 
 def _snapshot(data: dict[str, Any]) -> Snapshot:
-    return Snapshot(**{**data, "disks": tuple(KeptDisk(**disk) for disk in data["disks"])})
+    said = data.get("cpu")
+    cpu = None if said is None else GivenCpu(said["model"], frozenset(said["features"]), said["identity"])
+    return Snapshot(**{**data, "disks": tuple(KeptDisk(**disk) for disk in data["disks"]), "cpu": cpu})
+
+
+def _cpu(of: Snapshot) -> dict[str, Any] | None:
+    return None if of.cpu is None else {**asdict(of.cpu), "features": sorted(of.cpu.features)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.devices import PortForward, VifKind
 from wirt.model.domain import Domain, Incarnation
 from wirt.model.errors import IllegalState
@@ -15,7 +16,7 @@ from wirt.operations.padding import noted_padding_kib, padding_note
 from wirt.operations.running import EnvContext, card_notes, tell_noted_scripts
 from wirt.plan.launch import LaunchPlan
 from wirt.plan.nics import NicPlan
-from wirt.ports.hypervisor import Launch
+from wirt.ports.hypervisor import Launch, given_cpu
 from wirt.ports.network import Plugged
 
 INTERRUPTED = "wirtd ended in the middle; the guest goes on as before"
@@ -70,10 +71,11 @@ async def plug(context: EnvContext) -> None:
             await context.note(scripts=[card.script.written() for card in plugged if card.script is not None])
 
 
-async def _plan(context: EnvContext, domain: Domain) -> LaunchPlan:
+async def _plan(context: EnvContext, domain: Domain, given: GivenCpu | None = None) -> LaunchPlan:
     assert domain.incarnation is not None
     padding_kib = noted_padding_kib(domain.incarnation.notes)
-    return await context.environment.plan(domain, context.job.notes["domid"], padding_kib=padding_kib)
+    domid = context.job.notes["domid"]
+    return await context.environment.plan(domain, domid, given=given, padding_kib=padding_kib)
 
 
 def _as_before(nic: NicPlan, notes: dict[str, str]) -> tuple[PortForward, ...]:
@@ -98,7 +100,8 @@ async def launch(context: EnvContext) -> None:
     environment, domain = context.environment, old_run(context)
     old = domain.incarnation
     assert old is not None
-    plan = await _plan(context, domain)
+    before = await _plan(context, domain)
+    plan = await _plan(context, domain, given_cpu(old, before.cpu_model))
     await check_backing(environment, plan, remember=True)
     incarnation = Incarnation(
         domain=domain.uuid,

@@ -2,8 +2,8 @@
 
 Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` or ``saved`` (the file that the run
 goes on from: memory as the hypervisor wrote it, or a saved guest), ``handover`` (it waits for its memory from
-another host), :data:`~wirt.operations.padding.PADDING` of a run that goes on, and ``domid`` of the run that is to
-end. Notes that they write: ``domid`` for the run that is started.
+another host), ``cpu`` and :data:`~wirt.operations.padding.PADDING` (what a guest that goes on has already), and
+``domid`` of the run that is to end. Notes that they write: ``domid`` for the run that is started.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from uuid import UUID
 
 import structlog
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.domain import Domain, Incarnation
 from wirt.model.errors import IllegalState, NotFound, Unavailable, WirtError
 from wirt.model.lifecycle import State
@@ -80,7 +81,8 @@ async def plug(context: EnvContext) -> None:
 async def plan_of(context: EnvContext) -> LaunchPlan:
     """Of the run that is being started."""
     domid, padding_kib = context.job.notes["domid"], context.job.arguments.get(PADDING)
-    return await context.environment.plan(domain_of(context), domid, padding_kib=padding_kib)
+    given = _given(context)
+    return await context.environment.plan(domain_of(context), domid, given=given, padding_kib=padding_kib)
 
 
 async def unplug(context: EnvContext) -> None:
@@ -110,6 +112,19 @@ async def launch(context: EnvContext) -> None:
     environment.tell(await environment.domains.start_run(started))
 
 
+def _given(context: EnvContext) -> GivenCpu | None:
+    """The CPU of a guest that goes on from where it was, as far as that is known."""
+    said = context.job.arguments.get("cpu")
+    if said is None:
+        return None
+    return GivenCpu(said["model"], frozenset(said["features"]), said["identity"])
+
+
+def cpu_argument(given: GivenCpu) -> dict[str, object]:
+    """``given`` as a job's argument ``cpu``."""
+    return {"model": given.model, "features": sorted(given.features), "identity": given.identity}
+
+
 async def _launch(context: EnvContext, plan: LaunchPlan, memory: Path | MemoryStream | None) -> Incarnation:
     environment, domain, domid = context.environment, domain_of(context), plan.domid
     incarnation = Incarnation(
@@ -123,7 +138,7 @@ async def _launch(context: EnvContext, plan: LaunchPlan, memory: Path | MemorySt
     # From here on the descriptors are the hypervisor's to close; until here they are the undo's.
     plugged = tuple(context.transient.pop("plugged"))
     arguments = context.job.arguments
-    incoming = "handover" in arguments
+    incoming = "handover" in arguments and "offer" in arguments and not arguments["offer"].get("offline")
     wanted = Launch(plan, incarnation, environment.directory(domid), plugged, memory, incoming)
     started = await environment.hypervisor.launch(wanted)
     moving = {MOVING: f"{arguments['offer']['source']} {arguments['handover']}"} if incoming else {}

@@ -28,6 +28,7 @@ from wirt.operations.running import END_STEPS, EnvContext, domain_of, running, s
 from wirt.operations.save_disks import disks_now, may_write
 from wirt.operations.snapshots_steps import live, run_of
 from wirt.plan.saved import hardware, read_guest, write_disks, write_guest
+from wirt.ports.hypervisor import given_cpu
 
 _WRITTEN = 0.85
 
@@ -111,6 +112,9 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
     environment = context.environment
     assert domain.domid is not None
     plan = await environment.plan(domain, domain.domid, running=True)
+    assert domain.incarnation is not None
+    cpu = given_cpu(domain.incarnation, plan.cpu_model)
+    plan = await environment.plan(domain, domain.domid, running=True, given=cpu)
     return SavedGuest(
         id=context.job.id,
         uuid=domain.uuid,
@@ -127,6 +131,7 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
         padding_kib=plan.padding_kib,
         hardware=hardware(plan),
         paused=domain.state is State.PAUSED,
+        cpu=cpu if cpu.features else None,
     )
 
 

@@ -23,12 +23,12 @@ from wirt.operations.create import Source, check_name, load_source
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.padding import PADDING
-from wirt.operations.running import START_STEPS, EnvContext, domain_of, save_files
+from wirt.operations.running import START_STEPS, EnvContext, cpu_argument, domain_of, save_files
 from wirt.operations.save import check_path
 from wirt.operations.save_disks import stamps_of_plan
 from wirt.operations.volumes_domain import check_names_settled
 from wirt.plan.launch import LaunchPlan
-from wirt.plan.saved import differences, read_disks, read_guest, written_since
+from wirt.plan.saved import differences, missing_cpu, read_disks, read_guest, written_since
 from wirt.ports.save_files import SaveFacts
 
 
@@ -70,9 +70,9 @@ async def preview(environment: Environment, wish: RestoreWish) -> RestorePreview
     domain = _domain(environment, guest, loaded, known)
     check_files(environment, domain.config)
     await check_disks_free(environment, domain.uuid, domain.config)
-    plan = await environment.plan(domain, 0, padding_kib=guest.padding_kib)
+    plan = await environment.plan(domain, 0, given=guest.cpu, padding_kib=guest.padding_kib)
     await check_backing(environment, plan)
-    _check_hardware(guest, plan)
+    await _check_hardware(environment, guest, plan)
     doubts = await _doubts(environment, disks, plan)
     if doubts and not wish.force:
         raise _refused(guest, wish.file, doubts)
@@ -93,6 +93,7 @@ async def restore(environment: Environment, wish: RestoreWish) -> Job:
         "saved-id": found.guest.id,
         "force": wish.force,
         PADDING: found.guest.padding_kib,
+        "cpu": None if found.guest.cpu is None else cpu_argument(found.guest.cpu),
         "notices": [asdict(notice) for notice in found.loaded.notices],
     }
     return await environment.jobs.submit(JobKind.RESTORE, found.domain.name, arguments)
@@ -149,7 +150,13 @@ def _check_known(environment: Environment, known: Domain) -> None:
     check_names_settled(environment, known)
 
 
-def _check_hardware(guest: SavedGuest, plan: LaunchPlan) -> None:
+async def _check_hardware(environment: Environment, guest: SavedGuest, plan: LaunchPlan) -> None:
+    lacks = missing_cpu(guest, (await environment.hypervisor.facts()).cpu)
+    if lacks is not None:
+        raise IllegalState(
+            f"{guest.name} can't go on here: {lacks}, and this host has not",
+            hint="restore it on a host that has; wirt cpu baseline finds a CPU for all hosts",
+        )
     found = differences(guest, plan)
     if found:
         raise IllegalState(
@@ -224,8 +231,8 @@ async def _compare(context: EnvContext) -> None:
     guest, disks, _ = await look(environment, arguments["saved"])
     if guest.id != arguments["saved-id"]:
         raise IllegalState(f"{arguments['saved']} is another file by now", hint="try again")
-    plan = await environment.plan(domain_of(context), 0, padding_kib=guest.padding_kib)
-    _check_hardware(guest, plan)
+    plan = await environment.plan(domain_of(context), 0, given=guest.cpu, padding_kib=guest.padding_kib)
+    await _check_hardware(environment, guest, plan)
     doubts = await _doubts(environment, disks, plan)
     if doubts and not arguments["force"]:
         raise _refused(guest, arguments["saved"], doubts)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.domain import Domain
 from wirt.model.errors import IllegalState, NameInUse
 from wirt.model.job import Recovery
@@ -39,6 +40,7 @@ from wirt.operations.snapshots_steps import (
     run_of,
 )
 from wirt.operations.volumes_steps import image_tool
+from wirt.ports.hypervisor import given_cpu
 
 
 async def _stage(context: EnvContext) -> None:
@@ -217,7 +219,13 @@ def _snapshot(context: EnvContext) -> Snapshot:
         memory=notes.get("memory"),
         paused=notes.get("was") == State.PAUSED,
         padding_kib=notes.get(PADDING),
+        cpu=_cpu(domain) if notes.get("memory") is not None else None,
     )
+
+
+def _cpu(domain: Domain) -> GivenCpu | None:
+    given = given_cpu(domain.incarnation, "") if domain.incarnation is not None else None
+    return given if given is not None and given.features else None
 
 
 async def _finish(context: EnvContext) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, NameInUse, ResourceBusy
@@ -17,9 +18,11 @@ from wirt.operations.destroy import destroy
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.padding import PADDING
+from wirt.operations.running import cpu_argument
 from wirt.operations.snapshots_steps import live, written
 from wirt.operations.volumes_domain import check_nothing_stands_on
 from wirt.operations.volumes_steps import check_free
+from wirt.plan.cpu import lacking, words
 from wirt.plan.launch import PADDING_KIB
 from wirt.plan.snapshots import kept_name
 
@@ -68,6 +71,8 @@ async def revert(environment: Environment, ref: str, name: str, *, force: bool =
     check_settled(domain, environment.snapshots.of(domain.uuid))
     check_no_backup(environment, domain)
     _check_disks(domain, snapshot)
+    if snapshot.cpu is not None:
+        await _check_cpu(environment, snapshot.cpu)
     for disk in snapshot.disks:
         await environment.pools.volume(VolumeRef.parse(disk.kept))
     if domain.incarnation is not None:
@@ -85,7 +90,20 @@ async def revert(environment: Environment, ref: str, name: str, *, force: bool =
         return await environment.jobs.submit(JobKind.SNAPSHOT_REVERT, domain.name, arguments)
     padding_kib = PADDING_KIB if snapshot.padding_kib is None else snapshot.padding_kib
     arguments |= {"memory": snapshot.memory, "paused": snapshot.paused, PADDING: padding_kib}
+    if snapshot.cpu is not None:
+        arguments["cpu"] = cpu_argument(snapshot.cpu)
     return await environment.jobs.submit(JobKind.SNAPSHOT_RESUME, domain.name, arguments)
+
+
+async def _check_cpu(environment: Environment, cpu: GivenCpu) -> None:
+    """This host may have had another hypervisor then."""
+    offer = (await environment.hypervisor.facts()).cpu
+    lacks = () if offer is None else lacking(cpu, offer)
+    if lacks:
+        raise IllegalState(
+            f"the guest in that snapshot has a CPU with {words(lacks)}, and this host can't give it that any more",
+            hint="wirt cpu list shows what it can give",
+        )
 
 
 async def delete(environment: Environment, ref: str, name: str) -> Job:

@@ -18,7 +18,7 @@ from wirt.model.errors import BadInput, DeadlinePassed, NotFound, PeerUnreachabl
 from wirt.model.peer import Certificate, KnownPeer
 from wirt.peers.http import told
 from wirt.ports.clock import Clock, within
-from wirt.ports.migration import Credentials
+from wirt.ports.migration import Channel, Credentials
 from wirt.ports.peers import Door
 
 Handler = Callable[[str, str, Any], Coroutine[Any, Any, Any]]
@@ -213,6 +213,9 @@ class FakePeers:
             for side in ("of the receiver", "of the sender")
         ]
         return sides[0], sides[1]
+
+    async def protect(self, channel: Channel, *, receives: bool) -> socket.socket:
+        return channel.stream
 
     async def identity(self) -> Certificate:
         return self.examine(f"{_BEGIN}{self._name}{_END}")

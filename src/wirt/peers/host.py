@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from wirt.peers.doors import HostDoor, open_tcp, open_unix
 from wirt.peers.listener import PeerListener, Protocols
 from wirt.peers.ssh import Ssh, SshPeer, parse_target
 from wirt.peers.tls import Own, TlsPeer
-from wirt.ports.migration import Credentials
+from wirt.ports.migration import Channel, Credentials
 from wirt.ports.peers import Peer
 
 log = structlog.get_logger()
@@ -72,6 +73,11 @@ class HostPeers:
         from wirt.peers import certificates
 
         return await asyncio.to_thread(certificates.for_one_migration)
+
+    async def protect(self, channel: Channel, *, receives: bool) -> socket.socket:
+        from wirt.peers import streams
+
+        return await asyncio.to_thread(streams.protected, channel, receives=receives)
 
     async def identity(self) -> Certificate:
         return (await self._identity()).certificate

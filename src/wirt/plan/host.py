@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wirt.model.cpu import CpuOffer
 from wirt.model.domain import GuestType
 from wirt.model.engine import Aio
 from wirt.model.network import NetworkConfig
@@ -30,6 +31,8 @@ class HypervisorFacts:
     firmware_files: tuple[tuple[str, str], ...] = ()
     missing_engines: tuple[tuple[Aio, str], ...] = ()
     """Those that disks can't be served with here, and why."""
+    cpu: CpuOffer | None = None
+    """What guests' CPUs can be here; ``None``: that could not be found out."""
 
     def firmware_file(self, name: str) -> str | None:
         return dict(self.firmware_files).get(name)
@@ -55,3 +58,5 @@ class HostFacts:
     """Those that are being destroyed, so that no card may."""
     native_requests: int = 65536
     """How many requests of Linux AIO may still be reserved (fs.aio-max-nr less fs.aio-nr)."""
+    cpu_model: str | None = None
+    """Of domains that name none (``cpu-model`` in wirt.toml)."""

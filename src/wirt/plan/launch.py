@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
 from wirt.model.storage import Volume
 from wirt.model.units import MIB
+from wirt.plan.cpu import ChosenCpu, again, choose
 from wirt.plan.engine import DEVICE, UNKNOWN, DiskEngine, Engines, Medium, plan_engine
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.nics import NicPlan, plan_nics
@@ -104,6 +106,8 @@ class LaunchPlan:
     """What the guest has beyond ``memory_mib``. It belongs to the guest: wherever it goes on, it has the same."""
     agent_slot: int | None = None
     """PCI slot of the controller that has the guest agent's port; ``None``: the guest has none."""
+    cpu: ChosenCpu | None = None
+    """What ``cpu_model`` comes to on this host; ``None``: just that."""
 
     def forwards(self) -> tuple[PortForward, ...]:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
@@ -118,11 +122,12 @@ def plan_launch(
     block_devices: frozenset[str] = frozenset(),
     volumes: Mapping[str, Volume] | None = None,
     media: Mapping[str, Medium] | None = None,
+    given: GivenCpu | None = None,
     padding_kib: int | None = None,
 ) -> LaunchPlan:
     """The plan for one run of ``config`` on ``host``. ``block_devices``: those disk targets that are devices.
-    ``volumes``: what those that name volumes lead to. ``media``: what the paths of disks lie on.
-    ``padding_kib``: of a guest that goes on, what it has; ``None``: it begins.
+    ``volumes``: what those that name volumes lead to. ``media``: what the paths of disks lie on. Of a guest that
+    goes on from where it was, ``given`` is the CPU and ``padding_kib`` what its memory has; ``None``: it begins.
 
     Raises ``ConfigError`` (with the key) for what this hypervisor can't do, ``Shortage`` for what this host
     hasn't got.
@@ -143,6 +148,8 @@ def plan_launch(
     disks = _plan_disks(
         config, slots, boot, block_devices, volumes or {}, _Ground(media or {}, _engines(host, hypervisor))
     )
+    wish = config.cpu_model or host.cpu_model
+    cpu = choose(wish, hypervisor.accelerator, hypervisor.cpu) if given is None else again(given, hypervisor.cpu)
     return LaunchPlan(
         uuid=uuid,
         domid=domid,
@@ -150,7 +157,7 @@ def plan_launch(
         type=config.type,
         machine=MACHINE,
         accelerator=hypervisor.accelerator,
-        cpu_model="host" if hypervisor.accelerator is Accelerator.KVM else "max",
+        cpu_model=cpu.model,
         vcpus=config.vcpus,
         maxvcpus=config.maxvcpus or config.vcpus,
         memory_mib=config.memory_mib,
@@ -166,6 +173,7 @@ def plan_launch(
         cpu_weight=config.cpu_weight or DEFAULT_WEIGHT,
         padding_kib=_padding_kib(hypervisor) if padding_kib is None else padding_kib,
         agent_slot=_agent_slot(config, slots),
+        cpu=cpu,
     )
 
 
@@ -400,13 +408,4 @@ def _bus(config: DomainConfig, disk: DiskSpec) -> Bus:
     return Bus.VIRTIO
 
 
-__all__ = [
-    "Bus",
-    "ConsoleDevice",
-    "DirectBoot",
-    "DiskPlan",
-    "LaunchPlan",
-    "NicPlan",
-    "VifKind",
-    "plan_launch",
-]
+__all__ = ["Bus", "ConsoleDevice", "DirectBoot", "DiskPlan", "LaunchPlan", "NicPlan", "VifKind", "plan_launch"]

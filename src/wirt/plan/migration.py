@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wirt.model.cpu import CpuOffer, GivenCpu
 from wirt.model.domain import Domain
 from wirt.model.migration import Forecast, Remark, Way
 from wirt.model.snapshots import SnapshotTree
 from wirt.model.units import MIB
+from wirt.plan.cpu import knows_model, lacking, other_cpu, words
 from wirt.plan.launch import KEPT_EVERY_PAGE_SINCE
 
+BASELINE = "wirt cpu baseline HOST... finds a CPU that all have; started anew with that, it moves"
 GUESSED_LINK = 100 * MIB
 """Bytes a second, until it has been seen what a link does."""
 MOST_ROUNDS = 30
@@ -29,7 +32,10 @@ class Side:
     version: tuple[int, ...]
     accelerator: str
     machine: str
-    cpu_model: str
+    given: GivenCpu
+    """Of the source: what the guest has."""
+    cpu: CpuOffer | None = None
+    """Of the target: what it could be given."""
     padding_kib: int = 0
 
 
@@ -42,6 +48,14 @@ def leaving(domain: Domain, tree: SnapshotTree, *, user_cards: int) -> tuple[Rem
                 True,
                 f"domain {domain.name} has snapshots, which would stay behind",
                 f"wirt snapshot delete {domain.name} NAME, for each that wirt snapshot list {domain.name} shows",
+            )
+        )
+    if domain.saved is not None:
+        remarks.append(
+            Remark(
+                True,
+                f"domain {domain.name} is saved in {domain.saved}, which would stay behind",
+                f"wirt restore {domain.saved} on the other host, or wirt start --discard-saved {domain.name}",
             )
         )
     if domain.config.device_model_args:
@@ -101,15 +115,28 @@ def between(source: Side, target: Side) -> tuple[Remark, ...]:
                 f"QEMU 9.0 or newer on {target.host}",
             )
         )
-    if source.cpu_model == "host":
-        remarks.append(
-            Remark(
-                False,
-                "the guest was given this CPU's own features; a CPU that lacks one of them can't go on with it",
-                "wirt cpu baseline HOST... finds the features that all have",
-            )
-        )
+    if source.accelerator == target.accelerator and source.given.features and target.cpu is not None:
+        remarks += _cpus(source, target.host, target.cpu)
+    elif source.accelerator == target.accelerator:
+        what = f"what CPU the guest was given on {source.host}, or what {target.host} has, is not known"
+        remarks.append(Remark(False, f"{what}: a feature that it uses may be gone there", BASELINE))
     return tuple(remarks)
+
+
+def _cpus(source: Side, host: str, offer: CpuOffer) -> list[Remark]:
+    """A guest that has found a feature uses it, and dies of its absence: none may be missing."""
+    given, remarks = source.given, []
+    lacks = lacking(given, offer)
+    if lacks:
+        remarks.append(
+            Remark(True, f"the guest's CPU ({given.model}) has what {host} lacks: {words(lacks)}", BASELINE)
+        )
+    if not knows_model(given, offer):
+        remarks.append(Remark(True, f"{host} has no CPU model {given.model}", BASELINE))
+    if other_cpu(given, offer):
+        what = f"the guest was given the CPU of {source.host} ({given.identity}), and {host} has another"
+        remarks.append(Remark(True, f"{what} ({offer.identity})", BASELINE))
+    return remarks
 
 
 def forecast(
@@ -160,6 +187,12 @@ def forecast(
     return Forecast(
         Way.CONVERGING, took + SET_UP_S, int(took * link), max_downtime_s, 2 * steps, dirty, link_bytes_per_s, why
     )
+
+
+def forecast_offline(runs: bool) -> Forecast:
+    """Of the disks, if any come along, nothing is said: how much of them is empty is not known."""
+    why = "it is shut down, and started there" if runs else "it is off"
+    return Forecast(Way.OFFLINE, SET_UP_S, 0, 0.0, 0, None, None, why)
 
 
 def keeps_every_page(version: tuple[int, ...], accelerator: str) -> bool:

@@ -8,8 +8,10 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 from uuid import UUID
 
-from wirt.model.errors import CorruptState
+from wirt.model.cpu import LONGEST_CHOICE, MOST_FEATURES, CpuOffer, GivenCpu, is_feature, parse_choice
+from wirt.model.errors import BadInput, CorruptState
 from wirt.model.saved import SavedDisk, SavedGuest
+from wirt.plan.cpu import lacking, other_cpu, words
 from wirt.plan.launch import PADDING_KIB, LaunchPlan
 
 T = TypeVar("T")
@@ -22,7 +24,8 @@ _MOST = 1 << 62
 
 def write_guest(guest: SavedGuest) -> bytes:
     values = {**asdict(guest), "uuid": str(guest.uuid), "version": list(guest.version)}
-    return _write({**values, "hardware": dict(guest.hardware)})
+    cpu = None if guest.cpu is None else {**asdict(guest.cpu), "features": sorted(guest.cpu.features)}
+    return _write({**values, "hardware": dict(guest.hardware), "cpu": cpu})
 
 
 def read_guest(data: bytes, what: str) -> SavedGuest:
@@ -49,6 +52,7 @@ def read_guest(data: bytes, what: str) -> SavedGuest:
             padding_kib=_int(body.get("padding_kib", PADDING_KIB), "padding_kib"),
             hardware=tuple((_word({"name": key}, "name"), _word(hardware, key)) for key in hardware),
             paused=_bool(body, "paused"),
+            cpu=_cpu(body.get("cpu")),
         )
 
     return _read(data, what, build)
@@ -94,6 +98,16 @@ def differences(saved: SavedGuest, plan: LaunchPlan) -> tuple[str, ...]:
     )
 
 
+def missing_cpu(saved: SavedGuest, offer: CpuOffer | None) -> str | None:
+    """What of its CPU this host can't give it, in words."""
+    if saved.cpu is None or offer is None:
+        return None
+    lacks = lacking(saved.cpu, offer)
+    if lacks:
+        return f"its CPU ({saved.cpu.model}) had {words(lacks)}"
+    return f"its CPU was another ({saved.cpu.identity})" if other_cpu(saved.cpu, offer) else None
+
+
 def written_since(disks: Sequence[SavedDisk], now: Mapping[str, tuple[str, ...] | None]) -> tuple[str, ...]:
     """Which disks may hold something else than the guest's memory takes for granted, a phrase each. ``now``: the
     stamps of today, by vdev."""
@@ -105,6 +119,19 @@ def written_since(disks: Sequence[SavedDisk], now: Mapping[str, tuple[str, ...] 
         elif today != disk.stamps:
             found.append(f"{disk.vdev} ({disk.target}) was written since")
     return tuple(found)
+
+
+def _cpu(said: object) -> GivenCpu | None:
+    if said is None:
+        return None
+    if not isinstance(said, dict) or not isinstance(said["features"], list):
+        raise ValueError("cpu is none")
+    features = said["features"]
+    if len(features) > MOST_FEATURES or not all(isinstance(each, str) and is_feature(each) for each in features):
+        raise ValueError("cpu has features that could not be")
+    model = _text(said["model"], "model", LONGEST_CHOICE)
+    parse_choice(model)
+    return GivenCpu(model, frozenset(features), _word(said, "identity"))
 
 
 def _disk(body: object) -> SavedDisk:
@@ -125,7 +152,7 @@ def _read(data: bytes, what: str, build: Callable[[dict[str, Any]], T]) -> T:
         if not isinstance(body, dict):
             raise ValueError("no object")
         return build(body)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, BadInput) as error:
         raise CorruptState(f"what {what} says of its guest can't be understood: {error}") from error
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from wirt.model.cpu import GivenCpu
 from wirt.model.domain import Incarnation
 from wirt.model.lifecycle import EndReason, State
+from wirt.plan.cpu import ChosenCpu
 from wirt.plan.host import HypervisorFacts
 from wirt.plan.launch import LaunchPlan
 from wirt.ports.guest_agent import GuestAgents
@@ -117,6 +119,26 @@ class Launch:
     memory: Path | MemoryStream | None = None
     incoming: bool = False
     beside: UUID | None = None
+
+
+CPU, CPU_FEATURES, CPU_IDENTITY = "cpu", "cpu-features", "cpu-identity"
+"""In an incarnation's notes: the CPU that its guest was really given (:func:`given_cpu`)."""
+
+
+def cpu_notes(cpu: ChosenCpu | None, missing: frozenset[str] = frozenset()) -> dict[str, str]:
+    """``missing``: what the hypervisor could not give it after all. Nothing where that is not known."""
+    if cpu is None or not cpu.features:
+        return {}
+    notes = {CPU: cpu.model, CPU_FEATURES: " ".join(sorted(cpu.features - missing))}
+    return {**notes, CPU_IDENTITY: cpu.identity} if cpu.identity else notes
+
+
+def given_cpu(incarnation: Incarnation, model: str) -> GivenCpu:
+    """What the notes of a run say of its CPU. ``model``: what its plan says, for a run of which they say
+    nothing."""
+    notes = incarnation.notes
+    features = frozenset(notes.get(CPU_FEATURES, "").split())
+    return GivenCpu(notes.get(CPU, model), features, notes.get(CPU_IDENTITY, ""))
 
 
 class Hypervisor(Protocol):

@@ -40,6 +40,10 @@ class Machine(Protocol):
 
     def is_block_device(self, path: str) -> bool: ...
 
+    def resident_bytes(self, pid: int) -> int:
+        """How much memory a process has taken; 0 of one that is gone."""
+        ...
+
 
 class Processors(Protocol):
     def topology(self) -> Topology:

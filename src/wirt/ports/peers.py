@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wirt.model.peer import Certificate, KnownPeer
-from wirt.ports.migration import Credentials
+from wirt.ports.migration import Channel, Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,11 @@ class Peers(Protocol):
     async def credentials(self) -> tuple[Credentials, Credentials]:
         """The receiving side's and the sending side's for one migration, signed by an authority that is thrown
         away with its key."""
+        ...
+
+    async def protect(self, channel: Channel, *, receives: bool) -> socket.socket:
+        """``channel``'s stream, under TLS with its credentials, for what this host itself sends or takes; as it is
+        where it has none. Blocking mode; the caller's to close. ``Unavailable``: then it is closed."""
         ...
 
     async def identity(self) -> Certificate:

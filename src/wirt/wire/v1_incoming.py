@@ -59,6 +59,14 @@ class Offer:
     created_at: float = 0.0
     padding_kib: int = 8
     """Of its memory, beyond what ``text`` says."""
+    cpu_features: list[str] = field(default_factory=list)
+    """What its CPU really has; empty: not known."""
+    cpu_identity: str = ""
+    """The CPU below it, which begins with its vendor; empty under emulation."""
+    offline: bool = False
+    """It is off, or will be before it is handed over: nothing of its memory comes along."""
+    start: bool = False
+    """It ran before, and is to be started there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,20 @@ class Terms:
     accelerator: str
     remarks: list[Remark] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
+    compares_cpus: bool = False
+    """An older wirt compares none."""
+    takes_offline: bool = False
+    """Nor does it know what to do with a domain that is off."""
+    takes_turns: bool = False
+    """Nor does it have those wait for which it has no room yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whether the target has room for a move now; if not, how many are before it."""
+
+    granted: bool
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 class MigrateRequest:
     """``target``: a peer's name, or ``ssh://[USER@]HOST[:PORT]``. ``with_storage``: volumes that the domain writes
     come along, into ``to_pool`` if that is named; ``keep``: they stay on the source too. ``bandwidth`` as in
-    ``100M``: bytes a second. ``postcopy``: ``auto``, ``never`` or ``now``."""
+    ``100M``: bytes a second. ``postcopy``: ``auto``, ``never`` or ``now``. ``offline``: a
+    domain that is off, or one that is shut down for it, within ``timeout_s``, and started there.
+    ``batch`` names those that are moved together, ``of`` is how many these are, ``at_once`` how many of them go
+    side by side at most; ``bandwidth`` is what these share."""
 
     target: str
     with_storage: bool = False
@@ -19,6 +22,11 @@ class MigrateRequest:
     max_downtime_ms: int = 300
     compress: bool = False
     postcopy: str = "never"
+    offline: bool = False
+    timeout_s: float = 120.0
+    batch: str | None = None
+    of: int = 1
+    at_once: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,8 @@ class MovedDisk:
 
 @dataclass(frozen=True, slots=True)
 class MoveForecast:
-    """``way``: precopy, converging, postcopy or stopped. Rates are bytes a second, ``None`` where not measured."""
+    """``way``: precopy, converging, postcopy, stopped or offline. Rates are bytes a second, ``None`` where not
+    measured."""
 
     way: str
     total_s: float

@@ -16,8 +16,10 @@ from wirt.config.xlcfg.keys import KEYS, Key, Kind, nearest
 from wirt.config.xlcfg.reading import Reading
 from wirt.config.xlcfg.settings import Setting, Settings, check, shown
 from wirt.config.xlcfg.syntax import Items, Source, Text
+from wirt.model.cpu import parse_choice
 from wirt.model.cpulists import CPU_TERM, HINT
 from wirt.model.domain import DomainConfig, Firmware, GuestType
+from wirt.model.errors import BadInput
 from wirt.model.lifecycle import Action
 
 DEFAULT_MEMORY_MIB = 128
@@ -117,6 +119,7 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         serial=peripherals.serial(reading),
         device_model_args=_device_model_args(reading),
         guest_agent=_flag(settings, "guest_agent"),
+        cpu_model=_cpu_model(settings),
     )
 
 
@@ -270,6 +273,17 @@ def _action(settings: Settings, key: str, default: Action) -> Action:
 def _flag(settings: Settings, key: str) -> bool | None:
     number = settings.number(key)
     return None if number is None else number != 0
+
+
+def _cpu_model(settings: Settings) -> str | None:
+    """In one way of writing it. Whether a host has it is only known there."""
+    setting, text = settings.get("cpu_model"), settings.text("cpu_model")
+    if setting is None or not text:
+        return None
+    try:
+        return str(parse_choice(text))
+    except BadInput as error:
+        raise setting.error(error.message, hint=error.hint) from error
 
 
 def _cpus(settings: Settings) -> str | tuple[str, ...] | None:

@@ -30,6 +30,7 @@ from wirt.ports.hypervisor import (
     RunChanged,
     Usage,
     VcpuInfo,
+    cpu_notes,
 )
 from wirt.ports.network import Plugged
 
@@ -106,7 +107,7 @@ class FakeHypervisor:
             self._end(guest, EndReason.DESTROYED)
         await self._finish(Verb.LAUNCH, plan.name, fault)
         self._runs[key] = guest
-        notes = {RUN_NOTE: str(guest.number), VERSION: _dotted(self._world.facts)}
+        notes = {RUN_NOTE: str(guest.number), VERSION: _dotted(self._world.facts), **cpu_notes(plan.cpu)}
         return replace(launch.incarnation, state=State.PAUSED, notes=notes)
 
     async def adopt(self, incarnation: Incarnation, directory: Path) -> Observed | None:

@@ -13,6 +13,7 @@ from wirt.hypervisors.fake.disks import FakeDisks, file_size
 from wirt.hypervisors.fake.faults import Fault, Verb
 from wirt.hypervisors.fake.guest import FakeGuest, Script
 from wirt.hypervisors.fake.images import ImageLocks
+from wirt.model.cpu import CpuModel, CpuOffer
 from wirt.model.domain import GuestType
 from wirt.model.errors import NotFound
 from wirt.plan.host import Accelerator, HypervisorFacts
@@ -20,6 +21,18 @@ from wirt.plan.launch import LaunchPlan
 from wirt.ports.clock import Clock
 from wirt.ports.hypervisor import RunChanged
 
+_SMALL_NAMES = "cmov cx16 cx8 fpu fxsr lm mmx nx pae sse sse2 syscall tsc"
+_SMALL = frozenset(_SMALL_NAMES.split())
+CPU = CpuOffer(
+    "Pretended",
+    "Pretended family 1 model 1",
+    _SMALL | {"aes", "avx", "popcnt", "svm", "xsave"},
+    (
+        CpuModel("Huge", frozenset(), ("avx2",)),
+        CpuModel("Larger", _SMALL | {"popcnt"}),
+        CpuModel("qemu64", _SMALL),
+    ),
+)
 FACTS = HypervisorFacts(
     name="fake",
     version=(1, 0, 0),
@@ -27,6 +40,7 @@ FACTS = HypervisorFacts(
     accelerator_reason="guests are only pretended: nothing is executed",
     guest_types=frozenset(GuestType),
     notes=("this hypervisor keeps its guests in memory: they end with the daemon",),
+    cpu=CPU,
 )
 
 Listener = Callable[[FakeGuest, RunChanged], None]

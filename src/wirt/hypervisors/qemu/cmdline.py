@@ -102,7 +102,7 @@ def _machine(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
         yield from ("-accel", "kvm" if device is None else f"kvm,device={device}")
     else:
         yield from ("-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}")
-    yield from ("-cpu", plan.cpu_model)
+    yield from ("-cpu", plan.cpu_model if plan.cpu is None else plan.cpu.argument)
     yield from ("-smp", f"cpus={plan.vcpus},sockets=1,cores={plan.maxvcpus},threads=1,maxcpus={plan.maxvcpus}")
     yield from ("-m", f"size={memory_size(plan)}")
     # clock=host keeps the RTC right over a pause or a move, which is what a guest mends its clock from.

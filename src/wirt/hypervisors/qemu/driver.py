@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, disks, events, launching, layers, memory, probe, process, rings, sending
+from wirt.hypervisors.qemu import cmdline, cpus, disks, events, facts, launching, layers, memory, process, sending
 from wirt.hypervisors.qemu.agents import Agents
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt
@@ -74,9 +74,7 @@ class QemuHypervisor:
     async def facts(self) -> HypervisorFacts:
         if self._facts is None or self._facts_of != self._program():
             self._facts_of = self._program()
-            found = await probe.find_facts(self._binary, self._cache)
-            known = self._cache.with_name("engines.json")
-            self._facts = await rings.with_engines(found, self._binary, self.sandbox, known)
+            self._facts = await facts.find(self._binary, self.sandbox, self._cache)
         missing = await self._user_cards.passt.missing()
         note = "user-mode cards go through passt"
         if missing is not None:
@@ -113,6 +111,7 @@ class QemuHypervisor:
         run = self._new_run(key, launch.incarnation.domid, plan.name, plan.memory_mib, files, started)
         try:
             await self._greet(run, started)
+            cpu = await cpus.notes(run.monitor, plan.cpu)
             if launch.memory is not None:
                 await memory.load(run, launch.memory)
         except BaseException as error:
@@ -136,6 +135,7 @@ class QemuHypervisor:
                 PROGRAM: self._program(),
                 VERSION: ".".join(map(str, (await self.facts()).version)),
                 **({"weaker": "\n".join(jailed.weaker)} if jailed.weaker else {}),
+                **cpu,
             },
         )
 

@@ -296,6 +296,7 @@ class Engine(Generic[E]):
         """Undo from the last step begun back to the first, or to one that is final. A full disk must not stop
         an undo: then the journal lags behind, and a later daemon repeats what it finds."""
         undone = True
+        run.keep(state=JobState.UNDOING, error=error)  # at once: a second cancellation must not cut the undoing
         await self._try_save(run, state=JobState.UNDOING, error=error)
         for index in reversed(range(len(operation.steps))):
             state = run.job.steps[index].state

@@ -60,6 +60,8 @@ class JobKind(StrEnum):
     BACKUP_PRUNE = "backup-prune"
     MIGRATE = "migrate"
     RECEIVE = "receive"
+    MIGRATE_OFFLINE = "migrate-offline"
+    RECEIVE_OFFLINE = "receive-offline"
     SAVE = "save"
     CHECKPOINT = "checkpoint"
     RESTORE = "restore"

@@ -96,6 +96,16 @@ CPU = (
         default="no preference",
     ),
     Key(
+        "cpu_model",
+        TEXT,
+        Group.CPU,
+        "The CPU that the guest sees: a model's name (wirt cpu list), x86-64-v1 to x86-64-v4, host or max, then "
+        "features that it gets besides or does not get, as in x86-64-v2,+aes,-x2apic. wirt cpu baseline finds the "
+        "one that several hosts have. xl does not know this key.",
+        default="the host's own under KVM; what every supported QEMU emulates elsewhere",
+        honoured=QEMU,
+    ),
+    Key(
         "cpu_weight",
         NUMBER,
         Group.CPU,
