@@ -48,6 +48,7 @@ from wirt.storage.appliances.fake import FakeAppliances
 from wirt.storage.backup_store import DirectoryStores
 from wirt.storage.fake import FakeImageTool, FakeMedium, FakeSeeds, FakeStorage
 from wirt.storage.fake_disks import FakeDiskServer
+from wirt.storage.fake_layers import FakeLayerFiles
 from wirt.storage.save_files import HostSaveFiles
 from wirt.store.memory import MemoryStore
 
@@ -127,6 +128,7 @@ class SimulatedHost:
         self.image_tool = FakeImageTool(media=self.storage.media)
         self.world.backing = Below(self.storage)
         self.world.on_merge = self._merged
+        self.layer_files = FakeLayerFiles(self.storage.media, self.clock)
         self.seeds = FakeSeeds()
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.appliances = FakeAppliances()
@@ -163,6 +165,7 @@ class SimulatedHost:
             image_tool=self.image_tool,
             live_disks=FakeLiveDisks(hypervisor),
             live_migrations=FakeLiveMigrations(hypervisor),
+            layer_files=self.layer_files,
             peers=self.peers or self.links.host(self.machine.name),
             bootstrapper=self.bootstrapper,
             seeds=self.seeds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -81,6 +82,48 @@ def test_its_disk_comes_along(two: tuple[Host, Host], tiny: TinyImage) -> None:
     assert "ok=1" in ask(port, f"wirt disk-write vda {16 * MIB} {MIB} 8")
     assert [each["reference"] for each in a.json("volume", "list")["volumes"]] == []
     b.ok("destroy", "web")
+
+
+def test_a_linked_clone_goes_on_with_its_template_and_finds_it_there_the_second_time(
+    two: tuple[Host, Host], tiny: TinyImage, tmp_path: Path
+) -> None:
+    a, b = two
+    content = os.urandom(12 * MIB).ljust(24 * MIB, b"\0")
+    Path(tmp_path, "base.raw").write_bytes(content)
+    a.ok("volume", "import", "default/base", str(tmp_path / "base.raw"))
+    a.ok("volume", "clone", "default/base", "default/middle")
+    a.ok("volume", "clone", "default/middle", "default/web")
+    port = start(a, tiny, 'disk = ["default/web,,xvda,rw"]')
+    assert "ok=1" in ask(port, f"wirt disk-write vda {2 * MIB} {MIB} 8")
+    moved = a.json("migrate", "web", "b", "--with-storage", "--dry-run")["disks"][0]
+    assert moved["layers"] == [{"volume": f"default/{name}", "copied": True} for name in ("base", "middle")]
+    a.ok("migrate", "web", "b", "--with-storage")
+    stands_on_its_template(b)
+    assert volumes(a) == {"default/base": None, "default/middle": "base"}
+    b.ok("migrate", "web", "a", "--with-storage")
+    stands_on_its_template(a)
+    assert volumes(b) == {}, "it came along, and nothing stands on it any more"
+    a.ok("destroy", "web")
+    whole = content_of(a, "web", tmp_path)
+    assert whole[: 2 * MIB] + whole[3 * MIB :] == content[: 2 * MIB] + content[3 * MIB :]
+
+
+def stands_on_its_template(host: Host) -> None:
+    is_whole(host)
+    assert volumes(host) == {"default/base": None, "default/middle": "base", "default/web": "middle"}
+    assert "ok=1" in ask(port_of(host, "web"), f"wirt disk-verify vda {2 * MIB} {MIB} 8")
+    (web,) = (each for each in host.json("volume", "list")["volumes"] if each["name"] == "web")
+    assert web["allocated"] < 8 * MIB
+
+
+def content_of(host: Host, volume: str, directory: Path) -> bytes:
+    file = directory / "whole.raw"
+    host.ok("volume", "export", f"default/{volume}", str(file), "--file-format", "raw")
+    return file.read_bytes()
+
+
+def volumes(host: Host) -> dict[str, str | None]:
+    return {each["reference"]: each["backing"] for each in host.json("volume", "list")["volumes"]}
 
 
 def test_a_disk_that_both_hosts_have_stays_where_it_is(

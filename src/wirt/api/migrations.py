@@ -13,7 +13,7 @@ from wirt.model.storage import parse_size
 from wirt.operations.environment import Environment
 from wirt.operations.migrate import MovePlan, MoveWish, migrate, plan_move, take_back
 from wirt.operations.receipts import receipts
-from wirt.wire import v1
+from wirt.wire import v1, v1_incoming
 from wirt.wire import v1_migrations as wire
 
 
@@ -53,6 +53,7 @@ def _wish(of: wire.MigrateRequest) -> MoveWish:
         compress=of.compress,
         postcopy=of.postcopy,
         keep=of.keep,
+        flatten=of.flatten,
     )
 
 
@@ -64,5 +65,10 @@ def _plan(of: MovePlan) -> wire.MovePlan:
         possible=not any(remark.blocks for remark in of.remarks),
         forecast=wire.MoveForecast(**asdict(of.forecast)),
         remarks=[wire.MoveRemark(each.blocks, each.what, each.remedy) for each in of.remarks],
-        disks=[wire.MovedDisk(each.vdev, each.shared, each.volume) for each in of.terms.placements],
+        disks=[_disk(each) for each in of.terms.placements],
     )
+
+
+def _disk(of: v1_incoming.Placement) -> wire.MovedDisk:
+    layers = [wire.MovedLayer(each.volume, each.copied) for each in of.layers]
+    return wire.MovedDisk(of.vdev, of.shared, of.volume, layers)

@@ -33,6 +33,7 @@ from wirt.ports.clock import Clock
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.images import ImageBuilder
+from wirt.ports.layers import LayerFiles
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
 from wirt.ports.migration import LiveMigrations
@@ -86,6 +87,7 @@ class Environment:
     appliances: Appliances | None = None
     backups: Backups | None = None
     live_migrations: LiveMigrations | None = None
+    layer_files: LayerFiles | None = None
     peers: Peers | None = None
     handovers: Handovers = field(init=False)
     incoming: Incoming = field(default_factory=Incoming)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from wirt.model.errors import StoreConflict
 from wirt.model.migration import Outcome
@@ -99,4 +100,12 @@ class Attempt:
 
 
 class Incoming(dict[str, Attempt]):
-    """Those that this daemon knows of, by the hand-over's name."""
+    """Those that this daemon knows of, by the hand-over's name. Of several that need the same layer one brings
+    it, and the others wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layers: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def bringing(self, layer: str) -> asyncio.Lock:
+        return self._layers.setdefault(layer, asyncio.Lock())

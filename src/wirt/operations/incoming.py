@@ -13,12 +13,14 @@ from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.receipts import keep
 from wirt.operations.receive_terms import consider
-from wirt.wire.v1_incoming import Offer, Standing, Terms
+from wirt.wire.v1_incoming import Offer, Opened, OpenedDoor, Standing, Terms
 from wirt.wire.v1_incoming import Remark as WireRemark
 
 OPEN_S = 60.0
 """So long a QEMU may take to wait for its guest."""
 LONGEST_WAIT_S = 20.0
+QUEUED, QUEUED_S = "queued", 5.0
+"""While another move brings a layer that this one needs, the source is told to ask again after so long."""
 MOST_KEPT = 100
 """Attempts that are remembered for sources that never said how it ended; far more than run at once."""
 
@@ -37,12 +39,13 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
 
 
 async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) -> dict[str, object]:
-    """Make everything ready for the guest; the answer (:class:`~wirt.wire.v1_incoming.Opened`) comes once it is
-    waited for. Asked again about the same hand-over, the same answer."""
-    attempt = environment.incoming.get(offer.handover)
+    """Make everything ready for the guest; the answer (:class:`~wirt.wire.v1_incoming.Opened`) comes once it, or a
+    layer of its disks, is waited for. Asked again about the same hand-over, the same answer."""
+    attempt = _heard(environment, offer.handover)
     if attempt is None:
         attempt = await _begin(environment, offer, through_ssh)
-    deadline = environment.clock.monotonic() + OPEN_S
+    began = environment.clock.monotonic()
+    deadline = began + OPEN_S
     while attempt.opened is None:
         job = environment.jobs.get(attempt.job)
         if job.state.finished:
@@ -50,9 +53,11 @@ async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) 
             raise IllegalState(
                 error.message if error is not None else "the move has ended", hint=error.hint if error else None
             )
+        if attempt.phase == QUEUED and environment.clock.monotonic() >= began + QUEUED_S:
+            return asdict(Opened(attempt.job, OpenedDoor()))
         if environment.clock.monotonic() >= deadline:
             raise IllegalState(f"{environment.machine.name} was not ready within {OPEN_S:g} s")
-        await _any(environment, attempt, deadline)
+        await _any(environment, attempt, began + QUEUED_S if attempt.phase == QUEUED else deadline)
     return attempt.opened
 
 
@@ -70,6 +75,7 @@ async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> A
         "offer": asdict(offer),
         "text": considered.domain.text,
         "copies": {each.vdev: each.volume for each in considered.placements if not each.shared},
+        "chained": [each.vdev for each in considered.placements if each.layers],
         "through-ssh": through_ssh,
     }
     try:

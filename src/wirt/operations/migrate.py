@@ -19,6 +19,7 @@ from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
+from wirt.operations.migrate_layers import flattened, offered_layers
 from wirt.operations.moving import move_of, settled
 from wirt.operations.receipts import receipts
 from wirt.operations.receive import live_of, peers_of
@@ -30,6 +31,9 @@ from wirt.wire.v1_incoming import Offer, OfferedCourse, OfferedDisk, Terms
 
 SAMPLE_S = 1.0
 """For so long it is watched how fast a guest changes its memory."""
+TERMS_S = 30.0
+SLOWEST_READ = 20 * MIB
+"""Bytes a second."""
 POSTCOPY = ("auto", "never", "now")
 LEAST_DOWNTIME_MS, MOST_DOWNTIME_MS = 1, 2_000_000
 LIVE = (State.RUNNING, State.PAUSED)
@@ -41,8 +45,8 @@ _TERMS = TypeAdapter(Terms)
 @dataclass(frozen=True, slots=True)
 class MoveWish:
     """``target`` as :meth:`wirt.ports.peers.Peers.reach` takes it. ``with_storage``: disks come along, into
-    ``to_pool`` if one is named. ``keep``: what was copied stays here too. ``postcopy``: one of
-    :data:`POSTCOPY`."""
+    ``to_pool`` if one is named. ``keep``: what was copied stays here too. ``flatten``: each as one whole image.
+    ``postcopy``: one of :data:`POSTCOPY`."""
 
     target: str
     with_storage: bool = False
@@ -52,6 +56,7 @@ class MoveWish:
     compress: bool = False
     postcopy: str = "never"
     keep: bool = False
+    flatten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,8 @@ def _movable(environment: Environment, ref: str, wish: MoveWish) -> Domain:
         raise BadInput(f"{wish.max_downtime_ms} ms is no downtime", hint="as in 300")
     if wish.to_pool is not None and not wish.with_storage:
         raise BadInput("a pool is named, and no disk comes along", hint="--with-storage")
+    if wish.flatten and not wish.with_storage:
+        raise BadInput("--flatten is about disks, and none comes along", hint="--with-storage")
     check_no_backup(environment, domain)
     return settled(domain)
 
@@ -148,16 +155,22 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
     try:
         user_cards = sum(vif.kind is VifKind.USER for vif in domain.config.vifs)
         remarks = list(leaving(domain, environment.snapshots.of(domain.uuid), user_cards=user_cards))
+        remarks += await flattened(environment, offer)
         if wish.postcopy != "never":
             remarks += await no_postcopy(environment)
         if peer.name == environment.machine.name:
             remarks.append(Remark(True, f"{wish.target} is this host, {peer.name}", "name another one"))
-        answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=30.0)
+        answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=_terms_s(offer))
         terms = _TERMS.validate_python(answer)
     finally:
         await take_proofs(environment, domain, offer.handover)
     remarks += [Remark(each.blocks, each.what, each.remedy) for each in terms.remarks]
     return MovePlan(offer, terms, tuple(remarks), await _forecast(environment, domain, wish, terms.host))
+
+
+def _terms_s(offer: Offer) -> float:
+    """The other host may have to read what it has, to see whether that is the same."""
+    return TERMS_S + sum(layer.length for disk in offer.disks for layer in disk.layers) / SLOWEST_READ
 
 
 async def _forecast(environment: Environment, domain: Domain, wish: MoveWish, host: str) -> Forecast:
@@ -194,7 +207,9 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
     for disk in domain.config.disks:
         volume = volumes.get(disk.target or "")
         copied = wish.with_storage and volume is not None and disk.writable and not disk.cdrom
-        into = None
+        into, layers = None, []
+        if copied and disk.volume is not None and not wish.flatten:
+            layers = await offered_layers(environment, VolumeRef.parse(disk.volume))
         if copied and wish.to_pool is not None and volume is not None:
             into = str(VolumeRef(wish.to_pool, volume.name))
         disks.append(
@@ -207,6 +222,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
                 path=disk.target if volume is None else None,
                 copied=copied,
                 into=into,
+                layers=layers,
             )
         )
     return Offer(

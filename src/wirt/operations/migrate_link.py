@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -19,10 +20,12 @@ from wirt.wire.v1_incoming import Opened, OpenedDoor, Standing
 
 BEAT_S = 3.0
 """So often the other side hears that this one lives, and is asked whether it does."""
+PREPARE_S = 90.0
 GRACE_S = 12.0
 """A host that did not answer for so long is given up, while the guest still runs here."""
 
 
+T = TypeVar("T")
 _STANDING, _OPENED = TypeAdapter(Standing), TypeAdapter(Opened)
 
 
@@ -50,10 +53,12 @@ class Link:
         """What the other host's clock is ahead of this one's, by the quickest answer that there was."""
         return None if self._best is None else self._best.offset_s
 
-    async def prepare(self, offer: dict[str, object]) -> None:
-        answer = await self.peer.call("POST", "/v1/incoming", offer, deadline_s=90.0)
+    async def prepare(self, offer: dict[str, object]) -> Opened:
+        answer = await self.peer.call("POST", "/v1/incoming", offer, deadline_s=PREPARE_S)
         self.opened = _OPENED.validate_python(answer)
-        self._beating = asyncio.create_task(self._beat())
+        if self._beating is None:
+            self._beating = asyncio.create_task(self._beat())
+        return self.opened
 
     async def channel(self, door: OpenedDoor) -> Channel:
         stream = await self.peer.stream(Door(door.port, door.path, door.token))
@@ -114,6 +119,21 @@ class Link:
     def _lose(self, error: WirtError) -> None:
         if not self.lost.done():
             self.lost.set_result(error)
+
+
+async def unless_lost(link: Link, work: Coroutine[Any, Any, T]) -> T:
+    """``work``'s result; or the reason why there is no sense in it any more, once it has been stopped."""
+    task = asyncio.create_task(work)
+    try:
+        either: set[asyncio.Future[Any]] = {task, link.lost}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise link.lost.result()
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def ask_for_good(environment: Environment, target: str, handover: str, deadline_s: float = 60.0) -> Standing:

@@ -29,7 +29,8 @@ from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.migrate import MoveWish, lay_proofs, make_offer, take_proofs
-from wirt.operations.migrate_link import Link, ask_for_good
+from wirt.operations.migrate_layers import send_layers
+from wirt.operations.migrate_link import Link, ask_for_good, unless_lost
 from wirt.operations.migrate_receipt import write_up
 from wirt.operations.moving import Move, set_out, stay
 from wirt.operations.receive import course_of, live_of, peers_of
@@ -130,11 +131,22 @@ async def _disks(context: EnvContext) -> None:
 
         channel = await link.channel(opened.disks)
         mirror = live_of(context.environment).mirror(
-            _uuid(context), disk.vdev, channel, tell, bytes_per_s=wish.bytes_per_s
+            _uuid(context),
+            disk.vdev,
+            channel,
+            tell,
+            bytes_per_s=wish.bytes_per_s,
+            top=disk.vdev in opened.chained,
         )
-        await _unless_lost(link, mirror)
+        await unless_lost(link, mirror)
     if copied:
-        await context.note(disk_bytes=sum(disk.size for disk in copied))
+        layers = context.job.notes.get("layer_bytes", 0)
+        await context.note(disk_bytes=layers + sum(disk.size for disk in copied))
+
+
+async def _layers(context: EnvContext) -> None:
+    """What the disks stand on, as far as the other side lacks it."""
+    await send_layers(context, _link(context), _offer(context), wish_of(context))
 
 
 async def _memory(context: EnvContext) -> None:
@@ -157,7 +169,7 @@ async def _memory(context: EnvContext) -> None:
 
     try:
         sent = live.send(uuid, channel, course_of(offer), report)
-        context.transient["travelled"] = await _unless_lost(link, sent)
+        context.transient["travelled"] = await unless_lost(link, sent)
         context.transient.setdefault("stood_at", environment.clock.now())
         _here(context)
     finally:
@@ -334,20 +346,6 @@ def _offer(context: EnvContext) -> Offer:
     return offer
 
 
-async def _unless_lost(link: Link, work: Any) -> Any:
-    """``work``'s result; or the reason why there is no sense in it any more, once it has been stopped."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task, link.lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise link.lost.result()
-        return task.result()
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
 def _once(do: StepFunction[Any]) -> StepFunction[Any]:
     """A step that another daemon can't take up, and that a job which only asks how a move has ended leaves out."""
 
@@ -365,6 +363,7 @@ MIGRATE = Operation(
     JobKind.MIGRATE,
     (
         Step("agree", _once(_agree), _disagree, interruptible=True),
+        Step("layers", _once(_layers), nothing_to_undo, interruptible=True),
         Step("disks", _once(_disks), _go_on_here, interruptible=True),
         Step("memory", _once(_memory), _go_on_here, interruptible=True),
         Step("hand-over", _hand_over, _conclude, final=True, binding=True),

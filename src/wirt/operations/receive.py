@@ -5,12 +5,14 @@ anything goes wrong, when the source says so, or when it falls silent. From that
 and nothing takes it back. The steps before can't be repeated by another daemon: what was on its way is lost.
 
 Arguments: ``uuid``, ``handover``, ``offer`` (:class:`~wirt.wire.v1_incoming.Offer`), ``text`` (as it is here),
-``copies`` (``vdev`` to ``POOL/VOLUME``). Notes: ``domid``; ``made``, the volumes that are this job's to remove.
+``copies`` (``vdev`` to ``POOL/VOLUME``), ``chained`` (those of them that stand on layers here as they do there).
+Notes: ``domid``; ``made``, the volumes that are this job's to remove; ``layers``.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,16 +22,16 @@ import structlog
 from pydantic import TypeAdapter
 
 from wirt.config.xlcfg import load
-from wirt.model.devices import DiskFormat
 from wirt.model.errors import DeadlinePassed, IllegalState, NotFound, Unavailable, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
-from wirt.model.storage import VolumeRef
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
+from wirt.operations.hearing import SILENCE_S, unless_silent
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.moving import stay
+from wirt.operations.receive_disks import make_disks, unmake_disks
 from wirt.operations.receive_terms import read
 from wirt.operations.running import (
     EnvContext,
@@ -41,16 +43,12 @@ from wirt.operations.running import (
     take_volumes,
     unplug,
 )
-from wirt.operations.volumes_steps import check_absent, check_can_create, remove_volumes
 from wirt.ports.migration import Channel, Course, Credentials, LiveMigrations, Phase
 from wirt.ports.peers import Door, OpenDoor, Peers
-from wirt.ports.storage import NewVolume
 from wirt.wire.v1_incoming import Certificates, Offer, Opened, OpenedDoor
 
 log = structlog.get_logger()
 
-SILENCE_S = 30.0
-"""A source that says nothing for so long is gone, and its guest is its own again."""
 INTERRUPTED = "wirtd ended in the middle of the move; the guest is the source's"
 LOOK_S = 0.2
 HEALTH_S = 2.0
@@ -129,21 +127,8 @@ async def _forget(context: EnvContext) -> None:
 
 
 async def _make(context: EnvContext) -> None:
-    """Volumes for the disks that come along, empty."""
-    environment, sizes = context.environment, {disk.vdev: disk for disk in offer_of(context).disks}
-    for vdev, volume in context.job.arguments["copies"].items():
-        ref, disk = VolumeRef.parse(volume), sizes[vdev]
-        pool = await environment.pools.open(ref.pool)
-        await check_absent(pool, ref.volume)
-        await context.note(made=[*context.job.notes.get("made", []), volume])
-        wanted = DiskFormat(disk.format)
-        chosen = check_can_create(pool, wanted if wanted in pool.formats else None)
-        await pool.create(NewVolume(ref.volume, disk.size, chosen))
-
-
-async def _unmake(context: EnvContext) -> None:
-    made = [VolumeRef.parse(volume) for volume in context.job.notes.get("made", [])]
-    await remove_volumes(context.environment, made)
+    """Volumes for the disks that come along, and what they stand on."""
+    await make_disks(context, _attempt(context), offer_of(context), peers_of(context.environment))
 
 
 async def _receive(context: EnvContext) -> None:
@@ -171,7 +156,8 @@ async def _open(context: EnvContext, offer: Offer, doors: list[OpenDoor]) -> tup
         listener = doors[-1].listener()
         await live_of(environment).serve(UUID(arguments["uuid"]), tuple(arguments["copies"]), listener, mine)
     certificates = None if theirs is None else Certificates(**asdict(theirs))
-    return Opened(context.job.id, _door(doors[0].door), disks, certificates), mine
+    chained = list(arguments.get("chained", ()))
+    return Opened(context.job.id, _door(doors[0].door), disks, certificates, chained=chained), mine
 
 
 def _door(door: Door) -> OpenedDoor:
@@ -195,34 +181,19 @@ async def _taken(
         attempt.tell(phase="receiving")
         return await live_of(environment).receive(uuid, Channel(stream, mine), course_of(offer))
 
-    arriving = asyncio.create_task(memory())
-    leave = asyncio.create_task(attempt.leave.wait())
-    watching = asyncio.create_task(_heard(environment, attempt))
+    await unless_silent(environment, attempt, offer.source, _both(memory(), attempt.leave.wait()))
+    attempt.tell(phase="arrived")
+
+
+async def _both(*work: Coroutine[Any, Any, Any]) -> None:
+    """Of both nothing is left when one fails."""
+    tasks = [asyncio.create_task(each) for each in work]
     try:
-        both = asyncio.create_task(_all(arriving, leave))
-        await asyncio.wait((both, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not both.done():
-            both.cancel()
-            raise Unavailable(
-                f"{offer.source} has said nothing for {SILENCE_S:g} s", hint="its guest goes on there"
-            )
-        await both
-        attempt.tell(phase="arrived")
+        await asyncio.gather(*tasks)
     finally:
-        for task in (arriving, leave, watching):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(arriving, leave, watching, return_exceptions=True)
-
-
-async def _all(*tasks: asyncio.Task[Any]) -> None:
-    await asyncio.gather(*tasks)
-
-
-async def _heard(environment: Environment, attempt: Attempt) -> None:
-    """Returns when the source has been silent for too long."""
-    clock = environment.clock
-    while clock.monotonic() - attempt.heard_at < SILENCE_S:
-        await clock.sleep(LOOK_S * 5)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _own(context: EnvContext) -> None:
@@ -309,7 +280,7 @@ RECEIVE = Operation(
     JobKind.RECEIVE,
     (
         Step("reserve", _reserve, unless_owned(_forget)),
-        Step("make", once(_make), unless_owned(_unmake)),
+        Step("make", once(_make), unless_owned(unmake_disks), interruptible=True),
         Step("disks", once(take_volumes), unless_owned(let_volumes_go)),
         Step("plug", once(number_and_plug), unless_owned(unplug)),
         Step("launch", once(launch), unless_owned(clear)),

@@ -16,6 +16,7 @@ from wirt.model.storage import VolumeRef
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
 from wirt.operations.pools import DEFAULT_POOL
+from wirt.operations.receive_layers import check_layers, place_layers, takes_layers
 from wirt.operations.volumes_copy import renamed
 from wirt.operations.volumes_steps import check_absent, check_can_create
 from wirt.plan.launch import LaunchPlan
@@ -160,7 +161,13 @@ async def _place_copy(environment: Environment, disk: OfferedDisk) -> tuple[Plac
     pool = await environment.pools.open(ref.pool)
     check_can_create(pool, DiskFormat(disk.format) if DiskFormat(disk.format) in pool.formats else None)
     await check_absent(pool, ref.volume)
-    remarks = []
+    check_layers(disk)
+    remarks, layers = [], []
+    if disk.layers and takes_layers(pool, disk):
+        layers = await place_layers(environment, pool, disk)
+    elif disk.layers:
+        what = f"disk {disk.vdev} becomes one whole image: the {pool.config.type} pool {ref.pool} has no layers"
+        remarks.append(Remark(False, what, "name another pool (--to-pool), or be content (--flatten)"))
     available = (await pool.usage()).available
     if available < disk.size:
         remarks.append(
@@ -170,7 +177,7 @@ async def _place_copy(environment: Environment, disk: OfferedDisk) -> tuple[Plac
                 "make room, or name another pool: --to-pool",
             )
         )
-    return Placement(disk.vdev, shared=False, volume=str(ref)), remarks
+    return Placement(disk.vdev, shared=False, volume=str(ref), layers=layers), remarks
 
 
 def _target(environment: Environment, disk: OfferedDisk) -> VolumeRef:

@@ -9,10 +9,23 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class OfferedLayer:
+    """What a disk stands on, and nobody writes. ``name`` is the volume's on the source, ``size`` what a guest
+    would see, ``length`` the file's; ``digest`` as :class:`wirt.ports.layers.Content` says."""
+
+    name: str
+    format: str
+    size: int
+    length: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class OfferedDisk:
     """``volume`` is ``POOL/VOLUME``, else ``path``; neither is an empty drive. ``copied``: its content comes
     along, into ``into`` (``POOL/VOLUME``) or, when that is ``None``, where the target sees fit. ``proof`` is what
-    the source has left beside it for a host that shares it."""
+    the source has left beside it for a host that shares it. ``layers``, the lowest first, are what a copied disk
+    stands on and is to stand on there; a target that has no use for them takes all that the disk shows."""
 
     vdev: str
     format: str
@@ -23,6 +36,7 @@ class OfferedDisk:
     copied: bool = False
     into: str | None = None
     proof: str | None = None
+    layers: list[OfferedLayer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +83,22 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedLayer:
+    """Where a layer would be on the target: ``copied`` into ``volume``, or there already with the same content."""
+
+    volume: str
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a disk is on the target. ``shared``: the very same; else it is made and filled."""
+    """Where a disk is on the target. ``shared``: the very same; else it is made and filled. ``layers``: what it
+    will stand on, the lowest first."""
 
     vdev: str
     shared: bool
     volume: str | None = None
+    layers: list[PlacedLayer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +132,28 @@ class Certificates:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedLayer:
+    """The one of that number among the layers of the offered disk ``vdev``."""
+
+    vdev: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """The target waits. ``disks``: the door for disks' contents, if any come along."""
+    """The target waits. ``disks``: the door for disks' contents, if any come along. ``chained``: of these disks
+    only the topmost layer, for the others are there.
+
+    If ``memory`` is no door yet, the target wants ``wanted`` first, each in a stream of its own through the door
+    ``layers``, or (if that is none either) a little time; then it is asked once more."""
 
     job: str
     memory: OpenedDoor
     disks: OpenedDoor | None = None
     certificates: Certificates | None = None
+    layers: OpenedDoor | None = None
+    wanted: list[WantedLayer] = field(default_factory=list)
+    chained: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class MigrateRequest:
     """``target``: a peer's name, or ``ssh://[USER@]HOST[:PORT]``. ``with_storage``: volumes that the domain writes
-    come along, into ``to_pool`` if that is named; ``keep``: they stay on the source too. ``bandwidth`` as in
-    ``100M``: bytes a second. ``postcopy``: ``auto``, ``never`` or ``now``."""
+    come along, into ``to_pool`` if that is named; ``keep``: they stay on the source too; ``flatten``: each as one
+    whole image, whatever it stands on here. ``bandwidth`` as in ``100M``: bytes a second. ``postcopy``: ``auto``,
+    ``never`` or ``now``."""
 
     target: str
     with_storage: bool = False
@@ -19,6 +20,7 @@ class MigrateRequest:
     max_downtime_ms: int = 300
     compress: bool = False
     postcopy: str = "never"
+    flatten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,22 @@ class MoveRemark:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedLayer:
+    """``copied`` into ``volume`` of the target; else that one has the same content."""
+
+    volume: str
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MovedDisk:
-    """``shared``: both hosts have it. Else it is copied, into ``volume`` of the target."""
+    """``shared``: both hosts have it. Else it is copied, into ``volume`` of the target, which stands on ``layers``
+    there, the lowest first."""
 
     vdev: str
     shared: bool
     volume: str | None = None
+    layers: list[MovedLayer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
