@@ -162,9 +162,8 @@ class Simulation:
         (medium,) = self.hosts.hosts[here].storage.media.values()
         assert medium.seen(medium.volumes["web"]) == {"base": 1, "middle": 1}
         if not self.shared:
-            left = [name for name in self.hosts.b.storage.media["/home/volumes"].volumes if name != "web"]
-            used = "web" in self.hosts.b.storage.media["/home/volumes"].volumes
-            assert len(left) == (2 if used else 0), left
+            there = {name for each in self.hosts.b.storage.media.values() for name in each.volumes}
+            assert len(there - {"web"}) == (2 if "web" in there else 0), there
 
     def _where(self) -> list[str]:
         return [name for name, host in self.hosts.hosts.items() if host.environment.domains.named("web")]

@@ -66,6 +66,7 @@ def _plan(of: MovePlan) -> wire.MovePlan:
         forecast=wire.MoveForecast(**asdict(of.forecast)),
         remarks=[wire.MoveRemark(each.blocks, each.what, each.remedy) for each in of.remarks],
         disks=[_disk(each) for each in of.terms.placements],
+        files=[wire.MovedFile(**asdict(each)) for each in of.terms.files],
     )
 
 

@@ -116,6 +116,8 @@ def _one(ref: str, target: str, args: Namespace, session: Session) -> Json:
 
 
 def _show_plan(plan: MovePlan, session: Session) -> None:
+    from wirt.cli.volumes import human
+
     session.write(f"{printable(plan.domain)}: {printable(plan.source)} to {printable(plan.target)}\n")
     for remark in plan.remarks:
         word = "can't be: " if remark.blocks else "note: "
@@ -128,6 +130,9 @@ def _show_plan(plan: MovePlan, session: Session) -> None:
         for layer in reversed(disk.layers):
             how = "copied" if layer.copied else "there already, with the same content"
             session.write(f"    on {printable(layer.volume)}: {how}\n")
+    for file in plan.files:
+        how = f"sent along ({human(file.length)})" if file.copied else f"{printable(file.path)} there is the same"
+        session.write(f"  {printable(file.key)}: {how}\n")
     session.write(f"  forecast: {_forecast(plan.forecast)}\n    {printable(plan.forecast.why)}\n")
     session.write("  possible\n" if plan.possible else "  not possible so\n")
 

@@ -41,6 +41,7 @@ from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.sandbox import NoSandbox, best_sandbox
 from wirt.sandbox.observe import ProcObserver
+from wirt.storage.boot_files import HostBootFiles
 from wirt.storage.layers import HostLayerFiles
 from wirt.storage.save_files import HostSaveFiles
 from wirt.store.sqlite import open_sqlite_store
@@ -87,6 +88,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             live_disks=live_disks,
             live_migrations=live_migrations,
             layer_files=_layer_files(storage, clock),
+            boot_files=HostBootFiles(Path(home.boot)),
             bootstrapper=_bootstrapper(home, settings),
             seeds=_seeds(settings),
             appliances=_appliances(settings),

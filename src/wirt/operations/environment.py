@@ -28,6 +28,7 @@ from wirt.plan.launch import LaunchPlan, plan_launch
 from wirt.ports.appliances import Appliances
 from wirt.ports.audit import Observer
 from wirt.ports.backups import Backups
+from wirt.ports.boot_files import BootFiles
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
 from wirt.ports.fabric import Fabric
@@ -88,6 +89,7 @@ class Environment:
     backups: Backups | None = None
     live_migrations: LiveMigrations | None = None
     layer_files: LayerFiles | None = None
+    boot_files: BootFiles | None = None
     peers: Peers | None = None
     handovers: Handovers = field(init=False)
     incoming: Incoming = field(default_factory=Incoming)

@@ -35,6 +35,7 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         accelerator=str(facts.accelerator),
         remarks=[WireRemark(each.blocks, each.what, each.remedy) for each in considered.remarks],
         placements=list(considered.placements),
+        files=list(considered.files),
     )
 
 
@@ -74,6 +75,7 @@ async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> A
         "handover": offer.handover,
         "offer": asdict(offer),
         "text": considered.domain.text,
+        "files": [each.key for each in considered.files if each.copied],
         "copies": {each.vdev: each.volume for each in considered.placements if not each.shared},
         "chained": [each.vdev for each in considered.placements if each.layers],
         "through-ssh": through_ssh,

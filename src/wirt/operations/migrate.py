@@ -17,6 +17,7 @@ from wirt.model.migration import Forecast, Remark
 from wirt.model.storage import VolumeRef
 from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
+from wirt.operations.boot_files import offered_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.migrate_layers import flattened, offered_layers
@@ -248,6 +249,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
             postcopy=wish.postcopy != "never",
         ),
         created_at=domain.created_at,
+        files=await offered_files(environment, domain),
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from wirt.model.errors import IllegalState, NotFound, Unavailable, WirtError
 from wirt.model.migration import Remark
 from wirt.model.storage import VolumeRef
 from wirt.operations import records
+from wirt.operations.boot_files import source_of
 from wirt.operations.environment import Environment
 from wirt.operations.layers import content_of, image_of, images_all, layer_files, layers_below
 from wirt.operations.migrate_link import Link, ask_for_good, unless_lost
@@ -65,31 +67,46 @@ async def send_layers(context: EnvContext, link: Link, offer: Offer, wish: MoveW
             disk = disks.get(wanted.vdev)
             if opened.layers is None or disk is None or not 0 <= wanted.number < len(disk.layers):
                 raise IllegalState(f"{link.peer.name} asks for what it was not offered")
-            sent += await _send(context, link, disk, disk.layers[wanted.number], wish)
-        if not opened.wanted:
+            sent += await _send_layer(context, link, disk, disk.layers[wanted.number], wish)
+        for key in opened.wanted_files:
+            sent += await _send_file(context, link, offer, key, wish)
+        if opened.layers is None:
             context.progress(f"{link.peer.name} waits for what another move brings", 0.03)
             await context.environment.clock.sleep(AGAIN_S)
         opened = await unless_lost(link, link.prepare(asdict(offer)))
     await context.note(layer_bytes=sent)
 
 
-async def _send(context: EnvContext, link: Link, disk: OfferedDisk, layer: OfferedLayer, wish: MoveWish) -> int:
-    environment = context.environment
-    assert disk.volume is not None and link.opened is not None and link.opened.layers is not None
-    volume = await environment.pools.volume(VolumeRef(VolumeRef.parse(disk.volume).pool, layer.name))
-    name = link.peer.name
+async def _send_layer(
+    context: EnvContext, link: Link, disk: OfferedDisk, layer: OfferedLayer, wish: MoveWish
+) -> int:
+    assert disk.volume is not None
+    pool = VolumeRef.parse(disk.volume).pool
+    volume = await context.environment.pools.volume(VolumeRef(pool, layer.name))
+    what = f"{layer.name}, which disk {disk.vdev} stands on"
+    return await _send(context, link, volume.path, Content(layer.length, layer.digest), what, wish)
 
+
+async def _send_file(context: EnvContext, link: Link, offer: Offer, key: str, wish: MoveWish) -> int:
+    domain = context.environment.domains.get(UUID(offer.uuid))
+    file = next((each for each in offer.files if each.key == key), None)
+    if file is None or domain is None or link.opened is None or link.opened.layers is None:
+        raise IllegalState(f"{link.peer.name} asks for what it was not offered")
+    path = await source_of(context.environment, domain, key)
+    return await _send(context, link, path, Content(file.length, file.digest), f"the {key}", wish)
+
+
+async def _send(context: EnvContext, link: Link, path: str, content: Content, what: str, wish: MoveWish) -> int:
     def tell(share: float) -> None:
-        context.progress(f"copying {layer.name}, which disk {disk.vdev} stands on: {share:.0%}", 0.03)
+        context.progress(f"copying {what}: {share:.0%}", 0.03)
 
+    assert link.opened is not None and link.opened.layers is not None
     channel = await link.channel(link.opened.layers)
-    send = layer_files(environment).send(
-        volume.path, Content(layer.length, layer.digest), channel, tell, bytes_per_s=wish.bytes_per_s
-    )
+    files = layer_files(context.environment)
     try:
-        return await unless_lost(link, send)
+        return await unless_lost(link, files.send(path, content, channel, tell, bytes_per_s=wish.bytes_per_s))
     except Unavailable as error:
-        raise await _why(context, wish.target, name, error) from error
+        raise await _why(context, wish.target, link.peer.name, error) from error
 
 
 async def _why(context: EnvContext, target: str, name: str, error: WirtError) -> WirtError:

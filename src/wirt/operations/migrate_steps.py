@@ -27,6 +27,7 @@ from wirt.model.migration import Outcome
 from wirt.model.storage import VolumeRef
 from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
+from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.migrate import MoveWish, lay_proofs, make_offer, take_proofs
 from wirt.operations.migrate_layers import send_layers
@@ -320,6 +321,7 @@ async def _forget(context: EnvContext) -> None:
         host = context.job.arguments["host"]
         message = f"it has moved to {host}"
         environment.tell(replace(domain, incarnation=None), reason="moved", message=message)
+    await drop_unused_files(environment)
     lives = context.job.notes.get("health") in ("runs", "paused")
     if lives and not wish_of(context).keep:
         copies = [VolumeRef.parse(each) for each in context.job.arguments["copies"]]

@@ -5,8 +5,9 @@ anything goes wrong, when the source says so, or when it falls silent. From that
 and nothing takes it back. The steps before can't be repeated by another daemon: what was on its way is lost.
 
 Arguments: ``uuid``, ``handover``, ``offer`` (:class:`~wirt.wire.v1_incoming.Offer`), ``text`` (as it is here),
-``copies`` (``vdev`` to ``POOL/VOLUME``), ``chained`` (those of them that stand on layers here as they do there).
-Notes: ``domid``; ``made``, the volumes that are this job's to remove; ``layers``.
+``files`` (the keys of those that it is to start from and that are not here), ``copies`` (``vdev`` to
+``POOL/VOLUME``), ``chained`` (those of them that stand on layers here as they do there). Notes: ``domid``;
+``made``, the volumes that are this job's to remove; ``layers``.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from wirt.model.errors import DeadlinePassed, IllegalState, NotFound, Unavailabl
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
+from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.hearing import SILENCE_S, unless_silent
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.moving import stay
 from wirt.operations.receive_disks import make_disks, unmake_disks
+from wirt.operations.receive_files import bring_files
+from wirt.operations.receive_streams import Intake
 from wirt.operations.receive_terms import read
 from wirt.operations.running import (
     EnvContext,
@@ -124,11 +128,14 @@ async def _forget(context: EnvContext) -> None:
     if domain is not None and domain.created_by == context.job.id:
         await environment.domains.remove(uuid)
         environment.tell(replace(domain, incarnation=None), reason="not received")
+    await drop_unused_files(environment)
 
 
 async def _make(context: EnvContext) -> None:
-    """Volumes for the disks that come along, and what they stand on."""
-    await make_disks(context, _attempt(context), offer_of(context), peers_of(context.environment))
+    """The files that it starts from, volumes for the disks that come along, and what these stand on."""
+    intake = Intake(context, _attempt(context), offer_of(context), peers_of(context.environment))
+    await bring_files(intake)
+    await make_disks(intake)
 
 
 async def _receive(context: EnvContext) -> None:

@@ -6,20 +6,20 @@ from wirt.model.devices import DiskFormat
 from wirt.model.errors import IllegalState
 from wirt.model.storage import Volume, VolumeRef
 from wirt.operations.backing import remember_made
-from wirt.operations.handovers import Attempt
 from wirt.operations.hearing import unless_silent
 from wirt.operations.layers import drop_unused, image_of, layers_below
 from wirt.operations.receive_layers import Bringing
+from wirt.operations.receive_streams import Intake
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_steps import check_absent, check_can_create, image_tool, remove_volumes
-from wirt.ports.peers import Peers
 from wirt.ports.storage import NewVolume, Pool
-from wirt.wire.v1_incoming import Offer, OfferedDisk
+from wirt.wire.v1_incoming import OfferedDisk
 
 
-async def make_disks(context: EnvContext, attempt: Attempt, offer: Offer, peers: Peers) -> None:
+async def make_disks(intake: Intake) -> None:
+    context, attempt, offer = intake.context, intake.attempt, intake.offer
     environment, disks = context.environment, {disk.vdev: disk for disk in offer.disks}
-    bringing = Bringing(context, attempt, offer, peers)
+    bringing = Bringing(intake)
     for vdev, volume in context.job.arguments["copies"].items():
         ref, disk = VolumeRef.parse(volume), disks[vdev]
         pool = await environment.pools.open(ref.pool)

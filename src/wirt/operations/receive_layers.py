@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from wirt.model.devices import DiskFormat
-from wirt.model.errors import BadInput, DeadlinePassed, ImageChanged, NameInUse, ResourceBusy
+from wirt.model.errors import BadInput, ImageChanged, NameInUse, ResourceBusy
 from wirt.model.storage import Capability, Holder, Volume, VolumeRef, check_volume_name
 from wirt.operations.backing import remember_made
 from wirt.operations.environment import Environment
-from wirt.operations.handovers import Attempt
 from wirt.operations.layers import (
     MOST_LAYERS,
     content_known,
@@ -27,19 +25,14 @@ from wirt.operations.layers import (
     remember,
     stamp_of,
 )
+from wirt.operations.receive_streams import Intake, Streams, asked_for
 from wirt.operations.records_layers import KnownLayer
-from wirt.operations.running import EnvContext
 from wirt.operations.volumes_domain import names_of
 from wirt.operations.volumes_steps import MOST_BYTES, check_absent, image_tool
 from wirt.ports.layers import Content
-from wirt.ports.migration import Channel, Credentials
-from wirt.ports.peers import OpenDoor, Peers
 from wirt.ports.storage import NewVolume, Pool
-from wirt.wire.v1_incoming import Certificates, Offer, OfferedDisk, OfferedLayer, Opened, OpenedDoor, PlacedLayer
-from wirt.wire.v1_incoming import WantedLayer as Wanted
+from wirt.wire.v1_incoming import OfferedDisk, OfferedLayer, PlacedLayer, WantedLayer
 
-STREAM_S = 30.0
-"""A source that was told where to send a layer does so within this."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -105,12 +98,12 @@ async def _may_be(environment: Environment, ref: VolumeRef, volume: Volume, want
 class Bringing:
     """Layers that come in for one job, disk by disk."""
 
-    def __init__(self, context: EnvContext, attempt: Attempt, offer: Offer, peers: Peers) -> None:
-        self._context = context
-        self._environment = context.environment
-        self._attempt = attempt
-        self._offer = offer
-        self._peers = peers
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._context = intake.context
+        self._environment = intake.context.environment
+        self._attempt = intake.attempt
+        self._offer = intake.offer
 
     async def bring(self, pool: Pool, disk: OfferedDisk) -> Volume:
         """The topmost of those that ``disk`` is to stand on, which is there now and has them below it."""
@@ -132,43 +125,24 @@ class Bringing:
         self, pool: Pool, vdev: str, layers: Sequence[OfferedLayer], first: int, below: Volume | None
     ) -> Volume:
         """Those from ``first`` on, from the source."""
-        ssh = self._context.job.arguments["through-ssh"]
-        mine, theirs = (None, None) if ssh else await self._peers.credentials()
-        door = await self._peers.open_door(through_ssh=ssh, token=True)
-        try:
-            opened = Opened(
-                job=self._context.job.id,
-                memory=OpenedDoor(),
-                certificates=None if theirs is None else Certificates(**asdict(theirs)),
-                layers=OpenedDoor(door.door.port, door.door.path, door.door.token),
-                wanted=[Wanted(vdev, number) for number in range(first, len(layers))],
-            )
-            self._attempt.tell(opened=asdict(opened))
+        wanted = [WantedLayer(vdev, number) for number in range(first, len(layers))]
+        async with asked_for(self._intake, layers=wanted) as streams:
             for layer in layers[first:]:
-                below = await self._one(pool, layer, below, door, mine)
-        finally:
-            door.close()
-            self._attempt.tell(opened=None)
+                below = await self._one(pool, layer, below, streams)
         assert below is not None
         return below
 
-    async def _one(
-        self, pool: Pool, layer: OfferedLayer, below: Volume | None, door: OpenDoor, mine: Credentials | None
-    ) -> Volume:
+    async def _one(self, pool: Pool, layer: OfferedLayer, below: Volume | None, streams: Streams) -> Volume:
         environment, wanted = self._environment, Content(layer.length, layer.digest)
-        try:
-            stream = await door.accept(STREAM_S)
-        except DeadlinePassed as error:
-            raise DeadlinePassed(f"{self._offer.source} does not send {layer.name}") from error
-        self._attempt.tell(opened=None)  # it has heard where to; asked again, it is to hear what is next
+        channel = await streams.next(layer.name)
         try:
             ref = await self._new(pool, layer)
             volume = await environment.pools.activate(ref)
         except BaseException:
-            stream.close()
+            channel.stream.close()
             raise
         self._context.progress(f"taking {layer.name}, which disks stand on", 0.05)
-        await layer_files(environment).receive(volume.path, wanted, Channel(stream, mine))
+        await layer_files(environment).receive(volume.path, wanted, channel)
         volume = await self._settled(pool, ref, layer, below)
         await remember(environment, ref, KnownLayer(wanted, await stamp_of(environment, volume), brought=True))
         below_it = await layers_below(environment, volume)

@@ -24,13 +24,14 @@ _LOOK_S = 0.005
 
 class FakeLayerFiles:
     """Of the pools of one host. ``failures`` are raised by the next calls that receive, one each. ``received``:
-    the paths of what came."""
+    the paths of what came. ``files``: of those that are no images in pools, what they hold."""
 
     def __init__(self, media: Mapping[str, FakeMedium], clock: Clock) -> None:
         self._media = media
         self._clock = clock
         self.failures: list[WirtError] = []
         self.received: list[str] = []
+        self.files: dict[str, bytes] = {}
 
     async def length(self, path: str) -> int:
         return (await self.content(path)).length
@@ -60,18 +61,24 @@ class FakeLayerFiles:
                 raise self.failures.pop(0)
             if _content(data) != wanted:
                 raise ImageChanged(f"what came for {path} is not what was to come")
-            self._write(path, json.loads(data))
+            self._write(path, data)
             self.received.append(path)
             _put(stream, _DONE)
 
     def _data(self, path: str) -> bytes:
+        if path in self.files:
+            return self.files[path].hex().encode()
         """With the name of what it stands on, which is in the image too."""
         medium = self._medium(path)
         (volume,) = (each for each in medium.volumes.values() if each.path == path)
         said = {"backing": volume.backing, "data": medium.data.get(path, {})}
         return json.dumps(said, sort_keys=True).encode()
 
-    def _write(self, path: str, said: dict[str, Any]) -> None:
+    def _write(self, path: str, data: bytes) -> None:
+        if path in self.files:
+            self.files[path] = bytes.fromhex(data.decode())
+            return
+        said: dict[str, Any] = json.loads(data)
         medium = self._medium(path)
         medium.data[path] = said["data"]
         for name, volume in medium.volumes.items():

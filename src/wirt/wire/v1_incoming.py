@@ -40,6 +40,16 @@ class OfferedDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferedFile:
+    """What the domain starts from: ``key`` is ``kernel`` or ``ramdisk``, ``path`` where it was at first."""
+
+    key: str
+    path: str
+    length: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class OfferedCourse:
     """As :class:`wirt.ports.migration.Course`."""
 
@@ -71,6 +81,7 @@ class Offer:
     disks: list[OfferedDisk] = field(default_factory=list)
     course: OfferedCourse = field(default_factory=OfferedCourse)
     created_at: float = 0.0
+    files: list[OfferedFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,16 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedFile:
+    """Where what the domain starts from would be on the target: ``copied`` to ``path``, or there already."""
+
+    key: str
+    path: str
+    length: int
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What the target makes of an offer. Nothing has been done."""
 
@@ -110,6 +131,7 @@ class Terms:
     accelerator: str
     remarks: list[Remark] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
+    files: list[PlacedFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +166,9 @@ class Opened:
     """The target waits. ``disks``: the door for disks' contents, if any come along. ``chained``: of these disks
     only the topmost layer, for the others are there.
 
-    If ``memory`` is no door yet, the target wants ``wanted`` first, each in a stream of its own through the door
-    ``layers``, or (if that is none either) a little time; then it is asked once more."""
+    If ``memory`` is no door yet, the target wants ``wanted`` and then ``wanted_files`` (by their keys) first, each
+    in a stream of its own through the door ``layers``, or (if that is none either) a little time; then it is asked
+    once more."""
 
     job: str
     memory: OpenedDoor
@@ -153,6 +176,7 @@ class Opened:
     certificates: Certificates | None = None
     layers: OpenedDoor | None = None
     wanted: list[WantedLayer] = field(default_factory=list)
+    wanted_files: list[str] = field(default_factory=list)
     chained: list[str] = field(default_factory=list)
 
 

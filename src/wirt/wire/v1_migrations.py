@@ -52,6 +52,16 @@ class MovedDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedFile:
+    """The domain's ``kernel`` or ``ramdisk``: ``copied`` to ``path`` of the target, or there already. In bytes."""
+
+    key: str
+    path: str
+    length: int
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MoveForecast:
     """``way``: precopy, converging, postcopy or stopped. Rates are bytes a second, ``None`` where not measured."""
 
@@ -76,6 +86,7 @@ class MovePlan:
     forecast: MoveForecast
     remarks: list[MoveRemark] = field(default_factory=list)
     disks: list[MovedDisk] = field(default_factory=list)
+    files: list[MovedFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
