@@ -23,9 +23,10 @@ from wirt.operations.jobs.engine import Hooks
 from wirt.peers.fake import FakeLinks, FakePeer, FakePeers
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.fake import FakeMedium
-from wirt.wire.v1_incoming import Offer
+from wirt.wire.v1_incoming import ConsolePiece, Leave, Offer
 
-_OFFER = pydantic.TypeAdapter(Offer)
+_OFFER, _LEAVE = pydantic.TypeAdapter(Offer), pydantic.TypeAdapter(Leave)
+_PIECE = pydantic.TypeAdapter(ConsolePiece)
 
 
 class Life:
@@ -127,7 +128,9 @@ async def serve(host: SimulatedHost, method: str, path: str, body: Mapping[str, 
         return await incoming.prepare(environment, _offer(body), through_ssh=False)
     handover, *action = rest
     if action == ["leave"]:
-        return _plain(await incoming.give_leave(environment, handover))
+        return _plain(await incoming.give_leave(environment, handover, _LEAVE.validate_python(body)))
+    if action == ["console"]:
+        return await incoming.take_console(environment, handover, _PIECE.validate_python(body))
     if action == ["abort"]:
         return _plain(await incoming.abort(environment, handover))
     if action == ["receipt"]:

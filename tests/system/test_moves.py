@@ -77,6 +77,8 @@ def test_a_guest_moves_to_another_host_and_back_and_both_have_the_receipts(
     assert receipt["outcome"] == "runs" and 0 < receipt["blackout_s"] < 30, receipt
     assert a.names() == [] and a.guests() == {}
     is_whole(b)
+    told = b.ok("console", "--no-follow", "web").out
+    assert told.count("Linux version") == 1 and told.count("wirt-tiny ready") == 1, "from its boot on, and once"
     b.ok("migrate", "web", "a")
     is_whole(a)
     assert b.names() == [] and b.guests() == {}

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 from dataclasses import asdict
 
-from wirt.model.errors import IllegalState, NotFound
+from wirt.model.errors import BadInput, IllegalState, NotFound
 from wirt.model.migration import Outcome, Receipt
+from wirt.operations.console_past import take_piece
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.receipts import keep
 from wirt.operations.receive_terms import consider
-from wirt.wire.v1_incoming import Offer, Opened, OpenedDoor, Standing, Terms
+from wirt.wire.v1_incoming import ConsolePiece, Leave, Offer, Opened, OpenedDoor, Standing, Terms
 from wirt.wire.v1_incoming import Remark as WireRemark
 
 OPEN_S = 60.0
@@ -89,10 +90,21 @@ async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> A
     return attempt
 
 
-async def give_leave(environment: Environment, handover: str) -> Standing:
+async def take_console(environment: Environment, handover: str, piece: ConsolePiece) -> None:
+    """Something that the guest has printed where it is."""
+    attempt = _heard(environment, handover)
+    if attempt is None:
+        raise NotFound(f"there is no hand-over {handover} under way")
+    take_piece(attempt, piece)
+
+
+async def give_leave(environment: Environment, handover: str, leave: Leave | None = None) -> Standing:
     """The source stands still and leaves it to this host to go on, if all has arrived."""
     attempt = _heard(environment, handover)
     if attempt is not None:
+        if leave is not None and leave.console is not None:
+            with contextlib.suppress(BadInput):  # no reason for anybody to stand still
+                take_piece(attempt, leave.console)
         attempt.leave.set()
     return await _standing(environment, handover)
 

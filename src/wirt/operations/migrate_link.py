@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -16,7 +16,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.receive import peers_of
 from wirt.ports.migration import Channel, Credentials
 from wirt.ports.peers import Door, Peer
-from wirt.wire.v1_incoming import Opened, OpenedDoor, Standing
+from wirt.wire.v1_incoming import ConsolePiece, Leave, Opened, OpenedDoor, Standing
 
 BEAT_S = 3.0
 """So often the other side hears that this one lives, and is asked whether it does."""
@@ -73,8 +73,11 @@ class Link:
             )
         return Channel(stream, credentials)
 
-    async def leave(self) -> Standing:
-        return await self._ask("POST", "leave")
+    async def leave(self, console: ConsolePiece | None) -> Standing:
+        return await self._ask("POST", "leave", body=asdict(Leave(console)))
+
+    async def console(self, piece: ConsolePiece) -> None:
+        await self.peer.call("POST", f"/v1/incoming/{self._handover}/console", asdict(piece))
 
     async def standing(self, phase: str = "", wait_s: float = 0.0) -> Standing:
         return await self._ask("GET", f"?phase={phase}&wait_s={wait_s:g}", deadline_s=wait_s + 10.0)
@@ -85,11 +88,13 @@ class Link:
             await asyncio.gather(self._beating, return_exceptions=True)
         await self.peer.close()
 
-    async def _ask(self, method: str, what: str, *, deadline_s: float = 10.0) -> Standing:
+    async def _ask(
+        self, method: str, what: str, *, deadline_s: float = 10.0, body: dict[str, object] | None = None
+    ) -> Standing:
         clock = self._environment.clock
         before = clock.now()
         path = f"/v1/incoming/{self._handover}{what if what.startswith('?') else f'/{what}'}"
-        answer = _STANDING.validate_python(await self.peer.call(method, path, deadline_s=deadline_s))
+        answer = _STANDING.validate_python(await self.peer.call(method, path, body, deadline_s=deadline_s))
         after = clock.now()
         if self._best is None or after - before < self._best.round_trip_s:
             self._best = _Sample(after - before, answer.clock - (before + after) / 2)

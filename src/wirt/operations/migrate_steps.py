@@ -28,6 +28,7 @@ from wirt.model.storage import VolumeRef
 from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.boot_files import drop_unused_files
+from wirt.operations.console_past import last_piece, send_past
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.migrate import MoveWish, lay_proofs, make_offer, take_proofs
 from wirt.operations.migrate_layers import send_layers
@@ -155,6 +156,7 @@ async def _memory(context: EnvContext) -> None:
     environment, link, offer = context.environment, _link(context), _offer(context)
     uuid, live, wish = _here(context).uuid, live_of(context.environment), wish_of(context)
     assert link.opened is not None
+    context.transient["console"] = await send_past(environment, uuid, link)
     channel = await link.channel(link.opened.memory)
     going_over: list[asyncio.Task[None]] = []
 
@@ -237,7 +239,7 @@ async def _over(context: EnvContext) -> Standing:
     environment, link, uuid = context.environment, _link(context), _uuid(context)
     # Not before: a hypervisor that fails to send the rest may have its guest go on by itself.
     context.transient["travelled"] = await live_of(environment).finish(uuid)
-    standing = await link.leave()
+    standing = await link.leave(last_piece(environment, uuid, context.transient.get("console", 0)))
     while standing.phase and (
         standing.outcome == Outcome.OPEN
         or (standing.outcome == Outcome.OWNED and standing.resumed_at is None and standing.phase != "done")

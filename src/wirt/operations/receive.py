@@ -28,6 +28,7 @@ from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
 from wirt.operations.boot_files import drop_unused_files
+from wirt.operations.console_past import begin_console
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.hearing import SILENCE_S, unless_silent
@@ -146,6 +147,7 @@ async def _receive(context: EnvContext) -> None:
         opened, mine = await _open(context, offer, doors)
         attempt.tell(opened=asdict(opened), phase="waiting")
         await _taken(context, attempt, offer, doors, mine)
+        begin_console(context.environment, UUID(context.job.arguments["uuid"]), attempt)
     finally:
         for door in doors:
             door.close()

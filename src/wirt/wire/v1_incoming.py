@@ -181,6 +181,21 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsolePiece:
+    """``data`` (base64, at most 64 KiB of bytes) as it stood at ``offset`` of all that the guest printed."""
+
+    offset: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """``console``: what the guest printed last."""
+
+    console: ConsolePiece | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How an attempt stands at the target, which alone decides it. ``outcome``: ``open``, ``owned`` (the guest is
     the target's for good) or ``aborted`` (it never will be). Clocks are the target's, in seconds since the
