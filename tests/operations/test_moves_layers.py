@@ -217,7 +217,7 @@ async def test_a_layer_that_changes_or_vanishes_meanwhile_is_not_taken(tmp_path:
                 hosts.kept = medium.volumes.pop("base")  # type: ignore[attr-defined]
 
         await hosts.crash("a")
-        await hosts.boot("a", Strike("migrate", "layers", "before", trouble))
+        await hosts.boot("a", Strike("migrate", "disks", "before", trouble))
         job = await move(hosts)
         assert job.state is JobState.FAILED
         assert job.error is not None and job.error.code in ("image-changed", "not-found")

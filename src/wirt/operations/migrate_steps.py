@@ -118,8 +118,10 @@ async def _disagree(context: EnvContext) -> None:
 
 
 async def _disks(context: EnvContext) -> None:
-    """Copied while the guest writes them; from then on each write goes to both."""
+    """First the kernel and what disks stand on, as far as the other side lacks it. Then disks, copied while the
+    guest writes them; from then on each write goes to both."""
     link, offer, wish = _link(context), _offer(context), wish_of(context)
+    await send_layers(context, link, offer, wish)
     copied = [disk for disk in offer.disks if disk.copied]
     opened = link.opened
     for number, disk in enumerate(copied):
@@ -144,11 +146,6 @@ async def _disks(context: EnvContext) -> None:
     if copied:
         layers = context.job.notes.get("layer_bytes", 0)
         await context.note(disk_bytes=layers + sum(disk.size for disk in copied))
-
-
-async def _layers(context: EnvContext) -> None:
-    """What the disks stand on, as far as the other side lacks it."""
-    await send_layers(context, _link(context), _offer(context), wish_of(context))
 
 
 async def _memory(context: EnvContext) -> None:
@@ -367,7 +364,6 @@ MIGRATE = Operation(
     JobKind.MIGRATE,
     (
         Step("agree", _once(_agree), _disagree, interruptible=True),
-        Step("layers", _once(_layers), nothing_to_undo, interruptible=True),
         Step("disks", _once(_disks), _go_on_here, interruptible=True),
         Step("memory", _once(_memory), _go_on_here, interruptible=True),
         Step("hand-over", _hand_over, _conclude, final=True, binding=True),
