@@ -10,6 +10,8 @@ import pytest
 from fastapi import WebSocket
 
 from wirt.api import streams
+from wirt.operations.console_past import kept_from
+from wirt.operations.handovers import MOST_PAST
 from wirt.ports.hypervisor import ConsoleChunk
 
 
@@ -30,6 +32,18 @@ class Shrinking:
 
     async def write(self, data: bytes) -> None:
         raise NotImplementedError
+
+    def begin_from(self, offset: int, data: bytes) -> None:
+        raise NotImplementedError
+
+
+class Flooding(Shrinking):
+    """There is always more than was there a moment ago."""
+
+    def read(self, offset: int) -> ConsoleChunk:
+        self.size += 1_000_000
+        start = self.size if offset < 0 else offset
+        return ConsoleChunk(start, b"x" * min(65536, self.size - start))
 
 
 class Endless(Shrinking):
@@ -81,3 +95,11 @@ async def test_a_reader_that_stops_reading_is_sent_nothing_more() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(streams._send_console(of, console, 0), 0.2)
     assert (taken.sent, console.asked) == (3, 4), "one waits to be sent, and the rest stays in the log"
+
+
+@pytest.mark.parametrize("kind", [Shrinking, Flooding])
+def test_what_a_guest_printed_is_taken_along_in_bounds_whatever_its_log_does(kind: type[Shrinking]) -> None:
+    pieces = list(kept_from(kind(), 0))
+    assert sum(len(piece.data) for piece in pieces) <= MOST_PAST
+    ends = [piece.offset + len(piece.data) for piece in pieces]
+    assert all(piece.offset >= end for piece, end in zip(pieces[1:], ends, strict=False)), "nothing twice"

@@ -57,6 +57,26 @@ async def test_a_console_serves_many_readers_and_never_waits_for_a_slow_one(rig:
         await console.write(b"too late\n")
 
 
+async def test_a_guest_that_came_here_begins_where_it_printed_last(rig: Rig) -> None:
+    past = b"what it printed on another host\n" * 40
+    started = await rig.start(rig.config())
+    console = rig.hypervisor.console(started.domain)
+    console.begin_from(1_000_000, past)
+    chunk = console.read(0)
+    assert (chunk.offset, chunk.data) == (1_000_000, past)
+    await rig.hypervisor.resume(started.domain)
+    await ready(rig, started.domain)
+    with pytest.raises(IllegalState):
+        console.begin_from(0, b"too late")
+    await rig.lose_daemon()
+    await rig.hypervisor.adopt(started.incarnation, started.directory)
+    again = rig.hypervisor.console(started.domain)
+    await rig.hypervisor.destroy(started.domain)
+    offset, text = await whole(again)
+    assert offset == 1_000_000 and text.startswith(past) and text.count(past) == 1
+    assert text.count(b"wirt-tiny ready") == 1 and again.read(-1).offset == 1_000_000 + len(text)
+
+
 def flood(guest: FakeGuest) -> None:
     for line in range(10_000):
         guest.print(b"%08d\n" % line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from wirt.ports.migration import Channel, Course, Phase, Travelled
 from wirt.ports.virtual_clock import VirtualClock
 
 from .conftest import FAKE, make_rig
-from .rigs import FakeRig, Rig, Started, eventually, free_port, ready
+from .rigs import FakeRig, QemuRig, Rig, Started, eventually, free_port, ready
 
 real = pytest.mark.real
 EVERY = [
@@ -30,7 +31,12 @@ EVERY = [
     pytest.param("qemu qemu-7.2", marks=(real, pytest.mark.long)),
     pytest.param("qemu-7.2 qemu-7.2", marks=(real, pytest.mark.long)),
 ]
+LONG = [
+    pytest.param("qemu-7.2 qemu", marks=(real, pytest.mark.long)),
+    pytest.param("qemu-7.2 qemu-7.2", marks=(real, pytest.mark.long)),
+]
 every_pair = pytest.mark.parametrize("pair", EVERY, indirect=True)
+layers_pair = pytest.mark.parametrize("pair", [*EVERY[:2], *LONG], indirect=True)
 new_pair = pytest.mark.parametrize("pair", [FAKE, pytest.param("qemu qemu", marks=real)], indirect=True)
 
 
@@ -261,6 +267,35 @@ async def test_a_disk_comes_along_byte_for_byte(pair: Pair) -> None:
     Path(old.path).write_bytes((b"what the disk holds" * 1000).ljust(8 << 20, b"\0"))
     new = pair.there.image("new", 8 << 20, DiskFormat.RAW)
     started = await pair.guest(old)
+    there = await carry(pair, started, new)
+    assert await pair.there.remembers(there)
+    if pair.clock is None:
+        await pair.there.hypervisor.destroy(started.domain)
+        assert Path(old.path).read_bytes() == Path(new.path).read_bytes()
+
+
+@layers_pair
+async def test_of_a_disk_that_stands_on_the_same_there_only_its_own_comes_along(pair: Pair) -> None:
+    bases = [rig.image("base", 8 << 20, DiskFormat.RAW) for rig in (pair.here, pair.there)]
+    for base in bases:
+        Path(base.path).write_bytes(b"what the base is" * ((8 << 20) // 16))
+    old = pair.here.image("old", 8 << 20, DiskFormat.QCOW2, bases[0])
+    new = pair.there.image("new", 8 << 20, DiskFormat.QCOW2, bases[1])
+    started = await pair.guest(old)
+    if isinstance(pair.here, QemuRig):
+        assert "ok=1" in await pair.here.command(started, f"disk-write vda {1 << 20} {1 << 20} 7", 30.0)
+    there = await carry(pair, started, new, top=True)
+    assert await pair.there.remembers(there)
+    if isinstance(pair.there, QemuRig):
+        assert "ok=1" in await pair.there.command(there, f"disk-verify vda {1 << 20} {1 << 20} 7", 30.0)
+        await pair.there.hypervisor.destroy(started.domain)
+        compare = ("qemu-img", "compare", old.path, new.path)
+        await asyncio.to_thread(subprocess.run, compare, check=True, capture_output=True)
+        assert Path(new.path).stat().st_blocks * 512 < 4 << 20
+
+
+async def carry(pair: Pair, started: Started, new: Volume, *, top: bool = False) -> Started:
+    """The guest and its disk, into ``new``; it goes on there."""
     there = await pair.place(started, new)
     course, (near, far) = Course(), socket.socketpair()
     receiver, sender = for_one_migration()
@@ -269,9 +304,8 @@ async def test_a_disk_comes_along_byte_for_byte(pair: Pair) -> None:
     listener.listen()
     address = listener.getsockname()
     await pair.there.migrations.serve(started.domain, ("xvda",), listener, receiver)
-    stream = socket.create_connection(address)
-    mirror = pair.here.migrations.mirror(started.domain, "xvda", Channel(stream, sender), lambda share: None)
-    await pair.waits(mirror)
+    channel = Channel(socket.create_connection(address), sender)
+    await pair.waits(pair.here.migrations.mirror(started.domain, "xvda", channel, lambda share: None, top=top))
     receive = pair.there.migrations.receive(started.domain, Channel(far, receiver), course)
     receiving = asyncio.create_task(receive)
     await pair.waits(pair.here.migrations.send(started.domain, Channel(near, sender), course, lambda now: None))
@@ -279,10 +313,7 @@ async def test_a_disk_comes_along_byte_for_byte(pair: Pair) -> None:
     assert await pair.waits(receiving) is Phase.COMPLETED
     await pair.there.hypervisor.resume(started.domain)
     await pair.here.hypervisor.destroy(started.domain)
-    assert await pair.there.remembers(there)
-    if pair.clock is None:
-        await pair.there.hypervisor.destroy(started.domain)
-        assert Path(old.path).read_bytes() == Path(new.path).read_bytes()
+    return there
 
 
 @new_pair

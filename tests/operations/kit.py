@@ -47,7 +47,9 @@ from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.appliances.fake import FakeAppliances
 from wirt.storage.backup_store import DirectoryStores
 from wirt.storage.fake import FakeImageTool, FakeMedium, FakeSeeds, FakeStorage
+from wirt.storage.fake_boot_files import FakeBootFiles
 from wirt.storage.fake_disks import FakeDiskServer
+from wirt.storage.fake_layers import FakeLayerFiles
 from wirt.storage.save_files import HostSaveFiles
 from wirt.store.memory import MemoryStore
 
@@ -130,6 +132,8 @@ class SimulatedHost:
         self.image_tool = FakeImageTool(media=self.storage.media)
         self.world.backing = Below(self.storage)
         self.world.on_merge = self._merged
+        self.layer_files = FakeLayerFiles(self.storage.media, self.clock)
+        self.boot_files = FakeBootFiles(self.layer_files.files)
         self.seeds = FakeSeeds()
         self.bootstrapper = FakeBootstrapper(self.image_tool)
         self.appliances = FakeAppliances()
@@ -166,6 +170,8 @@ class SimulatedHost:
             image_tool=self.image_tool,
             live_disks=FakeLiveDisks(hypervisor),
             live_migrations=FakeLiveMigrations(hypervisor),
+            layer_files=self.layer_files,
+            boot_files=self.boot_files,
             peers=self.peers or self.links.host(self.machine.name),
             bootstrapper=self.bootstrapper,
             seeds=self.seeds,

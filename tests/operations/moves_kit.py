@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from wirt.operations.turns import may_come
 from wirt.peers.fake import FakeLinks, FakePeer, FakePeers
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.fake import FakeMedium
-from wirt.wire.v1_incoming import Offer
+from wirt.wire.v1_incoming import ConsolePiece, Leave, Offer
 
-_OFFER = pydantic.TypeAdapter(Offer)
+_OFFER, _LEAVE = pydantic.TypeAdapter(Offer), pydantic.TypeAdapter(Leave)
+_PIECE = pydantic.TypeAdapter(ConsolePiece)
 
 
 class Life:
@@ -131,7 +133,9 @@ async def serve(host: SimulatedHost, method: str, path: str, body: Mapping[str, 
     if action == ["turn"]:
         return _plain(may_come(environment, handover))
     if action == ["leave"]:
-        return _plain(await incoming.give_leave(environment, handover))
+        return _plain(await incoming.give_leave(environment, handover, _LEAVE.validate_python(body)))
+    if action == ["console"]:
+        return await incoming.take_console(environment, handover, _PIECE.validate_python(body))
     if action == ["abort"]:
         return _plain(await incoming.abort(environment, handover))
     if action == ["receipt"]:
@@ -159,7 +163,14 @@ async def until(hosts: TwoHosts, done: Callable[[], bool], seconds: float = 600.
             [(name, job.kind, job.state, job.message) for name, job in hosts.jobs() if not job.state.finished]
         )
         await hosts.clock.advance(0.02)
+        await threads_done()
         hosts.check_never_two()
+
+
+async def threads_done() -> None:
+    """What touches files does so in real time, and no virtual time goes by meanwhile."""
+    while any(thread.name.startswith(("touches ", "wirt-work")) for thread in threading.enumerate()):
+        await asyncio.sleep(0.0005)
 
 
 async def until_later(hosts: TwoHosts, seconds: float) -> None:

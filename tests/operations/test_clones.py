@@ -167,7 +167,7 @@ async def test_clones_of_a_template_stand_on_it_and_those_of_a_domain_do_not(hos
     pool = await host.environment.pools.open("default")
     job = await done(host, clone(host.environment, CloneRequest("web", "copy")))
     assert (await pool.find("copy")).backing is None
-    assert host.image_tool.contents["/fake//home/volumes/copy"] == "/fake//home/volumes/web"
+    assert host.image_tool.contents["/fake/home/volumes/copy"] == "/fake/home/volumes/web"
     await a_template(host)
     job = await done(host, clone(host.environment, CloneRequest("base", "db", count=2)))
     assert [each["name"] for each in job.notes["result"]["domains"]] == ["db-1", "db-2"]
@@ -195,7 +195,7 @@ async def test_a_seed_tells_each_clone_who_it_is(host: SimulatedHost) -> None:
     await done(host, clone(host.environment, request))
     for name in ("db-1", "db-2"):
         domain = host.environment.domains.find(name)
-        said = host.seeds.written[f"/fake//home/volumes/{name}-seed"]
+        said = host.seeds.written[f"/fake/home/volumes/{name}-seed"]
         for word in (b"cidata", f"wirt-{domain.uuid}".encode(), name.encode(), b"ssh-ed25519 AAAA"):
             assert word in said
         assert domain.config.disks[-1].volume == f"default/{name}-seed"

@@ -35,7 +35,7 @@ async def test_it_becomes_a_domain_that_is_off_and_owns_its_volumes(tmp_path: Pa
     domain = host.environment.domains.find("shop")
     assert domain.state is State.OFF and domain.persistent
     assert [disk.volume for disk in domain.config.disks] == ["default/shop", "default/shop-1", None]
-    assert host.appliances.poured.keys() == {"/fake//home/volumes/shop", "/fake//home/volumes/shop-1"}
+    assert host.appliances.poured.keys() == {"/fake/home/volumes/shop", "/fake/home/volumes/shop-1"}
     assert "a sound card" in job.notes["result"]["lost"]
     await host.assert_consistent()
     await host.stop()

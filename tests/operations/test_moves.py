@@ -10,12 +10,14 @@ import pytest
 from tests.operations.kit import Strike, crash, fail
 from tests.operations.moves_kit import TwoHosts, until, until_later
 
-from wirt.model.errors import IllegalState, WirtError
+from wirt.model.errors import BadInput, IllegalState, WirtError
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
 from wirt.operations import backup
+from wirt.operations.console_past import take_piece
 from wirt.operations.create import Source, create, define
+from wirt.operations.handovers import MOST_PAST, Attempt, Past
 from wirt.operations.migrate import MoveWish, migrate, plan_move, take_back
 from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.power import unpause
@@ -24,6 +26,7 @@ from wirt.operations.receive import RECEIVE
 from wirt.operations.volumes import create as create_volume
 from wirt.operations.volumes import resize
 from wirt.peers.fake import Kind
+from wirt.wire.v1_incoming import ConsolePiece
 
 CONFIG = 'name = "web"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\nvif = [""]\n'
 DISK = 'disk = ["default/web,,xvda,rw"]\n'
@@ -130,6 +133,74 @@ async def test_a_name_that_is_taken_there_is_told_before_anything_moves(tmp_path
     await define(hosts.b.environment, Source(CONFIG, "web.cfg", "/cfg"))
     with pytest.raises(IllegalState, match="b has a domain called web already"):
         await start_move(hosts)
+
+
+async def printed(hosts: TwoHosts, name: str) -> tuple[int, bytes]:
+    environment = hosts.hosts[name].environment
+    chunk = environment.hypervisor.console(environment.domains.find("web").uuid).read(0)
+    return chunk.offset, chunk.data
+
+
+@pytest.mark.parametrize("trouble", ["none", "lost pieces", "target dies once it has it"])
+async def test_its_console_begins_where_it_was_started_with_nothing_twice(tmp_path: Path, trouble: str) -> None:
+    hosts = await two_hosts(tmp_path)
+    guest = hosts.a.world.guest(hosts.a.environment.domains.find("web").uuid)
+    before = (await printed(hosts, "a"))[1]
+    guest.print(b"".join(b"line %04d\n" % number for number in range(2000)))
+    lines = (await printed(hosts, "a"))[1]
+    strike = Strike("receive", "own", "after", crash)
+    await hosts.crash("a")
+    await hosts.boot(
+        "a", Strike("migrate", "memory", "after", lambda job: guest.console.print(b"its last words\n"))
+    )
+    if trouble == "target dies once it has it":
+        await hosts.crash("b")
+        await hosts.boot("b", strike)
+    elif trouble == "lost pieces":
+        hosts.links.inject(Kind.LOST_AFTER, "POST", "/console")
+    await begin(hosts)
+    if trouble == "target dies once it has it":
+        await until(hosts, lambda: strike.struck)
+        await hosts.crash("b")
+        await hosts.clock.advance(0.5)
+        await hosts.boot("b")
+    assert await settled(hosts) == "b"
+    hosts.b.world.guest(hosts.b.environment.domains.find("web").uuid).print(b"and goes on\n")
+    offset, data = await printed(hosts, "b")
+    assert offset == 0 and data.startswith(before)
+    assert data == lines + b"its last words\nand goes on\n"
+
+
+async def test_of_a_long_past_the_newest_comes_along(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    guest = hosts.a.world.guest(hosts.a.environment.domains.find("web").uuid)
+    guest.print(b"x" * 200_000)
+    kept = await printed(hosts, "a")
+    assert kept[0] > 0
+    assert await move(hosts) is JobState.DONE
+    assert await printed(hosts, "b") == kept
+
+
+@pytest.mark.parametrize("data", ["no base64!", "QUJD" * 60_000])
+async def test_a_console_piece_that_can_not_be_right_is_refused_and_keeps_nobody_from_leaving(data: str) -> None:
+    attempt = Attempt("job", 0.0)
+    with pytest.raises(BadInput):
+        take_piece(attempt, ConsolePiece(0, data))
+    with pytest.raises(BadInput):
+        take_piece(attempt, ConsolePiece(-1, "QUJD"))
+    assert attempt.past.data == b""
+
+
+def test_pieces_of_the_past_that_overlap_or_lack_something() -> None:
+    past = Past()
+    past.add(10, b"abc")
+    past.add(11, b"bcd")
+    past.add(10, b"a")
+    assert (past.offset, bytes(past.data)) == (10, b"abcd")
+    past.add(20, b"xyz")
+    assert (past.offset, bytes(past.data)) == (20, b"xyz"), "of what is before a gap nothing is kept"
+    past.add(23, b"." * MOST_PAST)
+    assert (past.offset, len(past.data)) == (23, MOST_PAST)
 
 
 SIDES = {"migrate": ("a", MIGRATE), "receive": ("b", RECEIVE)}

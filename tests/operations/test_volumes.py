@@ -68,7 +68,7 @@ async def test_a_domain_has_its_volumes_while_it_runs_and_no_longer(host: Simula
     assert holders.of(WEB) == (Holder("host1", str(domain.uuid), 1),)
     assert domain.config.disks[0].target == "pool:default/web"
     plan = await host.environment.plan(domain, 1)
-    assert (plan.disks[0].path, plan.disks[0].volume) == ("/fake//home/volumes/web", "default/web")
+    assert (plan.disks[0].path, plan.disks[0].volume) == ("/fake/home/volumes/web", "default/web")
     await done(host, destroy(host.environment, "web"))
     assert holders.of(WEB) == ()
 
@@ -194,7 +194,7 @@ async def test_a_move_changes_the_configurations_and_nothing_else_in_them(host: 
     assert [disk.volume for disk in disks] == ["default/new", "default/web2"]
     with pytest.raises(NotFound):
         await host.environment.pools.volume(WEB)
-    assert host.image_tool.contents["/fake//home/volumes/new"] == "/fake//home/volumes/web"
+    assert host.image_tool.contents["/fake/home/volumes/new"] == "/fake/home/volumes/web"
 
 
 async def test_a_pool_with_volumes_in_use_stays(host: SimulatedHost) -> None:

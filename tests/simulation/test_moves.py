@@ -4,11 +4,12 @@ runs twice, and never gets lost by the move: only who kills it ends it."""
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tests.operations.kit import SimulatedHost
-from tests.operations.moves_kit import TwoHosts, until, until_later
+from tests.operations.moves_kit import TwoHosts, threads_done, until, until_later
 
 from wirt.hypervisors.fake.faults import Verb
 from wirt.hypervisors.fake.guest import FakeGuest
@@ -22,6 +23,7 @@ from wirt.operations.volumes import create as create_volume
 from wirt.peers.fake import Kind
 
 CONFIG = 'name = "web"\ntype = "pvh"\nkernel = "/boot/vmlinuz"\nmemory = 128\ndisk = ["default/web,,xvda,rw"]\n'
+LAYERS = ("base", "middle", "web")
 ROUNDS = 4
 CALLS = ("terms", "incoming", "leave", "abort", "receipt", "")
 FAULTS = (Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.CUT_BEFORE, Kind.CUT_AFTER)
@@ -30,7 +32,8 @@ FAULTS = (Kind.LOST_BEFORE, Kind.LOST_AFTER, Kind.CUT_BEFORE, Kind.CUT_AFTER)
 class Simulation:
     def __init__(self, directory: Path, seed: int) -> None:
         self.random = random.Random(seed)
-        self.shared = self.random.random() < 0.6
+        self.shared = self.random.random() < 0.5
+        self.chain = self.random.random() < 0.7
         self.hosts = TwoHosts(directory, seed, shared=self.shared)
         self.killed = False
 
@@ -38,7 +41,7 @@ class Simulation:
         hosts = self.hosts
         for name in hosts.hosts:
             await hosts.boot(name)
-        await done(hosts.a, await create_volume(hosts.a.environment, VolumeRef("default", "web"), 1 << 20))
+        await self._make_disk()
         await done(hosts.a, await create(hosts.a.environment, Source(CONFIG, "web.cfg", "/cfg")))
         self._guest().memory = b"mine"
         for _ in range(ROUNDS):
@@ -47,6 +50,18 @@ class Simulation:
             self._check()
             if self.killed:
                 return
+
+    async def _make_disk(self) -> None:
+        """Of its own, or on layers, which each host holds as long as the guest is there."""
+        environment = self.hosts.a.environment
+        await done(self.hosts.a, await create_volume(environment, VolumeRef("default", LAYERS[0]), 1 << 20))
+        pool = await environment.pools.open("default")
+        for below, name in pairwise(LAYERS if self.chain else ()):
+            (medium,) = self.hosts.a.storage.media.values()
+            medium.data[medium.volumes[below].path] = {below: 1}
+            await pool.clone(below, name)
+        if not self.chain:
+            await pool.rename(LAYERS[0], "web")
 
     async def _move_with_trouble(self) -> None:
         here = self._where()[0]
@@ -123,6 +138,7 @@ class Simulation:
         end = self.hosts.clock.monotonic() + seconds
         while self.hosts.clock.monotonic() < end:
             await self.hosts.clock.advance(0.005)
+            await threads_done()
             self.hosts.check_never_two()
 
     def _check(self) -> None:
@@ -138,6 +154,16 @@ class Simulation:
             name: list(v.volumes) for name, host in self.hosts.hosts.items() for v in host.storage.media.values()
         }
         assert "web" in volumes[where[0]]
+        if self.chain:
+            self._check_layers(where[0])
+
+    def _check_layers(self, here: str) -> None:
+        """The disk stands on what it stood on; what was brought is nowhere where nothing needs it."""
+        (medium,) = self.hosts.hosts[here].storage.media.values()
+        assert medium.seen(medium.volumes["web"]) == {"base": 1, "middle": 1}
+        if not self.shared:
+            there = {name for each in self.hosts.b.storage.media.values() for name in each.volumes}
+            assert len(there - {"web"}) == (2 if "web" in there else 0), there
 
     def _where(self) -> list[str]:
         return [name for name, host in self.hosts.hosts.items() if host.environment.domains.named("web")]

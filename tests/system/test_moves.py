@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,18 +15,18 @@ import pytest
 from wirt.images.tiny import TinyImage
 from wirt.model.units import MIB
 
-from .guests import READY, ask, port_of, pvh, silent, watch
+from .guests import READY, ask, hvm, port_of, pvh, silent, watch
 from .host import Host, a_host
 from .test_peers import free_port, pair
 
 pytestmark = pytest.mark.real
 
 
-def one(directory: Path, name: str) -> AbstractContextManager[Host]:
+def one(directory: Path, name: str, prefix: Sequence[str] = ()) -> AbstractContextManager[Host]:
     scratch = directory / name
     scratch.mkdir()
     environment = {"WIRT_HOST": name, "WIRT_PEER_LISTEN": f"127.0.0.1:{free_port()}"}
-    return a_host(scratch / "home", scratch, environment=environment)
+    return a_host(scratch / "home", scratch, environment=environment, prefix=prefix)
 
 
 @pytest.fixture
@@ -32,6 +35,21 @@ def two(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
         pair(a, b)
         pair(b, a)
         yield a, b
+
+
+@pytest.fixture
+def apart(tmp_path: Path, tiny: TinyImage) -> Iterator[tuple[Host, Host, TinyImage]]:
+    """The second of them does not see the kernel of the first, which is in a directory that is empty for it."""
+    kernels = tmp_path / "kernels"
+    kernels.mkdir()
+    mine = replace(tiny, kernel=kernels / "vmlinuz-mine", initramfs=kernels / "initrd.img")
+    shutil.copyfile(tiny.kernel, mine.kernel)
+    shutil.copyfile(tiny.initramfs, mine.initramfs)
+    hide = f'mount -t tmpfs none {kernels} && exec "$@"'
+    with one(tmp_path, "a") as a, one(tmp_path, "b", ("unshare", "-m", "sh", "-c", hide, "sh")) as b:
+        pair(a, b)
+        pair(b, a)
+        yield a, b, mine
 
 
 def start(host: Host, tiny: TinyImage, more: str = "") -> int:
@@ -62,6 +80,8 @@ def test_a_guest_moves_to_another_host_and_back_and_then_shut_down_and_both_have
     assert receipt["outcome"] == "runs" and 0 < receipt["blackout_s"] < 30, receipt
     assert a.names() == [] and a.guests() == {}
     is_whole(b)
+    told = b.ok("console", "--no-follow", "web").out
+    assert told.count("Linux version") == 1 and told.count("wirt-tiny ready") == 1, "from its boot on, and once"
     b.ok("migrate", "web", "a")
     is_whole(a)
     assert b.names() == [] and b.guests() == {}
@@ -118,6 +138,54 @@ def test_its_disk_comes_along(two: tuple[Host, Host], tiny: TinyImage) -> None:
     b.ok("destroy", "web")
 
 
+def test_a_linked_clone_takes_its_template_and_its_kernel_along_and_finds_them_where_they_were_on_its_way_back(
+    apart: tuple[Host, Host, TinyImage], tmp_path: Path
+) -> None:
+    a, b, tiny = apart
+    content = os.urandom(12 * MIB).ljust(24 * MIB, b"\0")
+    Path(tmp_path, "base.raw").write_bytes(content)
+    a.ok("volume", "import", "default/base", str(tmp_path / "base.raw"))
+    a.ok("volume", "clone", "default/base", "default/middle")
+    a.ok("volume", "clone", "default/middle", "default/web")
+    port = start(a, tiny, 'disk = ["default/web,,xvda,rw"]')
+    assert "ok=1" in ask(port, f"wirt disk-write vda {2 * MIB} {MIB} 8")
+    plan = a.json("migrate", "web", "b", "--with-storage", "--dry-run")
+    assert [(each["key"], each["copied"]) for each in plan["files"]] == [("kernel", True), ("ramdisk", True)]
+    assert plan["disks"][0]["layers"] == [
+        {"volume": f"default/{name}", "copied": True} for name in ("base", "middle")
+    ]
+    a.ok("migrate", "web", "b", "--with-storage")
+    stands_on_its_template(b)
+    (kernel,) = Path(b.home.boot).glob("*/vmlinuz-mine")
+    assert kernel.read_bytes() == Path(tiny.kernel).read_bytes() and str(kernel) in b.ok("list", "-l", "web").out
+    assert volumes(a) == {"default/base": None, "default/middle": "base"}
+    b.ok("migrate", "web", "a", "--with-storage")
+    stands_on_its_template(a)
+    assert str(tiny.kernel) in a.ok("list", "-l", "web").out
+    assert volumes(b) == {} and list(Path(b.home.boot).iterdir()) == [], "nothing there needs them any more"
+    a.ok("destroy", "web")
+    whole = content_of(a, "web", tmp_path)
+    assert whole[: 2 * MIB] + whole[3 * MIB :] == content[: 2 * MIB] + content[3 * MIB :]
+
+
+def stands_on_its_template(host: Host) -> None:
+    is_whole(host)
+    assert volumes(host) == {"default/base": None, "default/middle": "base", "default/web": "middle"}
+    assert "ok=1" in ask(port_of(host, "web"), f"wirt disk-verify vda {2 * MIB} {MIB} 8")
+    (web,) = (each for each in host.json("volume", "list")["volumes"] if each["name"] == "web")
+    assert web["allocated"] < 8 * MIB
+
+
+def content_of(host: Host, volume: str, directory: Path) -> bytes:
+    file = directory / "whole.raw"
+    host.ok("volume", "export", f"default/{volume}", str(file), "--file-format", "raw")
+    return file.read_bytes()
+
+
+def volumes(host: Host) -> dict[str, str | None]:
+    return {each["reference"]: each["backing"] for each in host.json("volume", "list")["volumes"]}
+
+
 def test_a_disk_that_both_hosts_have_stays_where_it_is(
     two: tuple[Host, Host], tiny: TinyImage, tmp_path: Path
 ) -> None:
@@ -134,3 +202,28 @@ def test_a_disk_that_both_hosts_have_stays_where_it_is(
     assert "ok=1" in ask(port_of(b, "web"), f"wirt disk-verify vda 0 {8 * MIB} 7")
     assert sorted(path.name for path in shared.iterdir()) == ["web.raw"]
     b.ok("destroy", "web")
+
+
+@pytest.mark.long
+def test_what_firmware_has_kept_goes_along_with_memory(
+    two: tuple[Host, Host], tiny: TinyImage, tmp_path: Path
+) -> None:
+    """UEFI's variables are in a flash chip, whose content QEMU sends as it does memory, and writes out there."""
+    a, b = two
+    shutil.copyfile(tiny.disk, tmp_path / "disk.qcow2")
+    shared = str(tmp_path / "disk.qcow2")
+    text = hvm(Path(shared), "web", more='firmware = "ovmf"').replace("memory = 128", "memory = 256")
+    a.ok("create", a.write("web.cfg", text))
+    with watch(a, "web") as console:
+        console.until(READY)
+    kept = variables(a)
+    assert "Boot0001".encode("utf-16-le") in kept
+    a.ok("migrate", "web", "b")
+    assert b.domain("web")["state"] == "running"
+    assert variables(b) == kept
+    b.ok("destroy", "web")
+
+
+def variables(host: Host) -> bytes:
+    (path,) = Path(host.home.domains).glob("*/OVMF_VARS.fd")
+    return path.read_bytes()

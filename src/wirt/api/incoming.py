@@ -42,9 +42,15 @@ def router(environment: Environment) -> APIRouter:
         return reply(may_come(environment, handover))
 
     @routes.post("/{handover}/leave", response_model=wire.Standing)
-    async def leave(handover: str) -> Response:
+    async def leave(handover: str, request: wire.Leave | None = None) -> Response:
         """The source stands still, and leaves it to this host to go on."""
-        return reply(await incoming.give_leave(environment, handover))
+        return reply(await incoming.give_leave(environment, handover, request))
+
+    @routes.post("/{handover}/console", status_code=NO_CONTENT)
+    async def console(handover: str, request: wire.ConsolePiece) -> Response:
+        """What the guest has printed where it is, piece by piece."""
+        await incoming.take_console(environment, handover, request)
+        return Response(status_code=NO_CONTENT)
 
     @routes.post("/{handover}/abort", response_model=wire.Standing)
     async def abort(handover: str) -> Response:

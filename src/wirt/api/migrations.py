@@ -14,7 +14,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.migrate import MovePlan, MoveWish, migrate, plan_move, take_back
 from wirt.operations.receipts import receipts
 from wirt.plan.turns import side_by_side
-from wirt.wire import v1
+from wirt.wire import v1, v1_incoming
 from wirt.wire import v1_migrations as wire
 
 
@@ -61,6 +61,7 @@ def _wish(environment: Environment, of: wire.MigrateRequest) -> MoveWish:
         timeout_s=of.timeout_s,
         batch=of.batch,
         at_once=of.at_once,
+        flatten=of.flatten,
     )
 
 
@@ -72,5 +73,11 @@ def _plan(of: MovePlan) -> wire.MovePlan:
         possible=not any(remark.blocks for remark in of.remarks),
         forecast=wire.MoveForecast(**asdict(of.forecast)),
         remarks=[wire.MoveRemark(each.blocks, each.what, each.remedy) for each in of.remarks],
-        disks=[wire.MovedDisk(each.vdev, each.shared, each.volume) for each in of.terms.placements],
+        disks=[_disk(each) for each in of.terms.placements],
+        files=[wire.MovedFile(**asdict(each)) for each in of.terms.files],
     )
+
+
+def _disk(of: v1_incoming.Placement) -> wire.MovedDisk:
+    layers = [wire.MovedLayer(each.volume, each.copied) for each in of.layers]
+    return wire.MovedDisk(of.vdev, of.shared, of.volume, layers)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from wirt.client.errors import Json
     from wirt.wire.v1_migrations import MoveForecast, MovePlan, Receipt
 
+READING_S = 3600.0
+"""Both hosts may have to read what disks stand on, to see whether that is the same."""
 HEADER = ("Domain", "From", "To", "When", "Took", "Blackout", "Memory sent", "Outcome")
 EPILOG = """\
 HOST is a peer that this host knows (wirt peer list), or ssh://[USER@]HOST[:PORT]. Everything that speaks against
@@ -55,6 +57,7 @@ def options_migrate(parser: Parser) -> None:
     parser.add_argument("--keep", action="store_true", help="leave the volumes here as well, as they were")
     parser.add_argument("--all", action="store_true", help="all that run; with --offline, those that are off too")
     parser.add_argument("--at-once", metavar="N", type=int, help="of several, at most so many side by side")
+    parser.add_argument("--flatten", action="store_true", help="make each volume one whole image there")
     parser.add_argument("-n", "--dry-run", action="store_true", help="show plan and forecast, and do nothing")
     parser.add_argument(
         "--bandwidth", metavar="RATE", help="at most so many bytes a second, as in 50M, all together"
@@ -157,12 +160,13 @@ def _one(ref: str, target: str, args: Namespace, session: Session) -> Json:
     from wirt.wire.v1_migrations import MovePlan, Receipt
 
     body = _body(target, args)
+    timeout_s = READING_S if args.with_storage else 60.0
     if args.dry_run:
-        document = session.api.post(domain_path(ref, "migrate/plan"), body, timeout_s=60.0)
+        document = session.api.post(domain_path(ref, "migrate/plan"), body, timeout_s=timeout_s)
         if not session.json:
             _show_plan(decode(MovePlan, document), session)
         return document
-    document = run_job(session, lambda: session.api.post(domain_path(ref, "migrate"), body, timeout_s=60.0))
+    document = run_job(session, lambda: session.api.post(domain_path(ref, "migrate"), body, timeout_s=timeout_s))
     result = document.get("result")
     if not session.json and isinstance(result, dict):
         _show_receipt(decode(Receipt, result), session)
@@ -174,6 +178,7 @@ def _body(target: str, args: Namespace) -> dict[str, object]:
         "target": target,
         "with_storage": args.with_storage,
         "keep": args.keep,
+        "flatten": args.flatten,
         "max_downtime_ms": args.max_downtime,
         "compress": args.compress,
         "postcopy": args.postcopy,
@@ -185,6 +190,8 @@ def _body(target: str, args: Namespace) -> dict[str, object]:
 
 
 def _show_plan(plan: MovePlan, session: Session) -> None:
+    from wirt.cli.volumes import human
+
     session.write(f"{printable(plan.domain)}: {printable(plan.source)} to {printable(plan.target)}\n")
     for remark in plan.remarks:
         word = "can't be: " if remark.blocks else "note: "
@@ -194,6 +201,12 @@ def _show_plan(plan: MovePlan, session: Session) -> None:
     for disk in plan.disks:
         how = "both hosts have it" if disk.shared else f"copied into {printable(disk.volume or '')}"
         session.write(f"  disk {printable(disk.vdev)}: {how}\n")
+        for layer in reversed(disk.layers):
+            how = "copied" if layer.copied else "there already, with the same content"
+            session.write(f"    on {printable(layer.volume)}: {how}\n")
+    for file in plan.files:
+        how = f"sent along ({human(file.length)})" if file.copied else f"{printable(file.path)} there is the same"
+        session.write(f"  {printable(file.key)}: {how}\n")
     session.write(f"  forecast: {_forecast(plan.forecast)}\n    {printable(plan.forecast.why)}\n")
     session.write("  possible\n" if plan.possible else "  not possible so\n")
 

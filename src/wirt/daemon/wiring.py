@@ -30,6 +30,7 @@ from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock, SystemClock
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
+from wirt.ports.layers import LayerFiles
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.memory_blocks import MemoryDisk
 from wirt.ports.migration import LiveMigrations
@@ -40,6 +41,8 @@ from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
 from wirt.sandbox import NoSandbox, best_sandbox
 from wirt.sandbox.observe import ProcObserver
+from wirt.storage.boot_files import HostBootFiles
+from wirt.storage.layers import HostLayerFiles
 from wirt.storage.save_files import HostSaveFiles
 from wirt.store.sqlite import open_sqlite_store
 from wirt.wire.home import Home
@@ -58,6 +61,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
     try:
         machine = LinuxMachine(settings.host or None)
         sandbox = await _sandbox(settings)
+        storage = _storage(home, settings)
         hypervisor, live_disks, live_migrations = _hypervisor(home, settings, clock, sandbox)
         environment = Environment(
             settings=Settings(
@@ -81,10 +85,12 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             domains=Domains(store, machine.name),
             bus=Bus(clock),
             fabric=_fabric(home, settings),
-            storage=_storage(home, settings),
+            storage=storage,
             image_tool=_image_tool(settings),
             live_disks=live_disks,
             live_migrations=live_migrations,
+            layer_files=_layer_files(storage, clock),
+            boot_files=HostBootFiles(Path(home.boot)),
             bootstrapper=_bootstrapper(home, settings),
             seeds=_seeds(settings),
             appliances=_appliances(settings),
@@ -164,6 +170,13 @@ def _storage(home: Home, settings: DaemonSettings) -> Storage:
     from wirt.storage.host import HostStorage
 
     return HostStorage(Path(home.mounts))
+
+
+def _layer_files(storage: Storage, clock: Clock) -> LayerFiles:
+    from wirt.storage.fake import FakeStorage
+    from wirt.storage.fake_layers import FakeLayerFiles
+
+    return FakeLayerFiles(storage.media, clock) if isinstance(storage, FakeStorage) else HostLayerFiles()
 
 
 def _image_tool(settings: DaemonSettings) -> ImageTool:

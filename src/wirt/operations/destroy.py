@@ -5,6 +5,7 @@ from __future__ import annotations
 from wirt.model.domain import Domain, Wanted
 from wirt.model.errors import IllegalState
 from wirt.model.job import Job, Recovery
+from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.running import END_STEPS, EnvContext, domain_of, running
@@ -36,6 +37,7 @@ async def undefine(environment: Environment, ref: str) -> Domain:
             hint=f"wirt snapshot delete {domain.name} {names[-1]}",
         )
     await environment.domains.remove(domain.uuid)
+    await drop_unused_files(environment)
     environment.tell(domain, reason="undefined")
     return domain
 

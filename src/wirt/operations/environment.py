@@ -31,11 +31,13 @@ from wirt.plan.launch import LaunchPlan, plan_launch
 from wirt.ports.appliances import Appliances
 from wirt.ports.audit import Observer
 from wirt.ports.backups import Backups
+from wirt.ports.boot_files import BootFiles
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.images import ImageBuilder
+from wirt.ports.layers import LayerFiles
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
 from wirt.ports.migration import LiveMigrations
@@ -91,6 +93,8 @@ class Environment:
     appliances: Appliances | None = None
     backups: Backups | None = None
     live_migrations: LiveMigrations | None = None
+    layer_files: LayerFiles | None = None
+    boot_files: BootFiles | None = None
     peers: Peers | None = None
     handovers: Handovers = field(init=False)
     incoming: Incoming = field(default_factory=Incoming)

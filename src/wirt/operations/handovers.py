@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from wirt.model.errors import StoreConflict
 from wirt.model.migration import Outcome
@@ -22,6 +23,8 @@ from wirt.ports.store import Compare, Delete, Put, Store
 KEPT_S = 30 * 86400.0
 """How long a decision is remembered for a source that may still ask."""
 TRIES = 16
+MOST_PAST = 1024 * 1024
+"""Of a console, in bytes."""
 
 
 class Handovers:
@@ -75,6 +78,25 @@ class Handovers:
 
 
 @dataclass(slots=True)
+class Past:
+    """What a guest printed before it came: ``data`` as it stood at ``offset``, at most :data:`MOST_PAST` of it."""
+
+    offset: int = 0
+    data: bytearray = field(default_factory=bytearray)
+
+    def add(self, offset: int, data: bytes) -> None:
+        """What is there already is not there twice; behind a gap there is nothing to keep of before."""
+        end = self.offset + len(self.data)
+        if offset > end or not self.data:
+            self.offset, self.data = offset, bytearray(data)
+        else:
+            self.data += data[end - offset :]
+        lost = max(0, len(self.data) - MOST_PAST)
+        del self.data[:lost]
+        self.offset += lost
+
+
+@dataclass(slots=True)
 class Attempt:
     """One hand-over to this host, as long as this daemon is at it. ``leave``: the source has given its own.
     ``heard_at`` is when it last said anything, by the clock's monotonic time."""
@@ -86,6 +108,7 @@ class Attempt:
     opened: dict[str, object] | None = None
     resumed_at: float | None = None
     health: str | None = None
+    past: Past = field(default_factory=Past)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell(self, **changes: object) -> None:
@@ -99,4 +122,12 @@ class Attempt:
 
 
 class Incoming(dict[str, Attempt]):
-    """Those that this daemon knows of, by the hand-over's name."""
+    """Those that this daemon knows of, by the hand-over's name. Of several that need the same layer one brings
+    it, and the others wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layers: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def bringing(self, layer: str) -> asyncio.Lock:
+        return self._layers.setdefault(layer, asyncio.Lock())

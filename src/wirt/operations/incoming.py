@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 from dataclasses import asdict
 
-from wirt.model.errors import IllegalState, NotFound
+from wirt.model.errors import BadInput, IllegalState, NotFound
 from wirt.model.migration import Outcome, Receipt
+from wirt.operations.console_past import take_piece
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
@@ -15,12 +16,14 @@ from wirt.operations.padding import PADDING
 from wirt.operations.receipts import keep
 from wirt.operations.receive_terms import consider, given_of
 from wirt.operations.running import cpu_argument
-from wirt.wire.v1_incoming import Offer, Standing, Terms
+from wirt.wire.v1_incoming import ConsolePiece, Leave, Offer, Opened, OpenedDoor, Standing, Terms
 from wirt.wire.v1_incoming import Remark as WireRemark
 
 OPEN_S = 60.0
 """So long a QEMU may take to wait for its guest."""
 LONGEST_WAIT_S = 20.0
+QUEUED, QUEUED_S = "queued", 5.0
+"""While another move brings a layer that this one needs, the source is told to ask again after so long."""
 MOST_KEPT = 100
 """Attempts that are remembered for sources that never said how it ended; far more than run at once."""
 
@@ -38,16 +41,18 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         compares_cpus=True,
         takes_offline=True,
         takes_turns=True,
+        files=list(considered.files),
     )
 
 
 async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) -> dict[str, object]:
-    """Make everything ready for the guest; the answer (:class:`~wirt.wire.v1_incoming.Opened`) comes once it is
-    waited for. Asked again about the same hand-over, the same answer."""
-    attempt = environment.incoming.get(offer.handover)
+    """Make everything ready for the guest; the answer (:class:`~wirt.wire.v1_incoming.Opened`) comes once it, or a
+    layer of its disks, is waited for. Asked again about the same hand-over, the same answer."""
+    attempt = _heard(environment, offer.handover)
     if attempt is None:
         attempt = await _begin(environment, offer, through_ssh)
-    deadline = environment.clock.monotonic() + OPEN_S
+    began = environment.clock.monotonic()
+    deadline = began + OPEN_S
     while attempt.opened is None:
         job = environment.jobs.get(attempt.job)
         if job.state.finished:
@@ -55,9 +60,11 @@ async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) 
             raise IllegalState(
                 error.message if error is not None else "the move has ended", hint=error.hint if error else None
             )
+        if attempt.phase == QUEUED and environment.clock.monotonic() >= began + QUEUED_S:
+            return asdict(Opened(attempt.job, OpenedDoor()))
         if environment.clock.monotonic() >= deadline:
             raise IllegalState(f"{environment.machine.name} was not ready within {OPEN_S:g} s")
-        await _any(environment, attempt, deadline)
+        await _any(environment, attempt, began + QUEUED_S if attempt.phase == QUEUED else deadline)
     return attempt.opened
 
 
@@ -81,7 +88,9 @@ async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> 
         "handover": offer.handover,
         "offer": asdict(offer),
         "text": considered.domain.text,
+        "files": [each.key for each in considered.files if each.copied],
         "copies": {each.vdev: each.volume for each in considered.placements if not each.shared},
+        "chained": [each.vdev for each in considered.placements if each.layers],
         "through-ssh": through_ssh,
     }
     if offer.start or not offer.offline:
@@ -98,10 +107,21 @@ async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> 
     return attempt
 
 
-async def give_leave(environment: Environment, handover: str) -> Standing:
+async def take_console(environment: Environment, handover: str, piece: ConsolePiece) -> None:
+    """Something that the guest has printed where it is."""
+    attempt = _heard(environment, handover)
+    if attempt is None:
+        raise NotFound(f"there is no hand-over {handover} under way")
+    take_piece(attempt, piece)
+
+
+async def give_leave(environment: Environment, handover: str, leave: Leave | None = None) -> Standing:
     """The source stands still and leaves it to this host to go on, if all has arrived."""
     attempt = _heard(environment, handover)
     if attempt is not None:
+        if leave is not None and leave.console is not None:
+            with contextlib.suppress(BadInput):  # no reason for anybody to stand still
+                take_piece(attempt, leave.console)
         attempt.leave.set()
     return await _standing(environment, handover)
 

@@ -18,8 +18,10 @@ from wirt.model.migration import Forecast, Remark
 from wirt.model.storage import VolumeRef
 from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
+from wirt.operations.boot_files import offered_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
+from wirt.operations.migrate_layers import flattened, offered_layers
 from wirt.operations.moving import move_of, settled
 from wirt.operations.receipts import receipts
 from wirt.operations.receive import live_of, peers_of
@@ -31,6 +33,9 @@ from wirt.wire.v1_incoming import Offer, OfferedCourse, OfferedDisk, Terms
 
 SAMPLE_S = 1.0
 """For so long it is watched how fast a guest changes its memory."""
+TERMS_S = 30.0
+SLOWEST_READ = 20 * MIB
+"""Bytes a second."""
 POSTCOPY = ("auto", "never", "now")
 LEAST_DOWNTIME_MS, MOST_DOWNTIME_MS = 1, 2_000_000
 LONGEST_SHUTDOWN_S = 86400.0
@@ -43,9 +48,10 @@ _TERMS = TypeAdapter(Terms)
 @dataclass(frozen=True, slots=True)
 class MoveWish:
     """``target`` as :meth:`wirt.ports.peers.Peers.reach` takes it. ``with_storage``: disks come along, into
-    ``to_pool`` if one is named. ``keep``: what was copied stays here too. ``postcopy``: one of
-    :data:`POSTCOPY`. ``offline``: it is off, or is shut down first, for which it has ``timeout_s``, and started
-    there. ``batch`` names those that are moved by one command, ``at_once`` of them side by side."""
+    ``to_pool`` if one is named. ``keep``: what was copied stays here too. ``flatten``: each as one whole image.
+    ``postcopy``: one of :data:`POSTCOPY`. ``offline``: it is off, or is shut down first, for which it has
+    ``timeout_s``, and started there. ``batch`` names those that are moved by one command, ``at_once`` of them side
+    by side."""
 
     target: str
     with_storage: bool = False
@@ -59,6 +65,7 @@ class MoveWish:
     timeout_s: float = 120.0
     batch: str | None = None
     at_once: int | None = None
+    flatten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,8 @@ def _movable(environment: Environment, ref: str, wish: MoveWish) -> Domain:
         raise BadInput(f"{wish.max_downtime_ms} ms is no downtime", hint="as in 300")
     if wish.to_pool is not None and not wish.with_storage:
         raise BadInput("a pool is named, and no disk comes along", hint="--with-storage")
+    if wish.flatten and not wish.with_storage:
+        raise BadInput("--flatten is about disks, and none comes along", hint="--with-storage")
     check_no_backup(environment, domain)
     return settled(domain)
 
@@ -184,11 +193,12 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
     try:
         user_cards = sum(vif.kind is VifKind.USER for vif in domain.config.vifs)
         remarks = list(leaving(domain, environment.snapshots.of(domain.uuid), user_cards=user_cards))
+        remarks += await flattened(environment, offer)
         if wish.postcopy != "never" and not wish.offline:
             remarks += await no_postcopy(environment)
         if peer.name == environment.machine.name:
             remarks.append(Remark(True, f"{wish.target} is this host, {peer.name}", "name another one"))
-        answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=30.0)
+        answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=_terms_s(offer))
         terms = _TERMS.validate_python(answer)
     finally:
         await take_proofs(environment, domain, offer.handover)
@@ -200,6 +210,11 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
         remarks.append(Remark(False, what, "install the same wirt on both hosts"))
     remarks += [Remark(each.blocks, each.what, each.remedy) for each in terms.remarks]
     return MovePlan(offer, terms, tuple(remarks), await _forecast(environment, domain, wish, terms.host))
+
+
+def _terms_s(offer: Offer) -> float:
+    """The other host may have to read what it has, to see whether that is the same."""
+    return TERMS_S + sum(layer.length for disk in offer.disks for layer in disk.layers) / SLOWEST_READ
 
 
 async def _forecast(environment: Environment, domain: Domain, wish: MoveWish, host: str) -> Forecast:
@@ -239,7 +254,9 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
     for disk in domain.config.disks:
         volume = volumes.get(disk.target or "")
         copied = wish.with_storage and volume is not None and disk.writable and not disk.cdrom
-        into = None
+        into, layers = None, []
+        if copied and disk.volume is not None and not (wish.flatten or wish.offline):
+            layers = await offered_layers(environment, VolumeRef.parse(disk.volume))
         if copied and wish.to_pool is not None and volume is not None:
             into = str(VolumeRef(wish.to_pool, volume.name))
         disks.append(
@@ -252,6 +269,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
                 path=disk.target if volume is None else None,
                 copied=copied,
                 into=into,
+                layers=layers,
             )
         )
     return Offer(
@@ -282,6 +300,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         cpu_identity=given.identity,
         offline=wish.offline,
         start=wish.offline and domain.incarnation is not None,
+        files=[] if wish.offline else await offered_files(environment, domain),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -15,14 +16,16 @@ from wirt.operations.environment import Environment
 from wirt.operations.receive import peers_of
 from wirt.ports.migration import Channel, Credentials
 from wirt.ports.peers import Door, Peer
-from wirt.wire.v1_incoming import Opened, OpenedDoor, Standing
+from wirt.wire.v1_incoming import ConsolePiece, Leave, Opened, OpenedDoor, Standing
 
 BEAT_S = 3.0
 """So often the other side hears that this one lives, and is asked whether it does."""
+PREPARE_S = 90.0
 GRACE_S = 12.0
 """A host that did not answer for so long is given up, while the guest still runs here."""
 
 
+T = TypeVar("T")
 _STANDING, _OPENED = TypeAdapter(Standing), TypeAdapter(Opened)
 
 
@@ -50,10 +53,12 @@ class Link:
         """What the other host's clock is ahead of this one's, by the quickest answer that there was."""
         return None if self._best is None else self._best.offset_s
 
-    async def prepare(self, offer: dict[str, object]) -> None:
-        answer = await self.peer.call("POST", "/v1/incoming", offer, deadline_s=90.0)
+    async def prepare(self, offer: dict[str, object]) -> Opened:
+        answer = await self.peer.call("POST", "/v1/incoming", offer, deadline_s=PREPARE_S)
         self.opened = _OPENED.validate_python(answer)
-        self._beating = asyncio.create_task(self._beat())
+        if self._beating is None:
+            self._beating = asyncio.create_task(self._beat())
+        return self.opened
 
     async def channel(self, door: OpenedDoor) -> Channel:
         stream = await self.peer.stream(Door(door.port, door.path, door.token))
@@ -68,8 +73,11 @@ class Link:
             )
         return Channel(stream, credentials)
 
-    async def leave(self) -> Standing:
-        return await self._ask("POST", "leave")
+    async def leave(self, console: ConsolePiece | None = None) -> Standing:
+        return await self._ask("POST", "leave", body=asdict(Leave(console)))
+
+    async def console(self, piece: ConsolePiece) -> None:
+        await self.peer.call("POST", f"/v1/incoming/{self._handover}/console", asdict(piece))
 
     async def standing(self, phase: str = "", wait_s: float = 0.0) -> Standing:
         return await self._ask("GET", f"?phase={phase}&wait_s={wait_s:g}", deadline_s=wait_s + 10.0)
@@ -80,11 +88,13 @@ class Link:
             await asyncio.gather(self._beating, return_exceptions=True)
         await self.peer.close()
 
-    async def _ask(self, method: str, what: str, *, deadline_s: float = 10.0) -> Standing:
+    async def _ask(
+        self, method: str, what: str, *, deadline_s: float = 10.0, body: dict[str, object] | None = None
+    ) -> Standing:
         clock = self._environment.clock
         before = clock.now()
         path = f"/v1/incoming/{self._handover}{what if what.startswith('?') else f'/{what}'}"
-        answer = _STANDING.validate_python(await self.peer.call(method, path, deadline_s=deadline_s))
+        answer = _STANDING.validate_python(await self.peer.call(method, path, body, deadline_s=deadline_s))
         after = clock.now()
         if self._best is None or after - before < self._best.round_trip_s:
             self._best = _Sample(after - before, answer.clock - (before + after) / 2)
@@ -114,6 +124,21 @@ class Link:
     def _lose(self, error: WirtError) -> None:
         if not self.lost.done():
             self.lost.set_result(error)
+
+
+async def unless_lost(link: Link, work: Coroutine[Any, Any, T]) -> T:
+    """``work``'s result; or the reason why there is no sense in it any more, once it has been stopped."""
+    task = asyncio.create_task(work)
+    try:
+        either: set[asyncio.Future[Any]] = {task, link.lost}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise link.lost.result()
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def ask_for_good(environment: Environment, target: str, handover: str, deadline_s: float = 60.0) -> Standing:

@@ -26,9 +26,9 @@ from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.migrate import lay_proofs, make_offer, take_proofs
-from wirt.operations.migrate_link import Link
+from wirt.operations.migrate_link import Link, unless_lost
 from wirt.operations.migrate_receipt import write_up
-from wirt.operations.migrate_steps import disagree, forget, know, lived, note_outcome, unless_lost, wish_of
+from wirt.operations.migrate_steps import disagree, forget, know, lived, note_outcome, wish_of
 from wirt.operations.moving import Move, set_out, stay
 from wirt.operations.offline_disks import hold, let_go, send_disks
 from wirt.operations.receive import peers_of

@@ -27,9 +27,12 @@ from wirt.model.migration import Outcome
 from wirt.model.storage import VolumeRef
 from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
+from wirt.operations.boot_files import drop_unused_files
+from wirt.operations.console_past import last_piece, send_past
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.migrate import MoveWish, lay_proofs, make_offer, take_proofs
-from wirt.operations.migrate_link import Link, ask_for_good
+from wirt.operations.migrate_layers import send_layers
+from wirt.operations.migrate_link import Link, ask_for_good, unless_lost
 from wirt.operations.migrate_receipt import write_up
 from wirt.operations.moving import Move, set_out, stay
 from wirt.operations.receive import course_of, live_of, peers_of
@@ -122,8 +125,10 @@ async def disagree(context: EnvContext) -> None:
 
 
 async def _disks(context: EnvContext) -> None:
-    """Copied while the guest writes them; from then on each write goes to both."""
+    """First the kernel and what disks stand on, as far as the other side lacks it. Then disks, copied while the
+    guest writes them; from then on each write goes to both."""
     link, offer, wish = _link(context), _offer(context), wish_of(context)
+    await send_layers(context, link, offer, wish)
     copied = [disk for disk in offer.disks if disk.copied]
     opened = link.opened
     for number, disk in enumerate(copied):
@@ -137,11 +142,17 @@ async def _disks(context: EnvContext) -> None:
 
         channel = await link.channel(opened.disks)
         mirror = live_of(context.environment).mirror(
-            _uuid(context), disk.vdev, channel, tell, bytes_per_s=wish.bytes_per_s
+            _uuid(context),
+            disk.vdev,
+            channel,
+            tell,
+            bytes_per_s=wish.bytes_per_s,
+            top=disk.vdev in opened.chained,
         )
         await unless_lost(link, mirror)
     if copied:
-        await context.note(disk_bytes=sum(disk.size for disk in copied))
+        layers = context.job.notes.get("layer_bytes", 0)
+        await context.note(disk_bytes=layers + sum(disk.size for disk in copied))
 
 
 async def _memory(context: EnvContext) -> None:
@@ -149,6 +160,7 @@ async def _memory(context: EnvContext) -> None:
     environment, link, offer = context.environment, _link(context), _offer(context)
     uuid, live, wish = _here(context).uuid, live_of(context.environment), wish_of(context)
     assert link.opened is not None
+    context.transient["console"] = await send_past(environment, uuid, link)
     channel = await link.channel(link.opened.memory)
     going_over: list[asyncio.Task[None]] = []
 
@@ -239,7 +251,7 @@ async def _over(context: EnvContext) -> Standing:
     # Not before: a hypervisor that fails to send the rest may have its guest go on by itself.
     finishing = context.transient.pop("finishing", None)
     context.transient["travelled"] = await (finishing or live_of(environment).finish(uuid))
-    standing = await link.leave()
+    standing = await link.leave(last_piece(environment, uuid, context.transient.get("console", 0)))
     while standing.phase and (
         standing.outcome == Outcome.OPEN
         or (standing.outcome == Outcome.OWNED and standing.resumed_at is None and standing.phase != "done")
@@ -332,6 +344,7 @@ async def forget(context: EnvContext) -> None:
         host = context.job.arguments["host"]
         message = f"it has moved to {host}"
         environment.tell(replace(domain, incarnation=None), reason="moved", message=message)
+    await drop_unused_files(environment)
     health = context.job.notes.get("health")
     lives = health in ("runs", "paused") or (health == "off" and context.job.arguments["domid"] is None)
     if lives and not wish_of(context).keep:
@@ -357,20 +370,6 @@ def _offer(context: EnvContext) -> Offer:
     offer = context.transient["offer"]
     assert isinstance(offer, Offer)
     return offer
-
-
-async def unless_lost(link: Link, work: Any) -> Any:
-    """``work``'s result; or the reason why there is no sense in it any more, once it has been stopped."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task, link.lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise link.lost.result()
-        return task.result()
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 def _once(do: StepFunction[Any]) -> StepFunction[Any]:

@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 from wirt.model.errors import DeadlinePassed, IllegalState, Unavailable
 from wirt.model.storage import Holder, VolumeRef
 from wirt.operations.environment import Environment
+from wirt.operations.hearing import SILENCE_S
 from wirt.operations.migrate_link import Link
-from wirt.operations.receive import SILENCE_S, peers_of
+from wirt.operations.receive import peers_of
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_domain import names_of
 from wirt.ports import disk_stream

@@ -5,32 +5,35 @@ anything goes wrong, when the source says so, or when it falls silent. From that
 and nothing takes it back. The steps before can't be repeated by another daemon: what was on its way is lost.
 
 Arguments: ``uuid``, ``handover``, ``offer`` (:class:`~wirt.wire.v1_incoming.Offer`), ``text`` (as it is here),
-``copies`` (``vdev`` to ``POOL/VOLUME``). Notes: ``domid``; ``made``, the volumes that are this job's to remove.
+``files`` (the keys of those that it is to start from and that are not here), ``copies`` (``vdev`` to
+``POOL/VOLUME``), ``chained`` (those of them that stand on layers here as they do there). Notes: ``domid``;
+``made``, the volumes that are this job's to remove; ``layers``.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from pathlib import PurePosixPath
-from typing import Any
 from uuid import UUID
 
 import structlog
 from pydantic import TypeAdapter
 
 from wirt.config.xlcfg import load
-from wirt.model.devices import DiskFormat
 from wirt.model.errors import DeadlinePassed, IllegalState, NotFound, Unavailable, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
-from wirt.model.storage import VolumeRef
+from wirt.operations.boot_files import drop_unused_files
+from wirt.operations.console_past import begin_console
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
+from wirt.operations.hearing import SILENCE_S, unless_silent
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.moving import stay
+from wirt.operations.receive_disks import make_disks, unmake_disks
+from wirt.operations.receive_files import bring_files
+from wirt.operations.receive_streams import Intake
 from wirt.operations.receive_terms import read
 from wirt.operations.running import (
     EnvContext,
@@ -42,16 +45,12 @@ from wirt.operations.running import (
     take_volumes,
     unplug,
 )
-from wirt.operations.volumes_steps import check_absent, check_can_create, remove_volumes
 from wirt.ports.migration import Channel, Course, Credentials, LiveMigrations, Phase
 from wirt.ports.peers import Door, OpenDoor, Peers
-from wirt.ports.storage import NewVolume
 from wirt.wire.v1_incoming import Certificates, Offer, Opened, OpenedDoor
 
 log = structlog.get_logger()
 
-SILENCE_S = 30.0
-"""A source that says nothing for so long is gone, and its guest is its own again."""
 INTERRUPTED = "wirtd ended in the middle of the move; the guest is the source's"
 LOOK_S = 0.2
 HEALTH_S = 2.0
@@ -127,24 +126,14 @@ async def _forget(context: EnvContext) -> None:
     if domain is not None and domain.created_by == context.job.id:
         await environment.domains.remove(uuid)
         environment.tell(replace(domain, incarnation=None), reason="not received")
+    await drop_unused_files(environment)
 
 
-async def make(context: EnvContext) -> None:
-    """Volumes for the disks that come along, empty."""
-    environment, sizes = context.environment, {disk.vdev: disk for disk in offer_of(context).disks}
-    for vdev, volume in context.job.arguments["copies"].items():
-        ref, disk = VolumeRef.parse(volume), sizes[vdev]
-        pool = await environment.pools.open(ref.pool)
-        await check_absent(pool, ref.volume)
-        await context.note(made=[*context.job.notes.get("made", []), volume])
-        wanted = DiskFormat(disk.format)
-        chosen = check_can_create(pool, wanted if wanted in pool.formats else None)
-        await pool.create(NewVolume(ref.volume, disk.size, chosen))
-
-
-async def unmake(context: EnvContext) -> None:
-    made = [VolumeRef.parse(volume) for volume in context.job.notes.get("made", [])]
-    await remove_volumes(context.environment, made)
+async def _make(context: EnvContext) -> None:
+    """The files that it starts from, volumes for the disks that come along, and what these stand on."""
+    intake = Intake(context, attempt_of(context), offer_of(context), peers_of(context.environment))
+    await bring_files(intake)
+    await make_disks(intake)
 
 
 async def _receive(context: EnvContext) -> None:
@@ -172,7 +161,8 @@ async def _open(context: EnvContext, offer: Offer, doors: list[OpenDoor]) -> tup
         listener = doors[-1].listener()
         await live_of(environment).serve(UUID(arguments["uuid"]), tuple(arguments["copies"]), listener, mine)
     certificates = None if theirs is None else Certificates(**asdict(theirs))
-    return Opened(context.job.id, opened_door(doors[0].door), disks, certificates), mine
+    chained = list(arguments.get("chained", ()))
+    return Opened(context.job.id, opened_door(doors[0].door), disks, certificates, chained=chained), mine
 
 
 def opened_door(door: Door) -> OpenedDoor:
@@ -194,31 +184,8 @@ async def _taken(
         attempt.tell(phase="receiving")
         return await live_of(environment).receive(uuid, Channel(stream, mine), course_of(offer))
 
-    await _while_heard(environment, attempt, memory(), offer.source)
+    await unless_silent(environment, attempt, offer.source, memory())
     attempt.tell(phase="arrived")
-
-
-async def _while_heard(
-    environment: Environment, attempt: Attempt, work: Coroutine[Any, Any, Any], source: str
-) -> None:
-    """Wait for ``work``, unless the source falls silent."""
-    task, watching = asyncio.create_task(work), asyncio.create_task(heard(environment, attempt))
-    try:
-        await asyncio.wait((task, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Unavailable(f"{source} has said nothing for {SILENCE_S:g} s", hint="its guest goes on there")
-        task.result()
-    finally:
-        for each in (task, watching):
-            each.cancel()
-        await asyncio.gather(task, watching, return_exceptions=True)
-
-
-async def heard(environment: Environment, attempt: Attempt) -> None:
-    """Returns when the source has been silent for too long."""
-    clock = environment.clock
-    while clock.monotonic() - attempt.heard_at < SILENCE_S:
-        await clock.sleep(LOOK_S * 5)
 
 
 async def _own(context: EnvContext) -> None:
@@ -230,7 +197,8 @@ async def _own(context: EnvContext) -> None:
         outcome = await environment.handovers.abort(handover)
     else:
         attempt, source = attempt_of(context), offer_of(context).source
-        await _while_heard(environment, attempt, attempt.leave.wait(), source)
+        await unless_silent(environment, attempt, source, attempt.leave.wait())
+        begin_console(environment, UUID(arguments["uuid"]), attempt)
         outcome = await environment.handovers.own(handover, environment.domains, UUID(arguments["uuid"]))
     if outcome is not Outcome.OWNED:
         raise IllegalState("the source has taken its guest back")
@@ -316,7 +284,7 @@ RECEIVE = Operation(
     JobKind.RECEIVE,
     (
         Step("reserve", _reserve, unless_owned(_forget)),
-        Step("make", once(make), unless_owned(unmake)),
+        Step("make", once(_make), unless_owned(unmake_disks), interruptible=True),
         Step("disks", once(take_volumes), unless_owned(let_volumes_go)),
         Step("plug", once(number_and_plug), unless_owned(unplug)),
         Step("launch", once(launch), unless_owned(clear)),

@@ -6,7 +6,6 @@ the domain is this host's, and is started if it ran before. Should that fail it 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from pathlib import PurePosixPath
@@ -14,26 +13,25 @@ from uuid import UUID
 
 from wirt.config.xlcfg import load
 from wirt.model.domain import Domain
-from wirt.model.errors import IllegalState, Unavailable
+from wirt.model.errors import IllegalState
 from wirt.model.job import Recovery
 from wirt.model.migration import Outcome
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
+from wirt.operations.hearing import unless_silent
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.offline_disks import receive_disks
 from wirt.operations.receive import (
-    SILENCE_S,
     attempt_of,
     health_of,
-    heard,
-    make,
     offer_of,
     once,
     opened_door,
     peers_of,
     unless_owned,
-    unmake,
 )
+from wirt.operations.receive_disks import make_disks, unmake_disks
+from wirt.operations.receive_streams import Intake
 from wirt.operations.receive_terms import read
 from wirt.operations.running import (
     EnvContext,
@@ -75,6 +73,11 @@ async def _forget(context: EnvContext) -> None:
         environment.tell(domain, reason="not received")
 
 
+async def _make(context: EnvContext) -> None:
+    """Volumes for the disks that come along, empty."""
+    await make_disks(Intake(context, attempt_of(context), offer_of(context), peers_of(context.environment)))
+
+
 async def _receive(context: EnvContext) -> None:
     """Its disks, if they come along; then the source gives its leave. One that falls silent has it still."""
     attempt, peers, ssh = attempt_of(context), peers_of(context.environment), context.job.arguments["through-ssh"]
@@ -93,19 +96,9 @@ async def _receive(context: EnvContext) -> None:
 
 
 async def _taken(context: EnvContext, attempt: Attempt, disks: Coroutine[None, None, None] | None) -> None:
-    work = asyncio.create_task(_disks_and_leave(attempt, disks))
-    watching = asyncio.create_task(heard(context.environment, attempt))
-    try:
-        await asyncio.wait((work, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            source = offer_of(context).source
-            raise Unavailable(f"{source} has said nothing for {SILENCE_S:g} s", hint="the domain is there still")
-        await work
-        attempt.tell(phase="arrived")
-    finally:
-        for task in (work, watching):
-            task.cancel()
-        await asyncio.gather(work, watching, return_exceptions=True)
+    source = offer_of(context).source
+    await unless_silent(context.environment, attempt, source, _disks_and_leave(attempt, disks))
+    attempt.tell(phase="arrived")
 
 
 async def _disks_and_leave(attempt: Attempt, disks: Coroutine[None, None, None] | None) -> None:
@@ -181,7 +174,7 @@ RECEIVE_OFFLINE = Operation(
     JobKind.RECEIVE_OFFLINE,
     (
         Step("reserve", _reserve, unless_owned(_forget)),
-        Step("make", once(make), unless_owned(unmake)),
+        Step("make", once(_make), unless_owned(unmake_disks)),
         Step("receive", once(_receive), nothing_to_undo, interruptible=True),
         Step("own", _own, _keep, final=True),
         Step("disks", if_started(take_volumes), _off),

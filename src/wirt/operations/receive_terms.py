@@ -17,11 +17,13 @@ from wirt.model.storage import VolumeRef
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
 from wirt.operations.pools import DEFAULT_POOL
+from wirt.operations.receive_files import place_files
+from wirt.operations.receive_layers import check_layers, place_layers, takes_layers
 from wirt.operations.volumes_copy import renamed
 from wirt.operations.volumes_steps import check_absent, check_can_create
 from wirt.plan.launch import LaunchPlan
 from wirt.plan.migration import Side, between
-from wirt.wire.v1_incoming import Offer, OfferedDisk, Placement
+from wirt.wire.v1_incoming import Offer, OfferedDisk, PlacedFile, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Considered:
     remarks: tuple[Remark, ...]
     placements: tuple[Placement, ...]
     plan: LaunchPlan | None
+    files: tuple[PlacedFile, ...] = ()
 
 
 async def consider(environment: Environment, offer: Offer) -> Considered:
@@ -48,10 +51,12 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
         if placement is not None:
             placements.append(placement)
     placed, wrong = _moved(domain, offer, placements)
-    plan = None
+    files = await place_files(environment, offer, placed)
+    placed, plan = files.domain, None
+    remarks += files.remarks
     here = _with_what_is_here(placed, placements)
     try:
-        check_files(environment, here.config)
+        check_files(environment, replace(here.config, kernel=files.here.kernel, ramdisk=files.here.ramdisk))
         await check_disks_free(environment, here.uuid, here.config)
         padding_kib = None if offer.offline else offer.padding_kib
         plan = await environment.plan(here, 0, given=given, padding_kib=padding_kib)
@@ -65,7 +70,7 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
         remarks += between(source, await side(environment, plan))
     if offer.course.postcopy and not offer.offline:
         remarks += await no_postcopy(environment)
-    return Considered(placed, tuple(remarks), tuple(placements), plan)
+    return Considered(placed, tuple(remarks), tuple(placements), plan, files.files)
 
 
 async def no_postcopy(environment: Environment) -> list[Remark]:
@@ -172,7 +177,13 @@ async def _place_copy(environment: Environment, disk: OfferedDisk) -> tuple[Plac
     pool = await environment.pools.open(ref.pool)
     check_can_create(pool, DiskFormat(disk.format) if DiskFormat(disk.format) in pool.formats else None)
     await check_absent(pool, ref.volume)
-    remarks = []
+    check_layers(disk)
+    remarks, layers = [], []
+    if disk.layers and takes_layers(pool, disk):
+        layers = await place_layers(environment, pool, disk)
+    elif disk.layers:
+        what = f"disk {disk.vdev} becomes one whole image: the {pool.config.type} pool {ref.pool} has no layers"
+        remarks.append(Remark(False, what, "name another pool (--to-pool), or be content (--flatten)"))
     available = (await pool.usage()).available
     if available < disk.size:
         remarks.append(
@@ -182,7 +193,7 @@ async def _place_copy(environment: Environment, disk: OfferedDisk) -> tuple[Plac
                 "make room, or name another pool: --to-pool",
             )
         )
-    return Placement(disk.vdev, shared=False, volume=str(ref)), remarks
+    return Placement(disk.vdev, shared=False, volume=str(ref), layers=layers), remarks
 
 
 def _target(environment: Environment, disk: OfferedDisk) -> VolumeRef:

@@ -21,6 +21,7 @@ from wirt.model.domain import Domain, Incarnation
 from wirt.model.errors import IllegalState, NotFound, Unavailable, WirtError
 from wirt.model.lifecycle import State
 from wirt.operations.backing import check_backing
+from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Context, Step, nothing_to_undo
 from wirt.operations.padding import PADDING, padding_note
@@ -235,6 +236,7 @@ async def forget_domain(context: EnvContext) -> None:
         await environment.domains.end_run(domain.uuid)
     else:
         await environment.domains.remove(domain.uuid)
+        await drop_unused_files(environment)
     off = replace(domain, incarnation=None)
     reason = context.job.arguments.get("reason")
     environment.tell(off, reason=reason, message=context.job.arguments.get("message", ""))

@@ -19,6 +19,7 @@ from wirt.model.storage import Capability, Holder, Volume, VolumeRef
 from wirt.operations.backing import forget_removed
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Step, nothing_to_undo
+from wirt.operations.layers import drop_unused, forget
 from wirt.operations.running import EnvContext
 from wirt.operations.volumes_domain import names_of
 from wirt.ports.files import touch
@@ -162,6 +163,8 @@ async def remove_volumes(environment: Environment, refs: Sequence[VolumeRef]) ->
         await environment.pools.deactivate(ref)
         await (await environment.pools.open(ref.pool)).remove(ref.volume)
     await forget_removed(environment, images)
+    await forget(environment, refs)
+    await drop_unused(environment, [VolumeRef(each.pool, each.backing) for each in found if each.backing])
 
 
 async def images_of(volumes: Sequence[Volume]) -> list[str]:

@@ -71,7 +71,7 @@ class ResetKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConsoleChunk:
-    """``data`` as it stood at ``offset`` of all that the guest ever printed in this run."""
+    """``data`` as it stood at ``offset`` of all that the guest ever printed since it was started."""
 
     offset: int
     data: bytes
@@ -91,6 +91,12 @@ class Console(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Type ``data``. ``IllegalState`` when the run has ended."""
+        ...
+
+    def begin_from(self, offset: int, data: bytes) -> None:
+        """What the guest printed elsewhere before it came here, as in :class:`ConsoleChunk`: offsets go on behind
+        it, for another daemon too. Of a guest that has printed nothing here yet; ``IllegalState`` of another.
+        ``Shortage``: it can't be kept, and offsets begin anew."""
         ...
 
 

@@ -132,11 +132,18 @@ class LiveMigrations(Protocol):
         ...
 
     async def mirror(
-        self, domain: UUID, vdev: str, channel: Channel, progress: Progress, *, bytes_per_s: int | None = None
+        self,
+        domain: UUID,
+        vdev: str,
+        channel: Channel,
+        progress: Progress,
+        *,
+        bytes_per_s: int | None = None,
+        top: bool = False,
     ) -> None:
         """Copy a disk to the other side's ``serve`` while the guest writes it; returns when both hold the same,
         which goes on so until ``finish`` or ``back``. All that the disk shows is copied, its backing images'
-        too."""
+        too; ``top``: only what its topmost image has of its own, for the other side's stands on the same."""
         ...
 
     async def serve(

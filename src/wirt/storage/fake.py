@@ -51,6 +51,10 @@ class FakeMedium:
         self.data[below] = {**self.data.get(below, {}), **self.data.get(top, {})}
 
 
+def _path(target: str, name: str) -> str:
+    return f"/fake/{target.lstrip('/')}/{name}"
+
+
 class FakePool:
     formats = (DiskFormat.RAW, DiskFormat.QCOW2)
 
@@ -96,7 +100,7 @@ class FakePool:
                 format=wanted.format,
                 size=wanted.size,
                 allocated=wanted.size if full else 0,
-                path=f"/fake/{self.config.target}/{wanted.name}",
+                path=_path(self.config.target, wanted.name),
             )
         )
 
@@ -117,7 +121,7 @@ class FakePool:
         check_volume_name(new)
         base = await self.find(name)
         await self._need(new, 0)
-        path = f"/fake/{self.config.target}/{new}"
+        path = _path(self.config.target, new)
         return self._put(
             replace(base, name=new, format=DiskFormat.QCOW2, allocated=0, path=path, backing=base.name)
         )
@@ -182,7 +186,7 @@ class FakePool:
 
     def _new_path(self, name: str) -> str:
         self._medium.images += 1
-        return f"/fake/{self.config.target}/{name}.{self._medium.images}"
+        return _path(self.config.target, f"{name}.{self._medium.images}")
 
     def _put(self, volume: Volume) -> Volume:
         self._medium.volumes[volume.name] = volume
@@ -225,7 +229,7 @@ class FakeStorage:
 
     async def media_of(self, paths: Collection[str]) -> Mapping[str, Medium]:
         grounds = self.grounds.items()
-        return {path: on for path in paths for target, on in grounds if path.startswith(f"/fake/{target}/")}
+        return {path: on for path in paths for target, on in grounds if path.startswith(_path(target, ""))}
 
     async def lay_proof(self, path: str, token: str) -> bool:
         medium = self._with(path)
@@ -280,6 +284,10 @@ class FakeImageTool:
         return self.images[path]
 
     async def chain(self, volume: Volume) -> tuple[str, ...]:
+        for medium in self.media.values():
+            if medium.volumes.get(volume.name) == volume:
+                below = medium.volumes.get(volume.backing or "")
+                return () if below is None else (below.path, *await self.chain(below))
         return ()
 
     async def convert(

@@ -47,6 +47,11 @@ class Home:
         return os.path.join(self.state, "images")
 
     @property
+    def boot(self) -> str:
+        """Kernels that came along with domains from other hosts."""
+        return os.path.join(self.state, "boot")
+
+    @property
     def mounts(self) -> str:
         """Where storage pools on servers are mounted."""
         return os.path.join(self.state, "mounts")

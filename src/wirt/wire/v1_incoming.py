@@ -9,10 +9,23 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class OfferedLayer:
+    """What a disk stands on, and nobody writes. ``name`` is the volume's on the source, ``size`` what a guest
+    would see, ``length`` the file's; ``digest`` as :class:`wirt.ports.layers.Content` says."""
+
+    name: str
+    format: str
+    size: int
+    length: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class OfferedDisk:
     """``volume`` is ``POOL/VOLUME``, else ``path``; neither is an empty drive. ``copied``: its content comes
     along, into ``into`` (``POOL/VOLUME``) or, when that is ``None``, where the target sees fit. ``proof`` is what
-    the source has left beside it for a host that shares it."""
+    the source has left beside it for a host that shares it. ``layers``, the lowest first, are what a copied disk
+    stands on and is to stand on there; a target that has no use for them takes all that the disk shows."""
 
     vdev: str
     format: str
@@ -23,6 +36,17 @@ class OfferedDisk:
     copied: bool = False
     into: str | None = None
     proof: str | None = None
+    layers: list[OfferedLayer] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedFile:
+    """What the domain starts from: ``key`` is ``kernel`` or ``ramdisk``, ``path`` where it was at first."""
+
+    key: str
+    path: str
+    length: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +91,7 @@ class Offer:
     """It is off, or will be before it is handed over: nothing of its memory comes along."""
     start: bool = False
     """It ran before, and is to be started there."""
+    files: list[OfferedFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +104,32 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedLayer:
+    """Where a layer would be on the target: ``copied`` into ``volume``, or there already with the same content."""
+
+    volume: str
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a disk is on the target. ``shared``: the very same; else it is made and filled."""
+    """Where a disk is on the target. ``shared``: the very same; else it is made and filled. ``layers``: what it
+    will stand on, the lowest first."""
 
     vdev: str
     shared: bool
     volume: str | None = None
+    layers: list[PlacedLayer] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedFile:
+    """Where what the domain starts from would be on the target: ``copied`` to ``path``, or there already."""
+
+    key: str
+    path: str
+    length: int
+    copied: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +147,7 @@ class Terms:
     """Nor does it know what to do with a domain that is off."""
     takes_turns: bool = False
     """Nor does it have those wait for which it has no room yet."""
+    files: list[PlacedFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +178,45 @@ class Certificates:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedLayer:
+    """The one of that number among the layers of the offered disk ``vdev``."""
+
+    vdev: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """The target waits. ``disks``: the door for disks' contents, if any come along."""
+    """The target waits. ``disks``: the door for disks' contents, if any come along. ``chained``: of these disks
+    only the topmost layer, for the others are there.
+
+    If ``memory`` is no door yet, the target wants ``wanted`` and then ``wanted_files`` (by their keys) first, each
+    in a stream of its own through the door ``layers``, or (if that is none either) a little time; then it is asked
+    once more."""
 
     job: str
     memory: OpenedDoor
     disks: OpenedDoor | None = None
     certificates: Certificates | None = None
+    layers: OpenedDoor | None = None
+    wanted: list[WantedLayer] = field(default_factory=list)
+    wanted_files: list[str] = field(default_factory=list)
+    chained: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsolePiece:
+    """``data`` (base64, at most 64 KiB of bytes) as it stood at ``offset`` of all that the guest printed."""
+
+    offset: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """``console``: what the guest printed last."""
+
+    console: ConsolePiece | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class MigrateRequest:
     """``target``: a peer's name, or ``ssh://[USER@]HOST[:PORT]``. ``with_storage``: volumes that the domain writes
-    come along, into ``to_pool`` if that is named; ``keep``: they stay on the source too. ``bandwidth`` as in
-    ``100M``: bytes a second. ``postcopy``: ``auto``, ``never`` or ``now``. ``offline``: a
-    domain that is off, or one that is shut down for it, within ``timeout_s``, and started there.
-    ``batch`` names those that are moved together, ``of`` is how many these are, ``at_once`` how many of them go
-    side by side at most; ``bandwidth`` is what these share."""
+    come along, into ``to_pool`` if that is named; ``keep``: they stay on the source too; ``flatten``: each as one
+    whole image, whatever it stands on here. ``bandwidth`` as in ``100M``: bytes a second. ``postcopy``: ``auto``,
+    ``never`` or ``now``. ``offline``: a domain that is off, or one that is shut down for it, within ``timeout_s``,
+    and started there. ``batch`` names those that are moved together, ``of`` is how many these are, ``at_once`` how
+    many of them go side by side at most; ``bandwidth`` is what these share."""
 
     target: str
     with_storage: bool = False
@@ -27,6 +27,7 @@ class MigrateRequest:
     batch: str | None = None
     of: int = 1
     at_once: int | None = None
+    flatten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,32 @@ class MoveRemark:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedLayer:
+    """``copied`` into ``volume`` of the target; else that one has the same content."""
+
+    volume: str
+    copied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MovedDisk:
-    """``shared``: both hosts have it. Else it is copied, into ``volume`` of the target."""
+    """``shared``: both hosts have it. Else it is copied, into ``volume`` of the target, which stands on ``layers``
+    there, the lowest first."""
 
     vdev: str
     shared: bool
     volume: str | None = None
+    layers: list[MovedLayer] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class MovedFile:
+    """The domain's ``kernel`` or ``ramdisk``: ``copied`` to ``path`` of the target, or there already. In bytes."""
+
+    key: str
+    path: str
+    length: int
+    copied: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +94,7 @@ class MovePlan:
     forecast: MoveForecast
     remarks: list[MoveRemark] = field(default_factory=list)
     disks: list[MovedDisk] = field(default_factory=list)
+    files: list[MovedFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,12 @@ class FakeConsole:
         del self._ring[: max(0, len(self._ring) - self._ring_bytes)]
         self._wake()
 
+    def begin_from(self, offset: int, data: bytes) -> None:
+        if self._size:
+            raise IllegalState(f"{self._name} has printed something here already")
+        self._ring, self._size = bytearray(data[-self._ring_bytes :]), offset + len(data)
+        self._wake()
+
     def go_on_from(self, old: FakeConsole) -> None:
         """The guest of ``old`` goes on here, and so do those who follow it."""
         self._ring, self._size, self.answer = bytearray(old._ring), old._size, old.answer

@@ -90,7 +90,14 @@ class FakeLiveMigrations:
                 guest.resume()
 
     async def mirror(
-        self, domain: UUID, vdev: str, channel: Channel, progress: Progress, *, bytes_per_s: int | None = None
+        self,
+        domain: UUID,
+        vdev: str,
+        channel: Channel,
+        progress: Progress,
+        *,
+        bytes_per_s: int | None = None,
+        top: bool = False,
     ) -> None:
         with contextlib.closing(channel.stream):
             async with self._hypervisor.reach(Verb.MIRROR, domain) as guest:

@@ -21,7 +21,7 @@ from pathlib import Path
 from wirt.hypervisors.qemu import sockets
 from wirt.hypervisors.qemu.inotify import FileWatch
 from wirt.hypervisors.qemu.logs import GrowingLog
-from wirt.model.errors import IllegalState
+from wirt.model.errors import IllegalState, Shortage
 from wirt.ports.hypervisor import ConsoleChunk
 
 RING_BYTES = 1024 * 1024
@@ -69,6 +69,17 @@ class ConsoleLog:
             old._next = self
             old.detach()
             old._wake()
+
+    def begin_from(self, offset: int, data: bytes) -> None:
+        try:
+            if self.log.end:
+                raise IllegalState(f"{self._name} has printed something here already")
+            self.log.begin_from(offset, data)
+        except OSError as error:
+            raise Shortage(
+                f"{self._name}: what it printed before can't be kept: {error.strerror}", hint="make room"
+            ) from error
+        self._wake()
 
     def read(self, offset: int) -> ConsoleChunk:
         if self._next is not None:

@@ -83,6 +83,13 @@ class GrowingLog:
         start, newest = before.read(before.end - self._keep_bytes, self._keep_bytes)
         while more := before.read(start + len(newest), self._keep_bytes)[1]:
             newest += more
+        self.begin_from(start, newest)
+
+    def begin_from(self, start: int, before: bytes) -> None:
+        """Count on behind ``before``, which stood at ``start`` somewhere else, and keep the newest of it. For a
+        log that is empty still; another daemon finds it so."""
+        newest = before[-self._keep_bytes :]
+        start += len(before) - len(newest)
         self.open()
         kept = _old(self._path)
         with kept.open("wb", buffering=0) as copy:

@@ -100,7 +100,14 @@ class QemuLiveMigrations:
         await to_the_end(sending.back(self._hypervisor.run(domain)))
 
     async def mirror(
-        self, domain: UUID, vdev: str, channel: Channel, progress: Progress, *, bytes_per_s: int | None = None
+        self,
+        domain: UUID,
+        vdev: str,
+        channel: Channel,
+        progress: Progress,
+        *,
+        bytes_per_s: int | None = None,
+        top: bool = False,
     ) -> None:
         with contextlib.closing(channel.stream) as stream:
             run = self._hypervisor.run(domain)
@@ -109,7 +116,7 @@ class QemuLiveMigrations:
             if channel.credentials is not None:
                 await credentials.show(run, channel.credentials, serves=False)
                 id_, name = credentials.ID, channel.credentials.name
-            await mirrors.mirror(run, vdev, stream, id_, name, progress, bytes_per_s)
+            await mirrors.mirror(run, vdev, stream, id_, name, progress, bytes_per_s, top=top)
 
     async def serve(
         self, domain: UUID, vdevs: tuple[str, ...], listener: socket.socket, mine: Credentials | None

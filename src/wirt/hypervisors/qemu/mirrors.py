@@ -46,6 +46,8 @@ async def mirror(
     name: str,
     progress: Progress,
     bytes_per_s: int | None,
+    *,
+    top: bool,
 ) -> None:
     """Returns when both sides hold the same; from then on each write goes to both. Cancelled or failed, nothing of
     it is left."""
@@ -70,7 +72,7 @@ async def mirror(
             "job-id": node,
             "device": chain[0].name,
             "target": node,
-            "sync": "full",
+            "sync": "top" if top else "full",
             "copy-mode": "write-blocking",
             "auto-dismiss": False,
             **({"speed": bytes_per_s} if bytes_per_s else {}),

@@ -15,6 +15,7 @@ from wirt.model.domain import Domain
 from wirt.model.errors import WirtError
 from wirt.model.lifecycle import Action, EndReason, State
 from wirt.model.migration import Outcome
+from wirt.operations.boot_files import tidy_boot_files
 from wirt.operations.conclude import action_for, conclude
 from wirt.operations.environment import Environment
 from wirt.operations.migrate import conclude_move
@@ -53,6 +54,7 @@ class HostLoop:
         for change in missed:
             await self._conclude(change)
         await environment.handovers.forget_old()
+        await tidy_boot_files(environment)
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._compare())]
 
     async def stop(self) -> None:

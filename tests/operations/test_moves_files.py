@@ -1,0 +1,186 @@
+"""A domain's kernel and initial RAM disk go along with it, and stay as long as a domain needs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from tests.operations.kit import Strike, crash, fail
+from tests.operations.moves_kit import TwoHosts, until
+from tests.operations.test_moves import SIDES, STEPS, settled
+
+from wirt.model.errors import BadInput, Shortage
+from wirt.model.job import Job, JobState
+from wirt.operations.create import Source, create
+from wirt.operations.destroy import destroy
+from wirt.operations.migrate import MovePlan, MoveWish, migrate, plan_move
+from wirt.ports.boot_files import MOST_BYTES
+
+KERNEL, RAMDISK = "/nowhere/vmlinuz", "/nowhere/initrd.img"
+CONFIG = f'name = "web"\ntype = "pvh"\nkernel = "{KERNEL}"\nramdisk = "{RAMDISK}"\nmemory = 128\n'
+
+
+async def two_hosts(directory: Path, *, names: tuple[str, ...] = ("web",)) -> TwoHosts:
+    """``b`` has neither of the files."""
+    hosts = TwoHosts(directory, shared=False)
+    await hosts.boot("a")
+    await hosts.boot("b")
+    hosts.a.layer_files.files |= {KERNEL: b"the kernel", RAMDISK: b"the ram disk"}
+    hosts.b.machine.absent |= {KERNEL: "no such file or directory", RAMDISK: "no such file or directory"}
+    for name in names:
+        text = CONFIG.replace('"web"', f'"{name}"')
+        await hosts.a.engine.wait((await create(hosts.a.environment, Source(text, "web.cfg", "/cfg"))).id)
+        hosts.a.world.guest(hosts.a.environment.domains.find(name).uuid).memory = b"what it thinks of"
+    return hosts
+
+
+async def move(hosts: TwoHosts, source: str = "a", *, name: str = "web") -> Job:
+    host, target = hosts.hosts[source], "b" if source == "a" else "a"
+    job = (await migrate(host.environment, name, MoveWish(target))).id
+    await until(hosts, lambda: host.engine.get(job).state.finished)
+    await until(hosts, hosts.quiet)
+    return host.engine.get(job)
+
+
+async def plan(hosts: TwoHosts, name: str = "web") -> MovePlan:
+    return await plan_move(hosts.a.environment, name, MoveWish("b"))
+
+
+def kept(hosts: TwoHosts) -> list[bytes]:
+    return sorted(data for path, data in hosts.b.layer_files.files.items() if path.startswith("/boot-files/"))
+
+
+BOTH = [b"the kernel", b"the ram disk"]
+
+
+async def test_they_are_sent_along_and_named_where_they_are(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    planned = await plan(hosts)
+    assert [(each.key, each.copied) for each in planned.terms.files] == [("kernel", True), ("ramdisk", True)]
+    assert kept(hosts) == [], "nothing has been done"
+    assert (await move(hosts)).state is JobState.DONE
+    assert await settled(hosts) == "b"
+    config = hosts.b.environment.domains.find("web").config
+    assert config.kernel is not None and config.ramdisk is not None
+    assert hosts.b.layer_files.files[config.kernel] == b"the kernel"
+    assert hosts.b.layer_files.files[config.ramdisk] == b"the ram disk"
+
+
+async def test_a_domain_that_comes_back_names_its_own_again_and_leaves_none(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    before = hosts.a.environment.domains.find("web").text
+    await move(hosts)
+    assert (await move(hosts, "b")).state is JobState.DONE
+    assert await settled(hosts) == "a"
+    assert hosts.a.environment.domains.find("web").text == before
+    assert kept(hosts) == []
+
+
+async def test_the_same_file_is_used_where_it_is(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.b.machine.absent.clear()
+    hosts.b.layer_files.files |= {KERNEL: b"the kernel", RAMDISK: b"the ram disk"}
+    assert [each.copied for each in (await plan(hosts)).terms.files] == [False, False]
+    await move(hosts)
+    assert hosts.b.environment.domains.find("web").config.kernel == KERNEL
+    assert kept(hosts) == []
+
+
+async def test_another_kernel_of_the_same_name_is_not_taken_for_it(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.b.machine.absent.clear()
+    hosts.b.layer_files.files |= {KERNEL: b"a newer kernel", RAMDISK: b"the ram disk"}
+    planned = await plan(hosts)
+    assert any("is another kernel on b" in remark.what for remark in planned.remarks)
+    await move(hosts)
+    assert kept(hosts) == [b"the kernel"]
+    assert hosts.b.environment.domains.find("web").config.kernel != KERNEL
+
+
+async def test_two_domains_share_what_came_and_the_last_one_takes_it_away(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path, names=("web", "web2"))
+    jobs = [(await migrate(hosts.a.environment, name, MoveWish("b"))).id for name in ("web", "web2")]
+    await until(hosts, lambda: all(hosts.a.engine.get(job).state.finished for job in jobs))
+    await until(hosts, hosts.quiet)
+    assert [hosts.a.engine.get(job).state for job in jobs] == [JobState.DONE, JobState.DONE]
+    assert kept(hosts) == BOTH
+    await hosts.b.engine.wait((await destroy(hosts.b.environment, "web")).id)
+    assert kept(hosts) == BOTH
+    await hosts.b.engine.wait((await destroy(hosts.b.environment, "web2")).id)
+    assert kept(hosts) == []
+
+
+async def test_no_room_for_a_kernel_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.b.layer_files.failures = [Shortage("no room for vmlinuz")]
+    job = await move(hosts)
+    assert job.error is not None and "no room for vmlinuz" in job.error.message
+    assert await settled(hosts) == "a"
+    assert kept(hosts) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"length": MOST_BYTES + 1},
+        {"digest": "../../etc"},
+        {"path": "boot/vmlinuz"},
+        {"path": "/boot/\nvmlinuz"},
+        {"key": "firmware"},
+    ],
+)
+async def test_an_offer_that_can_not_be_right_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    hosts = await two_hosts(tmp_path)
+    offer = (await plan(hosts)).offer
+    evil = replace(offer, files=[replace(offer.files[0], **change)])  # type: ignore[arg-type]
+    peers = hosts.a.environment.peers
+    assert peers is not None
+    peer = await peers.reach("b")
+    with pytest.raises(BadInput, match="offered"):
+        await peer.call("POST", "/v1/incoming/terms", asdict(evil))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", [fail, crash], ids=["fail", "crash"])
+@pytest.mark.parametrize(("kind", "step"), STEPS, ids=[f"{kind}-{step}" for kind, step in STEPS])
+async def test_trouble_in_each_step_of_either_side(
+    tmp_path: Path, kind: str, step: str, what: Callable[[Job], None], when: str
+) -> None:
+    hosts, host = await two_hosts(tmp_path), SIDES[kind][0]
+    strike = Strike(kind, step, when, what)
+    await hosts.crash(host)
+    await hosts.boot(host, strike)
+    await migrate(hosts.a.environment, "web", MoveWish("b"))
+    await until(hosts, lambda: strike.struck)
+    if what is crash:
+        await hosts.crash(host)
+        await hosts.clock.advance(0.5)
+        await hosts.boot(host)
+    where = await settled(hosts)
+    assert kept(hosts) == (BOTH if where == "b" else [])
+
+
+@pytest.mark.parametrize("delay_s", [0.01, 0.03, 0.05, 0.08])
+@pytest.mark.parametrize("trouble", ["cancel", "cut", "target dies"])
+async def test_trouble_while_they_are_on_their_way(tmp_path: Path, trouble: str, delay_s: float) -> None:
+    hosts = await two_hosts(tmp_path)
+    job = (await migrate(hosts.a.environment, "web", MoveWish("b"))).id
+    await until(hosts, lambda: hosts.a.engine.get(job).message.startswith("copying"))
+    end = hosts.clock.monotonic() + delay_s
+    await until(hosts, lambda: hosts.clock.monotonic() >= end)
+    if trouble == "cancel":
+        cancelling = asyncio.ensure_future(hosts.a.engine.cancel(job))
+        await until(hosts, cancelling.done)
+    elif trouble == "cut":
+        hosts.links.cut("a", "b")
+        await until(hosts, lambda: hosts.a.engine.get(job).state.finished)
+        hosts.links.mend("a", "b")
+    else:
+        await hosts.crash("b")
+        await hosts.clock.advance(0.5)
+        await hosts.boot("b")
+    assert await settled(hosts) == "a"
+    assert kept(hosts) == []
