@@ -97,6 +97,7 @@ async def test_an_agent_is_found_freezes_thaws_sets_the_time_and_shuts_down(rig:
     assert await agents.thaw(domain) == 0, "which changes nothing"
     await agents.set_time(domain, LONG_AGO_S)
     assert LONG_AGO_S <= await clock_of(rig, started) < LONG_AGO_S + 60
+    assert LONG_AGO_S <= await agents.time(domain) < LONG_AGO_S + 60
     await agents.set_time(domain, time.time())
     assert abs(await clock_of(rig, started) - time.time()) < 60
     await rig.hypervisor.pause(domain)

@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wirt.hypervisors.fake.images import ImageLocks
+from wirt.hypervisors.qemu.sending import FIRST_DOWNTIME_MS, allowed_ms
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward
 from wirt.model.errors import HypervisorError, IllegalState, WirtError
 from wirt.model.lifecycle import State
@@ -362,3 +365,27 @@ async def test_a_guest_goes_over_early_and_fetches_the_rest_or_it_is_said_why_no
     assert delivered.phase is Phase.COMPLETED
     await pair.here.hypervisor.destroy(journey.started.domain)
     assert await pair.there.remembers(journey.there)
+
+
+@pytest.mark.parametrize("pair", [pytest.param("qemu-7.2 qemu-7.2", marks=real)], indirect=True)
+async def test_a_guest_that_an_old_qemu_would_forget_pages_of_moves_only_while_it_is_paused(pair: Pair) -> None:
+    started = await pair.here.start(pair.here.config(), padding_kib=0)
+    await pair.here.hypervisor.resume(started.domain)
+    journey = await Journey.begin(pair, started)
+    with pytest.raises(IllegalState, match="would lose some of its memory"):
+        await journey.send()
+    await pair.there.hypervisor.destroy(started.domain)
+    await asyncio.gather(journey.receiving, return_exceptions=True)
+    await pair.here.hypervisor.pause(started.domain)
+    journey = await Journey.begin(pair, started)
+    await journey.send()
+    assert (await journey.finish()).phase is Phase.COMPLETED
+
+
+@given(rounds=st.integers(0, 200), most_ms=st.integers(1, 2_000_000))
+def test_a_guest_may_stand_still_longer_with_each_round_that_did_not_do(rounds: int, most_ms: int) -> None:
+    allowed = allowed_ms(rounds, most_ms)
+    assert 0 < allowed <= most_ms
+    assert allowed <= allowed_ms(rounds + 1, most_ms)
+    assert allowed_ms(0, most_ms) == min(most_ms, FIRST_DOWNTIME_MS)
+    assert allowed_ms(30, most_ms) == most_ms

@@ -22,7 +22,7 @@ from wirt.operations.migrate import MoveWish, migrate, plan_move, take_back
 from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.power import unpause
 from wirt.operations.receipts import receipts
-from wirt.operations.receive import RECEIVE
+from wirt.operations.receive import HEALTH_S, RECEIVE
 from wirt.operations.volumes import create as create_volume
 from wirt.operations.volumes import resize
 from wirt.peers.fake import Kind
@@ -87,6 +87,8 @@ async def test_it_arrives_with_what_it_had_in_mind_and_a_receipt_on_both_sides(t
         (receipt,) = await receipts(host.environment)
         assert (receipt.source, receipt.target, receipt.outcome) == ("a", "b", "runs")
         assert receipt.blackout_s is not None and receipt.forecast is not None
+        assert receipt.total_s < HEALTH_S, "until it runs there; how it does is looked at after that"
+        assert receipt.clock_step_s is not None, "its agent was asked"
 
 
 async def test_a_paused_guest_arrives_paused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from wirt.model.domain import GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
 from wirt.model.units import GIB
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
-from wirt.plan.launch import Bus, ConsoleDevice, LaunchPlan, plan_card, plan_launch
+from wirt.plan.launch import PADDING_KIB, Bus, ConsoleDevice, LaunchPlan, plan_card, plan_launch
 
 UUID_ = UUID("12345678-1234-5678-1234-567812345678")
 HOST = HostFacts("h", 4, 8 * GIB, 6 * GIB, can_bridge=True, default_bridge="wirtbr0")
@@ -33,6 +33,17 @@ def plan(text: str, host: HostFacts = HOST, hypervisor: HypervisorFacts = QEMU) 
 def test_the_same_configuration_always_becomes_the_same_plan() -> None:
     text = FIRMWARE + 'disk=["/a.img,raw,hda,w", "/b.img,raw,xvdb,w"]\nvif=["", ""]'
     assert plan(text) == plan(text)
+
+
+def test_memory_is_padded_where_the_hypervisor_would_forget_pages_and_goes_on_as_it_began() -> None:
+    old = replace(QEMU, version=(7, 2, 22))
+    assert plan(DIRECT).padding_kib == 0
+    assert plan(DIRECT, hypervisor=old).padding_kib == PADDING_KIB
+    assert plan(DIRECT, hypervisor=replace(old, accelerator=Accelerator.KVM)).padding_kib == 0
+    config = load(DIRECT, file="a.cfg", cwd=PurePosixPath("/")).config
+    for kept in (0, PADDING_KIB):
+        for hypervisor in (QEMU, old):
+            assert plan_launch(config, UUID_, 7, HOST, hypervisor, padding_kib=kept).padding_kib == kept
 
 
 def test_no_two_devices_share_a_slot() -> None:

@@ -230,6 +230,10 @@ def _show_receipt(receipt: Receipt, session: Session) -> None:
         fact += f", {human(receipt.disk_bytes)} of disks"
     blackout = _milliseconds(receipt.blackout_s)
     session.write(f"{printable(receipt.domain)} is on {printable(receipt.target)}: {fact}, {blackout} blackout\n")
+    if receipt.lost_frames:
+        session.write(f"  {receipt.lost_frames} frames came for it while it stood still, and are lost\n")
+    if receipt.clock_step_s is not None:
+        session.write(f"  its clock was set by {_milliseconds(receipt.clock_step_s)}\n")
     if receipt.forecast is not None:
         session.write(f"  forecast was: {_forecast(receipt.forecast)}\n")
 

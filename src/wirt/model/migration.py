@@ -56,6 +56,10 @@ class Receipt:
 
     ``blackout_s`` is from the moment the guest stood still on the source to its first instruction on the target,
     the two clocks compared by the requests between the hosts; ``downtime_s`` what the hypervisor itself says.
+    ``total_s`` is until the target has all of it and runs it. ``lost_frames`` came to the guest's cards on the
+    source while it stood still there; ``clock_step_s`` is by how much its clock was set, through its agent, on the
+    target.
+    ``None``: not known.
     """
 
     handover: str
@@ -75,3 +79,6 @@ class Receipt:
     forecast: Forecast | None = None
     way: str = Way.PRECOPY
     link_bytes_per_s: int = 0
+    disk_s: float | None = None
+    lost_frames: int | None = None
+    clock_step_s: float | None = None

@@ -108,6 +108,7 @@ class Attempt:
     opened: dict[str, object] | None = None
     resumed_at: float | None = None
     health: str | None = None
+    clock_step_s: float | None = None
     past: Past = field(default_factory=Past)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -161,7 +161,15 @@ async def _standing(environment: Environment, handover: str) -> Standing:
     with contextlib.suppress(NotFound):  # it has not been submitted yet, or is forgotten
         error = environment.jobs.get(attempt.job).error
         message = error.message if error is not None else ""
-    return Standing(str(outcome), attempt.phase, message, clock.now(), attempt.resumed_at, attempt.health)
+    return Standing(
+        outcome=str(outcome),
+        phase=attempt.phase,
+        message=message,
+        clock=clock.now(),
+        resumed_at=attempt.resumed_at,
+        health=attempt.health,
+        clock_step_s=attempt.clock_step_s,
+    )
 
 
 def _heard(environment: Environment, handover: str) -> Attempt | None:

@@ -31,7 +31,7 @@ from wirt.ports.hypervisor import given_cpu
 from wirt.ports.peers import Peer
 from wirt.wire.v1_incoming import Offer, OfferedCourse, OfferedDisk, Terms
 
-SAMPLE_S = 1.0
+SAMPLE_S = 0.25
 """For so long it is watched how fast a guest changes its memory."""
 TERMS_S = 30.0
 SLOWEST_READ = 20 * MIB

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import asdict
 
+from wirt.model.domain import Domain
 from wirt.model.errors import WirtError
 from wirt.model.migration import Forecast, Receipt
+from wirt.operations.environment import Environment
 from wirt.operations.receipts import keep
 from wirt.operations.running import EnvContext
 
@@ -22,6 +24,15 @@ async def write_up(context: EnvContext) -> None:
     await context.note(result=asdict(receipt))
 
 
+async def frames_so_far(environment: Environment, domain: Domain | None) -> int | None:
+    """How many frames have been given to the guest's cards on this host; ``None`` if none counts them."""
+    notes = {} if domain is None or domain.incarnation is None else domain.incarnation.notes
+    taps = [value for key, value in notes.items() if key.startswith("tap.")]
+    counted = [await environment.network.statistics(tap) for tap in taps]
+    known = [each.rx_packets for each in counted if each is not None]
+    return sum(known) if known else None
+
+
 def receipt_of(context: EnvContext) -> Receipt:
     environment, job = context.environment, context.job
     travelled = context.transient.get("travelled")
@@ -34,7 +45,7 @@ def receipt_of(context: EnvContext) -> Receipt:
         source=environment.machine.name,
         target=job.arguments["host"],
         began_at=began_at,
-        total_s=environment.clock.now() - began_at,
+        total_s=job.notes.get("moved_at", environment.clock.now()) - began_at,
         outcome=job.notes.get("health") or str(job.notes.get("outcome")),
         sent_bytes=travelled.sent_bytes if travelled is not None else 0,
         disk_bytes=job.notes.get("disk_bytes", 0),
@@ -45,4 +56,7 @@ def receipt_of(context: EnvContext) -> Receipt:
         forecast=Forecast(**forecast) if forecast else None,
         way="postcopy" if context.transient.get("postcopy") else (forecast or {}).get("way", "precopy"),
         link_bytes_per_s=travelled.bytes_per_s if travelled is not None else 0,
+        disk_s=job.notes.get("disk_s"),
+        lost_frames=job.notes.get("lost_frames"),
+        clock_step_s=job.notes.get("clock_step_s"),
     )

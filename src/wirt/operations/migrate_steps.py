@@ -33,7 +33,7 @@ from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, no
 from wirt.operations.migrate import MoveWish, lay_proofs, make_offer, take_proofs
 from wirt.operations.migrate_layers import send_layers
 from wirt.operations.migrate_link import Link, ask_for_good, unless_lost
-from wirt.operations.migrate_receipt import write_up
+from wirt.operations.migrate_receipt import frames_so_far, write_up
 from wirt.operations.moving import Move, set_out, stay
 from wirt.operations.receive import course_of, live_of, peers_of
 from wirt.operations.running import EnvContext, end_run
@@ -130,7 +130,8 @@ async def _disks(context: EnvContext) -> None:
     link, offer, wish = _link(context), _offer(context), wish_of(context)
     await send_layers(context, link, offer, wish)
     copied = [disk for disk in offer.disks if disk.copied]
-    opened = link.opened
+    opened, clock = link.opened, context.environment.clock
+    began = clock.monotonic()
     for number, disk in enumerate(copied):
         assert opened is not None
         if opened.disks is None:
@@ -152,7 +153,8 @@ async def _disks(context: EnvContext) -> None:
         await unless_lost(link, mirror)
     if copied:
         layers = context.job.notes.get("layer_bytes", 0)
-        await context.note(disk_bytes=layers + sum(disk.size for disk in copied))
+        copied_s = clock.monotonic() - began
+        await context.note(disk_s=copied_s, disk_bytes=layers + sum(disk.size for disk in copied))
 
 
 async def _memory(context: EnvContext) -> None:
@@ -184,6 +186,7 @@ async def _memory(context: EnvContext) -> None:
     if not going_over:
         # The rest goes over while the journal is written: without leave the other side does nothing with it.
         context.transient["finishing"] = asyncio.create_task(live.finish(uuid))
+    context.transient["frames"] = await frames_so_far(environment, environment.domains.get(uuid))
 
 
 def _should_go_over(wish: MoveWish, travelled: Travelled) -> bool:
@@ -244,6 +247,14 @@ async def _hand_over(context: EnvContext) -> None:
             raise failure
         raise IllegalState(f"{context.job.arguments['host']} did not take the guest{said}")
     await _deliver(context)
+    await _note_arrival(context)
+
+
+async def _note_arrival(context: EnvContext) -> None:
+    environment, before = context.environment, context.transient.get("frames")
+    now = await frames_so_far(environment, environment.domains.get(_uuid(context)))
+    lost = None if before is None or now is None else max(0, now - before)
+    await context.note(moved_at=environment.clock.now(), lost_frames=lost)
 
 
 async def _over(context: EnvContext) -> Standing:
@@ -320,7 +331,7 @@ async def _end(context: EnvContext) -> None:
     if link is not None and context.job.notes.get("health") is None:
         try:
             standing = await within(context.environment.clock, HEALTH_S, lived(link), "how the guest does")
-            await context.note(health=standing.health)
+            await context.note(health=standing.health, clock_step_s=standing.clock_step_s)
         except WirtError as error:
             log.warning("the other host did not say how the guest does", error=str(error))
     if context.environment.domains.get(_uuid(context)) is not None:

@@ -12,6 +12,7 @@ Arguments: ``uuid``, ``handover``, ``offer`` (:class:`~wirt.wire.v1_incoming.Off
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from uuid import UUID
@@ -228,11 +229,16 @@ async def _look_after(context: EnvContext) -> None:
     """Whether it bears the new place; and its clock, which stood still meanwhile."""
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     attempt = environment.incoming.get(context.job.arguments["handover"])
-    health = await health_of(environment, uuid, paused=offer_of(context).paused)
-    if health == "runs":
-        await _set_clock(environment, uuid)
+    paused = offer_of(context).paused
+    setting = None if paused else asyncio.create_task(_set_clock(environment, uuid))
+    try:
+        health = await health_of(environment, uuid, paused=paused)
+        step_s = None if setting is None else await setting
+    finally:
+        if setting is not None:
+            setting.cancel()
     if attempt is not None:
-        attempt.tell(phase="done", health=health)
+        attempt.tell(phase="done", health=health, clock_step_s=step_s)
     if health not in ("runs", "paused"):
         raise IllegalState(
             f"domain {context.job.subject} arrived and did not survive: it is {health}",
@@ -258,13 +264,19 @@ async def health_of(environment: Environment, uuid: UUID, *, paused: bool) -> st
         await clock.sleep(LOOK_S)
 
 
-async def _set_clock(environment: Environment, uuid: UUID) -> None:
-    """Without an agent the guest's clock lacks the blackout, until something in it mends that."""
+async def _set_clock(environment: Environment, uuid: UUID) -> float | None:
+    """By how many seconds. Without an agent (``None``) the guest's clock lacks the blackout, until something in it
+    mends that."""
+    agents, clock = environment.hypervisor.agents, environment.clock
     try:
-        if await environment.hypervisor.agents.available(uuid):
-            await environment.hypervisor.agents.set_time(uuid, environment.clock.now())
+        if not await agents.available(uuid):
+            return None
+        was, now = await agents.time(uuid), clock.now()
+        await agents.set_time(uuid, clock.now())
     except WirtError as error:
         log.warning("a guest's clock could not be set after its move", domain=str(uuid), error=str(error))
+        return None
+    return now - was
 
 
 async def _keep_going(context: EnvContext) -> None:

@@ -56,6 +56,10 @@ class GuestAgents(Protocol):
         """How many file systems had been held; 0 if none was."""
         ...
 
+    async def time(self, domain: UUID) -> float:
+        """The guest's clock, in seconds since the epoch."""
+        ...
+
     async def set_time(self, domain: UUID, seconds: float) -> None:
         """Set the guest's clock to ``seconds`` since the epoch."""
         ...

@@ -231,3 +231,5 @@ class Standing:
     clock: float = 0.0
     resumed_at: float | None = None
     health: str | None = None
+    clock_step_s: float | None = None
+    """By how much the guest's clock was set, if its agent let it be."""

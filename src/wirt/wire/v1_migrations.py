@@ -101,7 +101,8 @@ class MovePlan:
 class Receipt:
     """What came of a move. Times in seconds. ``blackout_s``: from the guest's last instruction on the source to
     its first on the target; ``downtime_s``: what the hypervisor says of that. ``outcome``: ``runs`` or ``paused``,
-    else what became of the guest."""
+    else what became of the guest. ``disk_s``: copying disks. ``lost_frames`` came to its cards while it stood
+    still; ``clock_step_s``: by how much its clock was set."""
 
     handover: str
     uuid: str
@@ -120,6 +121,9 @@ class Receipt:
     downtime_s: float | None = None
     link_bytes_per_s: int = 0
     forecast: MoveForecast | None = None
+    disk_s: float | None = None
+    lost_frames: int | None = None
+    clock_step_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

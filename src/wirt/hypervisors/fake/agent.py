@@ -23,6 +23,7 @@ COMMANDS = frozenset(
         "guest-fsfreeze-freeze",
         "guest-fsfreeze-thaw",
         "guest-set-time",
+        "guest-get-time",
         "guest-shutdown",
     )
 )
@@ -40,6 +41,10 @@ class FakeAgent:
         self.time_s: float | None = None
         self._clock = clock
         self._frozen_at: float | None = None
+
+    @property
+    def now_s(self) -> float:
+        return self._clock.now() if self.time_s is None else self.time_s
 
     @property
     def frozen(self) -> bool:
@@ -80,6 +85,10 @@ class FakeAgents:
     async def thaw(self, domain: UUID) -> int:
         async with self._reach(Verb.AGENT, domain) as guest:
             return _agent(guest).thaw()
+
+    async def time(self, domain: UUID) -> float:
+        async with self._reach(Verb.AGENT, domain) as guest:
+            return _agent(guest).now_s
 
     async def set_time(self, domain: UUID, seconds: float) -> None:
         async with self._reach(Verb.AGENT, domain) as guest:

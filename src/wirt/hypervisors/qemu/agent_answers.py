@@ -31,6 +31,13 @@ def count(answer: object) -> int:
     return answer
 
 
+def time_s(answer: object) -> float:
+    """Seconds since the epoch, from guest-get-time, which tells nanoseconds."""
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < 1 << 63:
+        raise Malformed("no time that could be one")
+    return answer / 1e9
+
+
 def frozen(answer: object) -> bool:
     """From guest-fsfreeze-status."""
     if answer not in ("frozen", "thawed"):

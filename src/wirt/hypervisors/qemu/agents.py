@@ -55,6 +55,9 @@ class Agents:
     async def thaw(self, domain: UUID) -> int:
         return await (await self._reach(domain)).freezer.thaw()
 
+    async def time(self, domain: UUID) -> float:
+        return await _ask(await self._reach(domain), "guest-get-time", agent_answers.time_s)
+
     async def set_time(self, domain: UUID, seconds: float) -> None:
         run = await self._reach(domain)
         await run.agent.ask("guest-set-time", {"time": round(seconds * NANOSECONDS)})

@@ -26,6 +26,8 @@ from wirt.ports.storage import Progress
 
 MEMORY = "memory-out"
 INCOMING = "memory-in"
+MILLISECONDS_SINCE = (9, 0)
+"""In which QEMU samples memory for less than a second, too (QEMU QMP reference, "calc-dirty-rate")."""
 ANSWER_S = 60.0
 """For commands that drain disks first."""
 
@@ -47,8 +49,14 @@ class QemuLiveMigrations:
     async def dirty_rate(self, domain: UUID, for_s: float) -> int:
         """By sampling pages: the only way that works under emulation."""
         run = self._hypervisor.run(domain)
-        seconds = max(1, round(for_s))
-        await run.monitor.execute("calc-dirty-rate", {"calc-time": seconds})
+        fine = answers.version(await run.monitor.execute("query-version")) >= MILLISECONDS_SINCE
+        seconds = for_s if fine else max(1, round(for_s))
+        await run.monitor.execute(
+            "calc-dirty-rate",
+            {"calc-time": round(seconds * 1000), "calc-time-unit": "millisecond"}
+            if fine
+            else {"calc-time": seconds},
+        )
         deadline = asyncio.get_running_loop().time() + seconds + sending.END_S
         await asyncio.sleep(seconds)
         while asyncio.get_running_loop().time() < deadline:

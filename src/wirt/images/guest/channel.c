@@ -234,6 +234,15 @@ static bool do_set_time(const char *arguments, char *reply)
     return say_that(reply, "{}");
 }
 
+static bool do_get_time(const char *arguments, char *reply)
+{
+    struct timespec now;
+
+    (void)arguments;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return say_that(reply, "%lld%09ld", (long long)now.tv_sec, now.tv_nsec);
+}
+
 static bool do_osinfo(const char *arguments, char *reply)
 {
     struct utsname system;
@@ -338,6 +347,7 @@ static const struct {
     {"guest-fsfreeze-freeze", do_freeze, true},
     {"guest-fsfreeze-thaw", do_thaw, true},
     {"guest-set-time", do_set_time, false},
+    {"guest-get-time", do_get_time, false},
     {"guest-get-osinfo", do_osinfo, false},
     {"guest-network-get-interfaces", do_interfaces, false},
     {"guest-shutdown", do_shutdown, false},
