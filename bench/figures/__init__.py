@@ -41,5 +41,6 @@ FIGURES: tuple[Figure[Any], ...] = (
     disk.IOPS,
     disk.ENGINES_FIGURE,
     migration.FIGURE,
+    migration.DISKS,
     migration.CPU,
 )

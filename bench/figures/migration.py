@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bench.figure import Basis, Contender, Direction, Figure, Promise
+from bench.rigs import mirrors
 from bench.rigs.absence import NotHere
+from bench.rigs.mirrors import SIZE_MIB
 from bench.rigs.moves import MEMORY_MIB, Managed, Moved, managed, scripted, traveller, with_virsh
 from bench.rigs.workshop import Workshop
 
@@ -144,6 +146,42 @@ FIGURE = Figure(
     runs=11,
     quick_runs=3,
     timeout_s=90.0,
+)
+
+
+def _plain(rig: mirrors.Rig) -> float:
+    return rig.by_script(protected=False)
+
+
+def _encrypted(rig: mirrors.Rig) -> float:
+    return rig.by_script(protected=True)
+
+
+DISKS = Figure(
+    name="migration-disks",
+    measures=f"A disk of {SIZE_MIB} MiB goes along with its guest: MiB a second until both sides have the same",
+    unit="MiB/s",
+    rig=mirrors.rig,
+    contenders=(
+        Contender(WIRT, WHAT[WIRT], mirrors.Rig.by_wirt, BARE),
+        Contender(BARE, "blockdev-mirror into NBD by a script, a unix socket", _plain),
+        Contender(TLS, "the same, encrypted", _encrypted),
+    ),
+    promises=(
+        Promise(
+            "a disk goes at 0.9 of the speed of a bare mirror",
+            WIRT,
+            Basis.RATIO,
+            Direction.AT_LEAST,
+            0.9,
+            "times",
+            BARE,
+        ),
+        Promise("and of one that encrypts", WIRT, Basis.RATIO, Direction.AT_LEAST, 0.9, "times", TLS),
+    ),
+    runs=5,
+    quick_runs=2,
+    timeout_s=120.0,
 )
 
 

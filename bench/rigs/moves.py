@@ -106,8 +106,12 @@ class Managed:
 
 
 @contextlib.contextmanager
-def managed(workshop: Workshop, guest: Guest, disk: str = "") -> Iterator[Managed]:
+def managed(workshop: Workshop, guest: Guest, disk: str = "", volume: str | None = None) -> Iterator[Managed]:
+    """``volume``: the size of one that is made for it, raw, under the guest's name."""
     with pair(workshop) as hosts, hosts[0].cleared(NAME), hosts[1].cleared(NAME):
+        if volume is not None:
+            body = {"size": volume, "format": "raw"}
+            hosts[0].request("POST", f"/v1/volumes/default/{NAME}?wait=1", body).finished()
         domid = hosts[0].create(guest.xl_config(NAME) + disk, paused=False)
         log = hosts[0].console_log(domid)
         wait_ready(log)
@@ -183,21 +187,25 @@ class Scripted:
 def carry(workshop: Workshop, here: Bare, there: Bare, *, protected: bool) -> None:
     """Until the source says that it is done."""
     uri = f"unix:{there.console_log.with_name('memory.sock')}"
-    receiver, sender = for_one_migration()
-    for run, side, credentials in ((there, "server", receiver), (here, "client", sender)):
-        run.qmp.command("migrate-set-parameters", {"max-bandwidth": UNBOUNDED})
-        if protected:
-            directory = _written(workshop.folder("certificates"), side, credentials)
-            made = {"qom-type": "tls-creds-x509", "id": f"tls-{side}", "dir": str(directory), "endpoint": side}
-            run.qmp.command("object-add", {**made, "verify-peer": True})
-            wanted: dict[str, object] = {"tls-creds": f"tls-{side}", "tls-hostname": sender.name}
-            run.qmp.command("migrate-set-parameters", wanted)
+    credentials = certified(workshop, here, there) if protected else ({}, {})
+    for run, named in zip((here, there), credentials, strict=True):
+        run.qmp.command("migrate-set-parameters", {"max-bandwidth": UNBOUNDED, **named})
     there.qmp.command("migrate-incoming", {"uri": uri})
     here.qmp.command("migrate", {"uri": uri})
     while (status := here.qmp.command("query-migrate", {})["status"]) != "completed":
         if status in ("failed", "cancelled"):
             raise RuntimeError(f"bare QEMU's migration is {status}")
         time.sleep(LOOK_S)
+
+
+def certified(workshop: Workshop, here: Bare, there: Bare) -> tuple[dict[str, object], dict[str, object]]:
+    """What names the certificates that both have been given, for the sender and the receiver."""
+    receiver, sender = for_one_migration()
+    for run, side, credentials in ((there, "server", receiver), (here, "client", sender)):
+        directory = _written(workshop.folder("certificates"), side, credentials)
+        made = {"qom-type": "tls-creds-x509", "id": f"tls-{side}", "dir": str(directory), "endpoint": side}
+        run.qmp.command("object-add", {**made, "verify-peer": True})
+    return {"tls-creds": "tls-client", "tls-hostname": sender.name}, {"tls-creds": "tls-server"}
 
 
 def _written(directory: Path, side: str, credentials: Credentials) -> Path:
