@@ -16,7 +16,7 @@ from wirt.model.units import MIB
 
 from .conftest import give_facts
 from .guests import READY, ask, port_of, pvh, ticks, watch
-from .host import Host, a_host
+from .host import Host, a_host, wait_until
 
 pytestmark = pytest.mark.real
 BRIDGED = "10.219.0.5"
@@ -55,7 +55,8 @@ def test_a_guest_goes_on_in_a_new_process_with_memory_disk_ports_and_console(
         result = host.json("refresh", "web")["result"]
         after = host.domain("web")
         assert (result["pid"], result["domid"]) == (after["pid"], after["domid"])
-        assert after["pid"] != before["pid"] and not Path(f"/proc/{before['pid']}").exists()
+        assert after["pid"] != before["pid"]
+        wait_until(lambda: not Path(f"/proc/{before['pid']}").exists(), 30, "the old process to be gone")
         assert 0 < result["gap_s"] < 30
         is_whole(host, port)
         console.does("echo still here")

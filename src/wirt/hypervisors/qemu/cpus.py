@@ -25,7 +25,7 @@ from wirt.plan.launch import MACHINE
 from wirt.ports.hypervisor import cpu_notes
 from wirt.ports.process import MOST_BYTES, started
 
-ASK_S = 20.0
+ASK_S = 8.0
 """It takes a third of a second where nothing else runs."""
 MOST_MODELS = 400
 """QEMU 10 has 154."""
