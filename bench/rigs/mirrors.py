@@ -34,8 +34,9 @@ class Rig:
         """The same, of a guest that runs and has a disk of its own."""
         source, target = (self._disk(content) for content in (b"\x5a" * 2**20, None))
         with contextlib.ExitStack() as stack:
-            here = stack.enter_context(bare(self.workshop, with_disk(self.command, source)))
-            there = stack.enter_context(bare(self.workshop, with_disk(self.command, target)))
+            disk = ("-device", f"virtio-blk-pci,drive={SOURCE_NODE},addr=0x1c")
+            here = stack.enter_context(bare(self.workshop, [*self.command, *node(source), *disk]))
+            there = stack.enter_context(bare(self.workshop, [*self.command, *node(target)]))
             here.qmp.execute("cont")
             wait_ready(here.console_log)
             credentials = certified(self.workshop, here, there) if protected else ({}, {})
@@ -50,12 +51,10 @@ class Rig:
         return path
 
 
-def with_disk(command: Sequence[str], path: Path) -> list[str]:
+def node(path: Path) -> tuple[str, str]:
     """A raw file as wirt serves one: past the host's memory, with Linux's own asynchronous requests."""
-    file = f"file.driver=file,file.aio=native,file.filename={path}"
-    node = f"driver=raw,node-name={SOURCE_NODE},cache.direct=on,{file}"
-    disk = f"virtio-blk-pci,drive={SOURCE_NODE},addr=0x1c"
-    return [*command, "-blockdev", f"{node},file.cache.direct=on", "-device", disk]
+    file = f"file.driver=file,file.aio=native,file.cache.direct=on,file.filename={path}"
+    return "-blockdev", f"driver=raw,node-name={SOURCE_NODE},cache.direct=on,{file}"
 
 
 def mirrored_s(here: Bare, there: Bare, client: dict[str, object], server: dict[str, object]) -> float:
