@@ -143,6 +143,16 @@ async def test_what_is_on_its_way_is_not_given_to_a_domain_that_starts(tmp_path:
     await hosts.b.engine.wait((await create(hosts.b.environment, Source(text, "c", "/c"))).id)
 
 
+async def test_one_that_comes_after_others_have_come_does_not_wait(tmp_path: Path) -> None:
+    hosts = await several(tmp_path, leave=1, arrive=1)
+    for name in NAMES:
+        began = hosts.clock.monotonic()
+        job = (await migrate(hosts.a.environment, name, MoveWish("b"))).id
+        _, said = await all_over(hosts, [job])
+        assert not said, said
+        assert hosts.clock.monotonic() - began < 30
+
+
 async def test_no_domain_at_once_is_refused(tmp_path: Path) -> None:
     hosts = await several(tmp_path)
     with pytest.raises(Exception, match="none"):

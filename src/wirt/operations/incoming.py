@@ -70,7 +70,10 @@ async def prepare(environment: Environment, offer: Offer, *, through_ssh: bool) 
 
 async def _begin(environment: Environment, offer: Offer, through_ssh: bool) -> Attempt:
     async with environment.turns.accepting:  # what one is promised is no longer there for the next
-        return await _accept(environment, offer, through_ssh)
+        try:
+            return await _accept(environment, offer, through_ssh)
+        finally:
+            environment.turns.arrivals.came(offer.handover)
 
 
 async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> Attempt:

@@ -71,6 +71,10 @@ class Arrivals:
         entry.promised_at = now
         return Turn(True)
 
+    def came(self, handover: str) -> None:
+        """Its job is what counts from here on, if it was taken: the place is free again once that is over."""
+        self._asked.pop(handover, None)
+
     def _forget(self, now: float, arriving: AbstractSet[str]) -> None:
         for handover, entry in list(self._asked.items()):
             promised = entry.promised_at

@@ -29,7 +29,7 @@ INCOMING = "memory-in"
 MILLISECONDS_SINCE = (9, 0)
 """In which QEMU samples memory for less than a second, too (QEMU QMP reference, "calc-dirty-rate")."""
 SAMPLED_S = 3.0
-"""For QEMU to say what it found; once in eleven times it had not within 30 s (measured, QEMU 10)."""
+"""For QEMU to say what it found, when it should have it; a move does without it rather than wait."""
 ANSWER_S = 60.0
 """For commands that drain disks first."""
 
