@@ -2,8 +2,8 @@
 
 Each part is a process of its own. Its lines are shown as they come, with its name before them; what pytest says
 once its tests are over (failures, the summary) in one piece. Every part runs to its end whatever becomes of the
-others, and one that fails is a failure of all. Ctrl-C, SIGTERM and SIGHUP reach every part as one Ctrl-C: pytest
-ends what its tests started. So it is when this process is killed.
+others, and one that fails is a failure of all: what it said last is said again at the very end. Ctrl-C, SIGTERM
+and SIGHUP reach every part as one Ctrl-C: pytest ends what its tests started. So it is if this process is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ NOT_ONE = 5
 """pytest's exit code when no test is selected (docs.pytest.org, Exit codes)."""
 CANCELLED = 128 + signal.SIGINT
 LOOK_S = 0.2
+AGAIN_LINES = 150
+"""Of a part that failed, so many of its last lines once more when all is over: who keeps only the end of what was
+printed still learns what failed."""
 
 Say = Callable[[str], None]
 
@@ -61,6 +65,7 @@ class Running:
         self._output = os.memfd_create(part.name)
         self._seen_bytes = 0
         self._held: list[bytes] = []
+        self.last: deque[bytes] = deque(maxlen=AGAIN_LINES)
         self._began = time.monotonic()
         self.process = subprocess.Popen(
             ("setpriv", "--pdeathsig=INT", "--", *part.command),  # a Ctrl-C too when this program is killed
@@ -96,7 +101,12 @@ class Running:
             os.close(self._output)
         return status
 
+    def tell_again(self) -> None:
+        for line in tuple(self.last):
+            self._tell(line)
+
     def _tell(self, line: bytes) -> None:
+        self.last.append(line)
         self._say(f"{self.part.name:>9} | {line.decode(errors='replace')}")
 
 
@@ -107,6 +117,7 @@ class Runner:
         self._say = say
         self._running: list[Running] = []
         self.ended: dict[str, int] = {}
+        self._failed: list[Running] = []
         self.cancelled = False
 
     def run(self, together: Sequence[Part]) -> None:
@@ -122,7 +133,13 @@ class Runner:
                 if status is not None:
                     self.ended[each.part.name] = status
                     self._running.remove(each)
+                    if status not in (0, NOT_ONE):
+                        self._failed.append(each)
             time.sleep(LOOK_S)
+
+    def tell_failures_again(self) -> None:
+        for each in self._failed:
+            each.tell_again()
 
     def cancel(self, *_: object) -> None:
         self.cancelled = True
@@ -146,6 +163,8 @@ def main(options: Sequence[str]) -> int:
         signal.signal(number, runner.cancel)
     for together in the_parts(options):
         runner.run(together)
+    if not runner.cancelled:
+        runner.tell_failures_again()
     status, word = (CANCELLED, "cancelled") if runner.cancelled else verdict(runner.ended)
     print(f"make test: {word}", file=sys.stderr)
     return status

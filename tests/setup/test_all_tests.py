@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tools.all_tests import HOSTS, MEASURING, NOT_ONE, ROOT, Part, Runner, the_parts, verdict
+from tools.all_tests import AGAIN_LINES, HOSTS, MEASURING, NOT_ONE, ROOT, Part, Runner, the_parts, verdict
 
 PATIENCE_S = 60.0
 
@@ -47,6 +47,17 @@ def test_what_pytest_sums_up_stays_in_one_piece() -> None:
     _, said = run(shell("one", slow), shell("two", "sleep 0.3; echo between"))
     at = said.index("      one | ===== FAILURES")
     assert said[at + 1] == "      one | of one"
+
+
+def test_what_a_failed_part_said_last_is_said_again_at_the_very_end() -> None:
+    said: list[str] = []
+    runner = Runner(said.append)
+    runner.run([shell("one", "seq 1000; echo FAILED of one; exit 1"), shell("two", "sleep 1; echo passed of two")])
+    runner.tell_failures_again()
+    assert said[-2] == "      one | FAILED of one"
+    assert said.count("      one | FAILED of one") == 2
+    assert len(said) < 1000 + AGAIN_LINES + 10
+    assert said.count("      two | passed of two") == 1
 
 
 def test_what_a_part_leaves_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
