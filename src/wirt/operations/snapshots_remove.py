@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from wirt.model.domain import Domain
+from wirt.model.errors import Shortage
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.snapshots import KeptDisk, SnapshotTree
@@ -67,8 +68,20 @@ async def _merge(context: EnvContext) -> None:
     snapshot = _tree(context).get(context.job.arguments["name"])
     own = snapshot.disks if snapshot is not None else ()
     for disk in (*own, *_tree(context).left):
-        if not await _remove(context, disk) and disk in own:
+        try:
+            gone = await _remove(context, disk)
+        except Shortage as error:
+            raise _no_room(disk, error) from error
+        if not gone and disk in own:
             await _change(context, lambda tree, name, disk=disk: tree.with_left(name, disk))  # type: ignore[misc]
+
+
+def _no_room(disk: KeptDisk, error: Shortage) -> Shortage:
+    pool = VolumeRef.parse(disk.kept).pool
+    return Shortage(
+        f"pool {pool} has no room to merge {disk.kept}: {error}",
+        hint="nothing is lost; make room there (wirt pool list) and delete the snapshot again",
+    )
 
 
 async def _stop_merging(context: EnvContext) -> None:
