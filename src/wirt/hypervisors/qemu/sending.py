@@ -21,6 +21,8 @@ from wirt.ports.migration import Course, Phase, Report, Travelled
 
 FORGOTTEN_BLOCK = 256 * KIB
 
+ANNOUNCED = {"initial": 20, "max": 1000, "rounds": 8, "step": 150}
+"""In milliseconds (QMP announce-self): over three seconds, and so beyond what the other side has still to tell."""
 LOOK_S = 0.1
 """At least so often it is looked, beside QEMU's own events."""
 END_S = 30.0
@@ -125,9 +127,17 @@ async def back(run: Run) -> None:
         status = await run.monitor.execute("query-status")
         if status.get("status") in ("postmigrate", "finish-migrate", "paused"):
             await run.resume()
+            await _announce(run)
     await travel.forget_course(run)
     await credentials.hide(run)
     run.files.moving.unlink(missing_ok=True)
+
+
+async def _announce(run: Run) -> None:
+    """The other side's QEMU may have told the switches that the guest's addresses are there: it does so once it
+    has all of the guest, before anybody decides where that goes on (QEMU, migration/migration.c)."""
+    with contextlib.suppress(HypervisorError):
+        await run.monitor.execute("announce-self", ANNOUNCED)
 
 
 async def stopped(run: Run) -> Phase | None:
