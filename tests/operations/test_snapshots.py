@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from wirt.hypervisors.fake.faults import DaemonDies, Verb
 from wirt.model.engine import Aio, CacheMode
 from wirt.model.errors import IllegalState, NameInUse, NotFound, WirtError
 from wirt.model.job import Job, JobState
@@ -204,6 +205,44 @@ async def test_a_domain_that_runs_goes_back_only_when_forced(bench: Bench) -> No
     await ok(await bench.take("before"))
     with pytest.raises(IllegalState, match="--force"):
         await verbs.revert(bench.host.environment, "web", "before")
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.MERGE_DISK, Verb.RESUME])
+async def test_a_guest_that_a_killed_daemon_left_standing_in_a_removal_goes_on(
+    bench: Bench, verb: Verb, done: bool
+) -> None:
+    await run(bench)
+    await ok(await bench.take("before"))
+    await bench.write(1)
+    await killed_by(bench, verb, verbs.delete(bench.host.environment, "web", "before"), done)
+    assert bench.tree.snapshots == ()
+    assert bench.domain.state is State.RUNNING
+    assert bench.now() == [{"place 1": 1}] * 2
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.SNAPSHOT_DISKS, Verb.SAVE_MEMORY, Verb.RESUME])
+async def test_a_guest_that_a_killed_daemon_left_standing_in_a_snapshot_goes_on(
+    bench: Bench, verb: Verb, done: bool
+) -> None:
+    await run(bench)
+    await bench.write(1)
+    await killed_by(bench, verb, verbs.create(bench.host.environment, "web", "kept", memory=True), done)
+    assert [each.name for each in bench.tree.snapshots] == ["kept"]
+    assert bench.domain.state is State.RUNNING
+    assert bench.kept("kept") == bench.now() == [{"place 1": 1}] * 2
+
+
+async def killed_by(bench: Bench, verb: Verb, submitted, done: bool) -> None:  # type: ignore[no-untyped-def]
+    """And begun again. ``done``: after the verb had its effect."""
+    bench.host.world.fail(verb, DaemonDies(done))
+    await submitted
+    await bench.host.settle()
+    await bench.host.crash()
+    await bench.host.boot()
+    await bench.host.settle()
+    await bench.host.assert_consistent()
 
 
 @dataclass

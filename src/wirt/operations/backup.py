@@ -132,6 +132,8 @@ async def _begin(context: EnvContext) -> None:
         await _choose(context, store, domain, checkpoints)
         await context.note(at=environment.clock.now())
         return
+    if context.job.notes.get("begun"):
+        raise _interrupted()  # the guest may stand still: that is undone with the rest
     live = backups(environment).live
     if environment.jobs.busy(domain.uuid):
         raise ResourceBusy(f"a job of domain {domain.name} is under way", hint="try again when it has ended")
@@ -192,10 +194,14 @@ async def _abandon(context: EnvContext) -> None:
             await thaw(environment, known)
 
 
+def _interrupted() -> Unavailable:
+    return Unavailable("wirtd ended in the middle; it was undone", hint="make the backup again")
+
+
 async def _copy(context: EnvContext) -> None:
     arguments, domain = context.job.arguments, _domain(context)
     if "since" not in context.transient:
-        raise Unavailable("wirtd ended in the middle; it was undone", hint="make the backup again")
+        raise _interrupted()
     store = await _store(context)
     writer = await in_thread(None, store.write, arguments["backup"])
     context.transient["writer"] = writer

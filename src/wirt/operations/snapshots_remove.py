@@ -160,11 +160,14 @@ async def _pivot(context: EnvContext, work: DiskWork, now: Volume, kept: Volume,
         # A daemon died at that very moment, and the guest has stood still since.
         await settle()
     else:
-        await context.note(was=str(domain.state))
+        if context.job.notes.get("was") is None:
+            await context.note(was=str(domain.state))
         await live(environment).merge(domain.uuid, work.vdev, now.path, _teller(context), settle)
     here = environment.domains.get(domain.uuid)
     if here is not None and here.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
+        # A daemon died while it stood still.
         await environment.hypervisor.resume(domain.uuid)
+    await context.note(was=None)
 
 
 async def _take_place_of(context: EnvContext, pool: Pool, work: DiskWork, kept: Volume, above: str) -> None:

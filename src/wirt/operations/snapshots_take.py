@@ -78,7 +78,8 @@ async def _take(context: EnvContext) -> None:
             raise IllegalState(f"domain {context.job.subject} has ended meanwhile", hint="try again")
         await _copy(context)
         return
-    await context.note(was=str(domain.state))
+    if "was" not in context.job.notes:
+        await context.note(was=str(domain.state))
     async with _still(context, domain):
         await _switch(context, domain)
         await _copy(context)
@@ -91,7 +92,8 @@ async def _still(context: EnvContext, domain: Domain) -> AsyncIterator[None]:
     """The guest's file systems are written out, if it can do that; it stands still where an instant takes time."""
     environment, disks = context.environment, disks_of(context)
     takes_time = context.job.arguments["memory"] or any(not disk.layered for disk in disks)
-    running = domain.state is State.RUNNING
+    # A daemon that died may have left it standing still.
+    running = context.job.notes["was"] == State.RUNNING
     wanted = running and not context.job.arguments["memory"]
     await context.note(quiesced=wanted)
     async with quiet(environment, domain, wanted=wanted) as hold:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -61,10 +62,9 @@ class FakeLiveDisks:
                 if self._hypervisor.alive:
                     guest.disks.end_copy(guest, vdev, pivot=False)
                 raise
-            guest.disks.end_copy(guest, vdev, pivot=True)
-            guest.disks.serve(vdev, engine)
-            if settle is not None:
-                await settle()
+            async with self._still(guest, domain, settle):
+                guest.disks.end_copy(guest, vdev, pivot=True)
+                guest.disks.serve(vdev, engine)
             guest.disks.resize(vdev, max(size, target.size))
 
     async def _copy(self, guest: FakeGuest, seconds: float, progress: Progress) -> None:
@@ -90,11 +90,24 @@ class FakeLiveDisks:
         async with self._hypervisor.reach(Verb.MERGE_DISK, domain) as guest:
             chain = guest.disks.find(vdev).chain
             top = chain[0] == path
-            guest.disks.merge(guest, vdev, path)
-            self._world.on_merge(path, chain[chain.index(path) + 1])
-            if top and settle is not None:
-                await settle()
+            async with self._still(guest, domain, settle if top else None):
+                guest.disks.merge(guest, vdev, path)
+                self._world.on_merge(path, chain[chain.index(path) + 1])
             progress(1.0)
+
+    @asynccontextmanager
+    async def _still(self, guest: FakeGuest, domain: UUID, settle: Settle | None) -> AsyncIterator[None]:
+        """While it goes over to another image, until that is written down. A daemon that dies leaves it so."""
+        running = settle is not None and guest.observed.state is State.RUNNING
+        try:
+            if running:
+                await self._hypervisor.pause(domain)
+            yield
+            if settle is not None:
+                await settle()
+        finally:
+            if running and self._hypervisor.alive:
+                await self._hypervisor.resume(domain)
 
     async def save_memory(self, domain: UUID, path: Path, progress: Progress) -> None:
         async with self._hypervisor.reach(Verb.SAVE_MEMORY, domain) as guest:
