@@ -147,7 +147,7 @@ def test_a_guest_goes_on_from_its_memory_with_the_disks_of_then(web: Host) -> No
     assert (now["state"], now["domid"] > before) == ("running", True)
     assert holds(web, 1, 0)
     with watch(web, "web") as console:
-        console.until(b" mono=")
+        console.until(b" mono=", count=2)
     assert ticks(console.output)[0] > 1, "it began anew"
     [memory] = Path(web.home.state, "snapshots").glob("*/*.memory")
     web.ok("snapshot", "delete", "web", "asleep")
