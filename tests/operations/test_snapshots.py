@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wirt.hypervisors.fake.faults import DaemonDies, Verb
+from wirt.hypervisors.fake.faults import DaemonDies, Die, Verb
 from wirt.model.engine import Aio, CacheMode
 from wirt.model.errors import IllegalState, NameInUse, NotFound, WirtError
 from wirt.model.job import Job, JobState
@@ -219,6 +219,18 @@ async def test_a_guest_that_a_killed_daemon_left_standing_in_a_removal_goes_on(
     assert bench.tree.snapshots == ()
     assert bench.domain.state is State.RUNNING
     assert bench.now() == [{"place 1": 1}] * 2
+
+
+async def test_a_removal_comes_to_its_end_if_the_guest_dies_once_it_has_gone_over(bench: Bench) -> None:
+    await run(bench)
+    await ok(await bench.take("before"))
+    await bench.write(1)
+    bench.host.world.fail(Verb.RESUME, Die())
+    await ok(await bench.delete("before"))
+    assert bench.domain.state is State.OFF
+    assert bench.now() == [{"place 1": 1}] * 2
+    await run(bench)
+    await bench.host.assert_consistent()
 
 
 @pytest.mark.parametrize("done", [False, True])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from wirt.model.domain import Domain
-from wirt.model.errors import Shortage
+from wirt.model.errors import Shortage, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.snapshots import KeptDisk, SnapshotTree
@@ -131,15 +131,13 @@ def _ours(context: EnvContext, work: DiskWork, volume: str | None) -> bool:
 async def _give_place_to(context: EnvContext, pool: Pool, work: DiskWork, kept: Volume | None) -> None:
     """What the guest writes now goes into ``kept``, which is the disk from then on."""
     environment, uuid = context.environment, domain_of(context).uuid
-    tree = environment.snapshots.of(uuid)
-    current = any(said.current for said in tree.disks() if said.kept == str(work.kept))
 
     async def settle() -> None:
         await environment.snapshots.change(
             uuid, lambda tree: tree.each_disk(str(work.kept), lambda said: replace(said, current=True))
         )
 
-    if kept is not None and not current:
+    if kept is not None and not _is_over(context, work):
         now = await pool.find(work.volume.volume)
         if run_of(context) is not None:
             await _pivot(context, work, now, kept, settle)
@@ -162,12 +160,23 @@ async def _pivot(context: EnvContext, work: DiskWork, now: Volume, kept: Volume,
     else:
         if context.job.notes.get("was") is None:
             await context.note(was=str(domain.state))
-        await live(environment).merge(domain.uuid, work.vdev, now.path, _teller(context), settle)
+        try:
+            await live(environment).merge(domain.uuid, work.vdev, now.path, _teller(context), settle)
+        except WirtError:
+            if not _is_over(context, work):
+                raise
+            # The guest ended a moment later, and names are all that is left to do.
+            return
     here = environment.domains.get(domain.uuid)
     if here is not None and here.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
         # A daemon died while it stood still.
         await environment.hypervisor.resume(domain.uuid)
     await context.note(was=None)
+
+
+def _is_over(context: EnvContext, work: DiskWork) -> bool:
+    """Whether it is written down that the disk is in what the snapshot has kept."""
+    return any(said.current for said in _tree(context).disks() if said.kept == str(work.kept))
 
 
 async def _take_place_of(context: EnvContext, pool: Pool, work: DiskWork, kept: Volume, above: str) -> None:
