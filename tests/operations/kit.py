@@ -12,7 +12,7 @@ from uuid import UUID
 
 from tests.operations.bootstrap_kit import FakeBootstrapper
 
-from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeLiveDisks, FakeWorld
+from wirt.hypervisors.fake import DaemonKilled, FakeCounters, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.fake.backup import FakeLiveBackup
 from wirt.hypervisors.fake.migrations import FakeLiveMigrations
 from wirt.model.devices import devids
@@ -178,6 +178,7 @@ class SimulatedHost:
             appliances=self.appliances,
             backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
             save_files=HostSaveFiles(),
+            counters=FakeCounters(hypervisor),
         )
         self.engine = Engine(
             self.environment,

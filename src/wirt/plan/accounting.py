@@ -1,14 +1,15 @@
 """Rates from counters: how busy a run has been between two samples.
 
-A counter that is smaller than before has started anew in between, and what it says now is what has come since. A run
-of which there is one sample only (new, come from another host, refreshed) has no rates yet: nobody knows when it
-began to count. Between two samples that lie far apart (the daemon was busy, the host asleep) the rate is their mean.
+A counter that is smaller than before has started anew in between, and what it says now is what has come since. A
+run of which there is one sample only (new, come from another host, refreshed) has no rates yet: nobody knows when it
+began to count. Over a gap between two samples (the daemon was busy, the host asleep) the rate is the mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from wirt.model.accounting import CardCount, DiskCount, HostSample, Sample, Told, VcpuCount
 
@@ -87,15 +88,14 @@ def same_run(samples: Sequence[Sample]) -> Sequence[Sample]:
 
 
 def rates(samples: Sequence[Sample], over_s: float = 0.0) -> Rates | None:
-    """From the newest sample and the newest that is ``over_s`` older, or the oldest of the same run. ``None`` while
-    there is none."""
+    """From the newest sample and the newest that is ``over_s`` older, or the oldest of the same run. ``None``
+    while there is none."""
     samples = same_run(samples)
     base = _base(samples, over_s)
     if base is None:
         return None
     now = samples[-1]
     passed = now.at_s - base.at_s
-    earlier = {vcpu.index: vcpu for vcpu in base.count.vcpus}
     cards = {card.index: card for card in base.cards}
     disks, disks_over_s = _disks(samples, base.at_s)
     return Rates(
@@ -103,9 +103,7 @@ def rates(samples: Sequence[Sample], over_s: float = 0.0) -> Rates | None:
         cpu=grown(base.count.total_ns, now.count.total_ns) / _NS / passed,
         emulator=grown(base.count.emulator_ns, now.count.emulator_ns) / _NS / passed,
         emulator_waited=_waited(base.count.emulator_waited_ns, now.count.emulator_waited_ns, passed),
-        vcpus=tuple(
-            _vcpu(earlier[vcpu.index], vcpu, passed) for vcpu in now.count.vcpus if vcpu.index in earlier
-        ),
+        vcpus=_vcpus(base, now, passed),
         cards=tuple(_card(cards[card.index], card, passed) for card in now.cards if card.index in cards),
         disks=disks,
         disks_over_s=disks_over_s,
@@ -117,7 +115,7 @@ def series(samples: Sequence[Sample]) -> list[tuple[float, Rates]]:
     the last that were known."""
     samples = same_run(samples)
     found: list[tuple[float, Rates]] = []
-    for before, now in zip(samples, samples[1:], strict=False):
+    for before, now in pairwise(samples):
         rate = rates((before, now))
         if rate is None:
             continue
@@ -128,17 +126,21 @@ def series(samples: Sequence[Sample]) -> list[tuple[float, Rates]]:
     return found
 
 
-def smoothed(samples: Sequence[Sample], half_life_s: float = HALF_LIFE_S) -> tuple[VcpuRate, ...]:
+def smoothed(
+    samples: Sequence[Sample], before: Iterable[VcpuRate] = (), half_life_s: float = HALF_LIFE_S
+) -> tuple[VcpuRate, ...]:
     """Each vCPU's load with what it was before, the longer ago the less: what guests are distributed from
-    (:class:`wirt.plan.distribute_load.Vcpu`). Nothing while there are no rates."""
-    samples = same_run(samples)
-    found: dict[int, VcpuRate] = {}
-    for before, now in zip(samples, samples[1:], strict=False):
-        rate = rates((before, now))
-        if rate is None:
-            continue
-        kept = 0.5 ** (rate.over_s / half_life_s)
-        found = {vcpu.index: _mixed(found.get(vcpu.index), vcpu, kept) for vcpu in rate.vcpus}
+    (:class:`wirt.plan.distribute_load.Vcpu`). ``before``: what it was at the first of ``samples``. Nothing while
+    there are no rates."""
+    found = {load.index: load for load in before}
+    for earlier, now in pairwise(samples):
+        passed = now.at_s - earlier.at_s
+        if earlier.count.run != now.count.run:
+            found = {}
+        elif passed >= LEAST_S:
+            kept = 0.5 ** (passed / half_life_s)
+            loads = _vcpus(earlier, now, passed)
+            found = {load.index: _mixed(found.get(load.index), load, kept) for load in loads}
     return tuple(found.values())
 
 
@@ -168,6 +170,11 @@ def _waited(before: int | None, now: int | None, passed: float) -> float | None:
     return None if before is None or now is None else grown(before, now) / _NS / passed
 
 
+def _vcpus(before: Sample, now: Sample, passed: float) -> tuple[VcpuRate, ...]:
+    earlier = {vcpu.index: vcpu for vcpu in before.count.vcpus}
+    return tuple(_vcpu(earlier[vcpu.index], vcpu, passed) for vcpu in now.count.vcpus if vcpu.index in earlier)
+
+
 def _vcpu(before: VcpuCount, now: VcpuCount, passed: float) -> VcpuRate:
     waited = _waited(before.waited_ns, now.waited_ns, passed)
     # The kernel counts from tick to tick: a thread that never rests may seem to have run a little too long.
@@ -186,7 +193,7 @@ def _card(before: CardCount, now: CardCount, passed: float) -> CardRate:
 
 
 def _disks(samples: Sequence[Sample], since_s: float) -> tuple[tuple[DiskRate, ...], float]:
-    """From the newest answer and the newest that is as old as ``since_s``, or the newest but one if that is older."""
+    """From the newest answer and the newest that is as old as ``since_s``, or the oldest that there is."""
     now = samples[-1].count.told
     if now is None:
         return (), 0.0
