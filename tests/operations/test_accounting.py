@@ -98,7 +98,6 @@ async def test_a_reboot_into_another_run_starts_anew(host: SimulatedHost) -> Non
 async def test_all_are_asked_in_turn_and_new_ones_first(
     host: SimulatedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounting, "ASKED_EACH_PASS", 2)
     uuids = [await begun(host, f"guest{number}") for number in range(5)]
     taking, asked = host.environment.accounting, []
     counters = host.environment.counters

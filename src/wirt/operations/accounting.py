@@ -1,7 +1,7 @@
 """What domains use: a sample of all of them every second, and the last minute of it in memory.
 
 A pass reads what the kernel counts of every run, and of all cards, at once. Of disks and balloons only the
-hypervisors know: a few of them are asked after each pass, in turn, so that this costs no more where guests are many.
+hypervisors know: a few of them are asked after each pass, in turn, so that many guests cost no more than some.
 """
 
 from __future__ import annotations

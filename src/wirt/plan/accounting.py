@@ -1,8 +1,8 @@
 """Rates from counters: how busy a run has been between two samples.
 
 A counter that is smaller than before has started anew in between, and what it says now is what has come since. A
-run of which there is one sample only (new, come from another host, refreshed) has no rates yet: nobody knows when it
-began to count. Over a gap between two samples (the daemon was busy, the host asleep) the rate is the mean.
+run of which there is one sample only (new, come from another host, refreshed) has no rates yet: nobody knows when
+it began to count. Over a gap between two samples (the daemon was busy, the host asleep) the rate is the mean.
 """
 
 from __future__ import annotations
