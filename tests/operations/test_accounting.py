@@ -9,8 +9,10 @@ from uuid import UUID
 
 import pytest
 
+from wirt.api import convert_stats
 from wirt.hypervisors.fake import Refuse, Verb
 from wirt.model.accounting import DiskCount
+from wirt.model.units import MIB
 from wirt.operations.accounting import EVERY_S, KEPT
 from wirt.plan.accounting import rates, same_run
 from wirt.ports.network import VifStatistics
@@ -152,3 +154,39 @@ async def test_a_pass_that_fails_is_followed_by_the_next(
         await host.clock.advance(EVERY_S)
     assert not failures and len(host.environment.accounting.of(uuid)) >= 2
     await host.environment.accounting.stop()
+
+
+async def test_the_api_tells_counters_and_rates_and_what_it_does_not_know(host: SimulatedHost) -> None:
+    uuid = await begun(host, "web")
+    environment = host.environment
+    domain = environment.domains.get(uuid)
+    assert domain is not None
+    new = convert_stats.domain(environment, domain, 1.0, 0)
+    assert not new.sampled and new.cpu_percent is None and new.vcpus == [] and new.memory_bytes == 128 * MIB
+    guest = host.world.guest(uuid)
+    guest.load, guest.counted.emulator_s, guest.counted.waited_s = 1.0, 0.5, 3.0
+    guest.counted.balloon_bytes = 100 * MIB
+    await passes(host, 2)
+    guest.counted.waited_s = 3.25
+    environment.accounting.take()
+    found = convert_stats.domain(environment, domain, 1.0, 60)
+    assert (found.sampled, found.cpu_percent, found.steal_percent, found.steal_s) == (True, 200.0, 50.0, 6.5)
+    assert (found.memory_bytes, found.max_memory_bytes, found.emulator_time_s) == (100 * MIB, 128 * MIB, 0.5)
+    assert [(vcpu.index, vcpu.cpu, vcpu.cpu_percent) for vcpu in found.vcpus] == [(0, 0, 100.0), (1, 1, 100.0)]
+    assert [net.index for net in found.nets] == [0] and found.nets[0].tx_bytes_per_s == 0
+    assert found.history is not None and found.history.cpu_percent == [200.0, 200.0]
+    assert found.history.age_s == [1.0, 0.0]
+
+
+async def test_the_host_has_what_its_guests_have_not(host: SimulatedHost) -> None:
+    uuid = await begun(host, "web")
+    host.world.guest(uuid).load = 0.25
+    await passes(host, 1)
+    host.machine.cpu_time_s += 1.5
+    environment = host.environment
+    environment.accounting.take()
+    found = convert_stats.all_of(environment, list(environment.domains), True, 1.0, 0)
+    zero, web = found.domains
+    assert (zero.name, zero.domid, zero.cpu_percent, web.cpu_percent) == ("Domain-0", 0, 100.0, 50.0)
+    assert zero.memory_bytes + web.memory_bytes == found.host.memory_bytes
+    assert found.host.cpu_percent == 150.0 and found.time == pytest.approx(environment.clock.now())

@@ -156,14 +156,17 @@ def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock, sandbox: San
     return hypervisor, QemuLiveDisks(hypervisor), QemuLiveMigrations(hypervisor)
 
 
-def _counters(hypervisor: Hypervisor, clock: Clock) -> Counters | None:
-    from wirt.hypervisors.fake import FakeCounters, FakeHypervisor
+def _counters(hypervisor: Hypervisor, clock: Clock) -> Counters:
+    if hypervisor.name == "fake":
+        from wirt.hypervisors.fake import FakeCounters, FakeHypervisor
+
+        assert isinstance(hypervisor, FakeHypervisor)
+        return FakeCounters(hypervisor)
     from wirt.hypervisors.qemu.counters import QemuCounters
     from wirt.hypervisors.qemu.driver import QemuHypervisor
 
-    if isinstance(hypervisor, FakeHypervisor):
-        return FakeCounters(hypervisor)
-    return QemuCounters(hypervisor, clock) if isinstance(hypervisor, QemuHypervisor) else None
+    assert isinstance(hypervisor, QemuHypervisor)
+    return QemuCounters(hypervisor, clock)
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:
