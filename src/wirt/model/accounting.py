@@ -60,7 +60,7 @@ class RunCount:
     """One run. ``run`` tells it from others of the same domain. ``total_ns`` is all that its hypervisor process
     used; ``emulator_ns`` the part that no vCPU did (devices, disks, the display), ``emulator_waited_ns`` how long
     that process's main thread waited for a CPU. ``resident_bytes`` is the host's memory that it has taken.
-    ``told`` may be older than the rest, and ``None`` before the first answer."""
+    That and ``told`` may be older than the rest; ``told`` is ``None`` before the first answer."""
 
     run: str
     vcpus: tuple[VcpuCount, ...]

@@ -23,7 +23,11 @@ def tap_statistics(tap: str) -> VifStatistics | None:
 
 def device_statistics() -> Mapping[str, VifStatistics]:
     """Of every device, as a guest behind it sees it."""
-    return {name: _of(counters) for name, counters in _rows(_TABLE.read_text(errors="surrogateescape"))}
+    return parse_all(_TABLE.read_text(errors="surrogateescape"))
+
+
+def parse_all(table: str) -> Mapping[str, VifStatistics]:
+    return {name: _of(counters) for name, counters in _rows(table)}
 
 
 def parse(table: str, tap: str) -> VifStatistics | None:

@@ -14,12 +14,13 @@ class Counters(Protocol):
 
     def read(self) -> Mapping[UUID, RunCount]:
         """Every run that is there, by its domain: cheap, with no round trip to any guest or hypervisor. ``told``
-        is what the last :meth:`ask` brought. A run of which nothing is known yet (nobody has asked what its vCPUs
-        are) is without vCPUs."""
+        and ``resident_bytes`` are what the last :meth:`ask` brought. A run of which nobody has asked yet is
+        without vCPUs."""
         ...
 
     async def ask(self, domains: Collection[UUID]) -> None:
-        """Have the hypervisor tell of these what only it knows: which vCPUs, disks and balloon they have. One that
+        """Have the hypervisor tell of these what only it knows: which vCPUs, disks and balloon they have; and look
+        at what changes slowly. One that
         does not answer within its deadline keeps what it told before, and one that is being asked is not asked
         twice."""
         ...

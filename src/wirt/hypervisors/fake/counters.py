@@ -73,7 +73,7 @@ class FakeCounters:
             total_ns=ran_ns + emulator_ns,
             emulator_ns=emulator_ns if vcpus else 0,
             emulator_waited_ns=0,
-            resident_bytes=guest.memory_mib * MIB,
+            resident_bytes=guest.memory_mib * MIB if told is not None else 0,
             told=told,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +35,9 @@ class _Metered:
     run: Run
     meter: ProcessMeter
     told: Told | None = None
+    threads: list[tuple[int, int]] = field(default_factory=list)
     threads_at_s: float | None = None
+    resident_bytes: int = 0
     asked: bool = False
 
 
@@ -86,7 +88,7 @@ class QemuCounters:
             total_ns=total_ns,
             emulator_ns=meter.emulator_ns(total_ns, vcpus) if vcpus else 0,
             emulator_waited_ns=meter.main_waited_ns(),
-            resident_bytes=meter.resident_bytes(),
+            resident_bytes=metered.resident_bytes,
             told=metered.told,
         )
 
@@ -94,6 +96,7 @@ class QemuCounters:
         if metered.asked or metered.run.process.gone:
             return
         metered.asked = True
+        metered.resident_bytes = metered.meter.resident_bytes()
         try:
             await self._threads(metered)
             metered.told = await self._told(metered.run)
@@ -109,9 +112,12 @@ class QemuCounters:
         if metered.threads_at_s is not None and now - metered.threads_at_s < THREADS_EVERY_S:
             return
         found = answers.vcpus(await run.monitor.execute("query-cpus-fast"))
-        numbers = host_threads(run.process.identity.pid)
-        metered.meter.set_vcpus({index: numbers[told] for index, told in found if told in numbers})
         metered.threads_at_s = now
+        if found != metered.threads:
+            numbers = host_threads(run.process.identity.pid)
+            metered.meter.set_vcpus({index: numbers[told] for index, told in found if told in numbers})
+            # One that is not there yet is looked for again.
+            metered.threads = found if all(told in numbers for _, told in found) else []
 
     async def _told(self, run: Run) -> Told:
         stats = await run.monitor.execute("query-blockstats")

@@ -15,6 +15,8 @@ from wirt.model.accounting import VcpuCount
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MOST_BYTES = 1024
+LOOK_AFTER_NS = 10_000_000
+"""A hundredth of a second: what runs less matters little wherever it is."""
 _UTIME, _STIME, _PROCESSOR = 11, 12, 36
 """Fields of stat after the name in brackets, which may hold anything."""
 
@@ -69,14 +71,15 @@ class ProcFile:
 
 
 class ThreadMeter:
-    """One thread. Where it is, is looked for only after it has run."""
+    """One thread. Where it is, is looked for only after it has run for a while: that costs more than the rest."""
 
-    __slots__ = ("_count", "_schedstat", "_stat")
+    __slots__ = ("_count", "_looked_ns", "_schedstat", "_stat")
 
     def __init__(self, pid: int, tid: int, index: int, files: OpenFiles) -> None:
         self._schedstat = ProcFile(f"/proc/{pid}/task/{tid}/schedstat", files)
         self._stat = ProcFile(f"/proc/{pid}/task/{tid}/stat", files)
         self._count = VcpuCount(index, 0, None, None)
+        self._looked_ns = 0
 
     def read(self) -> VcpuCount:
         """What was counted last, of one that is gone."""
@@ -84,14 +87,13 @@ class ThreadMeter:
         last = self._count
         if len(words) >= 2:
             ran_ns, waited_ns = int(words[0]), int(words[1])
-            if ran_ns == last.ran_ns and last.cpu is not None:
-                if waited_ns == last.waited_ns:
-                    return last
-                cpu: int | None = last.cpu
-            else:
-                cpu = _cpu(_fields(self._stat.read()))
+            if ran_ns == last.ran_ns and waited_ns == last.waited_ns:
+                return last
+            cpu = last.cpu
+            if cpu is None or ran_ns - self._looked_ns >= LOOK_AFTER_NS:
+                cpu, self._looked_ns = _cpu(_fields(self._stat.read(), _PROCESSOR)), ran_ns
             self._count = VcpuCount(last.index, ran_ns, waited_ns, cpu)
-        elif fields := _fields(self._stat.read()):
+        elif fields := _fields(self._stat.read(), _PROCESSOR):
             # A kernel without CONFIG_SCHED_INFO counts ticks, and no waiting.
             self._count = VcpuCount(last.index, _ticks_ns(fields), None, _cpu(fields))
         return self._count
@@ -128,7 +130,7 @@ class ProcessMeter:
 
     def total_ns(self) -> int | None:
         """``None`` once the process is gone."""
-        fields = _fields(self._stat.read())
+        fields = _fields(self._stat.read(), _STIME)
         return _ticks_ns(fields) if fields else None
 
     def emulator_ns(self, total_ns: int, vcpus: tuple[VcpuCount, ...]) -> int:
@@ -152,10 +154,10 @@ class ProcessMeter:
             thread.close()
 
 
-def _fields(text: bytes) -> list[bytes]:
-    _, _, rest = text.rpartition(b")")
-    fields = rest.split()
-    return fields if len(fields) > _PROCESSOR else []
+def _fields(text: bytes, last: int) -> list[bytes]:
+    """Those up to ``last``."""
+    fields = text[text.rfind(b")") + 1 :].split(None, last + 1)
+    return fields if len(fields) > last else []
 
 
 def _ticks_ns(fields: list[bytes]) -> int:
