@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.figure import Figure
 from bench.figures import (
+    accounting,
     attach,
     boot,
     create,
@@ -43,4 +44,5 @@ FIGURES: tuple[Figure[Any], ...] = (
     migration.FIGURE,
     migration.DISKS,
     migration.CPU,
+    accounting.FIGURE,
 )

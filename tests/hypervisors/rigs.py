@@ -19,9 +19,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from wirt.hypervisors.fake import FakeHypervisor, FakeLiveDisks, FakeWorld
+from wirt.hypervisors.fake import FakeCounters, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.fake.images import ImageLocks
 from wirt.hypervisors.fake.migrations import FakeLiveMigrations
+from wirt.hypervisors.qemu.counters import QemuCounters
 from wirt.hypervisors.qemu.driver import QemuHypervisor, QemuSettings
 from wirt.hypervisors.qemu.live_disks import QemuLiveDisks
 from wirt.hypervisors.qemu.migrations import QemuLiveMigrations
@@ -33,6 +34,8 @@ from wirt.model.lifecycle import EndReason, State
 from wirt.model.storage import Volume
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
+from wirt.ports.clock import SystemClock
+from wirt.ports.counters import Counters
 from wirt.ports.hypervisor import Hypervisor, Launch, MemoryStream, RunChanged
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.migration import LiveMigrations
@@ -115,6 +118,7 @@ class Rig(Protocol):
     hypervisor: Hypervisor
     live_disks: LiveDisks
     migrations: LiveMigrations
+    counters: Counters
     changes: Changes
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig: ...
@@ -212,6 +216,7 @@ class FakeRig:
         self.hypervisor: Hypervisor = fake
         self.live_disks: LiveDisks = FakeLiveDisks(fake)
         self.migrations: LiveMigrations = FakeLiveMigrations(fake)
+        self.counters: Counters = FakeCounters(fake)
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:
@@ -316,6 +321,7 @@ class QemuRig:
         self.hypervisor: Hypervisor = qemu
         self.live_disks: LiveDisks = QemuLiveDisks(qemu)
         self.migrations: LiveMigrations = QemuLiveMigrations(qemu)
+        self.counters: Counters = QemuCounters(qemu, SystemClock())
         self.changes = Changes(self.hypervisor)
 
     def config(self, name: str = "guest", *, disk: Path | None = None, vcpus: int = 1) -> DomainConfig:

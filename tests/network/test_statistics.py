@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wirt.network import HostNetwork
-from wirt.network.statistics import parse, tap_statistics
+from wirt.network.statistics import device_statistics, parse, parse_all, tap_statistics
 from wirt.ports.network import VifStatistics
 
 from .frames import BROADCAST, frame, received, send
@@ -21,6 +21,12 @@ vif1.01:      1       1    1    1    1     1          1         1        1      
 
 def test_what_the_host_sends_is_what_the_guest_receives() -> None:
     assert parse(TABLE, "vif1.0") == VifStatistics(21, 22, 24, 11, 12, 14)
+
+
+def test_all_at_once_are_the_same_as_each() -> None:
+    found = parse_all(TABLE)
+    assert found.keys() == {"lo", "vif1.0", "vif1.01"}
+    assert all(parse(TABLE, name) == statistics for name, statistics in found.items())
 
 
 @pytest.mark.parametrize("name", ["vif1", "vif1.1", "", "face |bytes", "Inter-|   Receive"])
@@ -45,5 +51,6 @@ async def test_frames_that_cross_a_bridge_are_counted_on_both_sides(network: Hos
     assert after[0].tx_packets > before[0].tx_packets
     assert after[1].rx_bytes > before[1].rx_bytes
     assert tap_statistics("vif3.0") is None
+    assert device_statistics().keys() >= {"vif1.0", "vif2.0"}
     for plugged in (first, second):
         await network.unplug(plugged)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from tests.operations.bootstrap_kit import FakeBootstrapper
 
-from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeLiveDisks, FakeWorld
+from wirt.hypervisors.fake import DaemonKilled, FakeCounters, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.fake.backup import FakeLiveBackup
 from wirt.hypervisors.fake.migrations import FakeLiveMigrations
 from wirt.model.devices import devids
@@ -63,9 +63,10 @@ class FakeMachine:
     name: str = "host1"
     absent: dict[str, str] = field(default_factory=dict)
     available_bytes: int = 8 * GIB
+    cpu_time_s: float = 10.0
 
     def now(self) -> MachineNow:
-        return MachineNow(4, 16 * GIB, self.available_bytes, 10.0, 100.0, "6.1", "x86_64")
+        return MachineNow(4, 16 * GIB, self.available_bytes, self.cpu_time_s, 100.0, "6.1", "x86_64")
 
     def missing(self, path: str, *, write: bool) -> str | None:
         return self.absent.get(path)
@@ -178,6 +179,7 @@ class SimulatedHost:
             appliances=self.appliances,
             backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
             save_files=HostSaveFiles(),
+            counters=FakeCounters(hypervisor),
         )
         self.engine = Engine(
             self.environment,

@@ -24,6 +24,7 @@ from wirt.api import (
     refresh,
     saves,
     snapshots,
+    stats,
     storage,
     streams,
     templates,
@@ -55,6 +56,7 @@ ROUTES = (
     *PEER_ROUTES,
     refresh,
     saves,
+    stats,
 )
 
 

@@ -48,6 +48,8 @@ VERBS = {
         Verb(LOOK, "list", "listing", "list domains: memory, CPUs, state, time"),
         Verb(LOOK, "console", "console", "be at a domain's console (Ctrl-] leaves)"),
         Verb(LOOK, "vcpu-list", "vcpus", "list the virtual CPUs of domains"),
+        Verb(LOOK, "top", "top", "watch what domains use, as xentop shows it"),
+        Verb(LOOK, "stats", "stats", "show what domains use: CPU, steal, memory, disks, networks"),
         Verb(LOOK, "uptime", "uptime", "show how long domains have been running"),
         Verb(LOOK, "network-list", "networks", "list a domain's network cards"),
         Verb(LOOK, "agent", "agent", "show what the agent inside a guest tells of it"),

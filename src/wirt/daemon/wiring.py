@@ -28,6 +28,7 @@ from wirt.ports.appliances import Appliances
 from wirt.ports.backups import Backups
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock, SystemClock
+from wirt.ports.counters import Counters
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.layers import LayerFiles
@@ -97,6 +98,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             backups=_backups(hypervisor, sandbox),
             peers=_peers(home, settings, machine.name),
             save_files=HostSaveFiles(),
+            counters=_counters(hypervisor, clock),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
@@ -109,11 +111,13 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             await networks.prepare()
             await loop.start()
             await networks.start()
+            environment.accounting.start()
             yield environment
         finally:
             for task in warming:
                 task.cancel()
             await asyncio.gather(*warming, return_exceptions=True)
+            await environment.accounting.stop()
             await networks.stop()
             await loop.stop()
             await engine.stop(STOP_GRACE_S)
@@ -150,6 +154,19 @@ def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock, sandbox: San
     qemu = QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json"), passt=settings.passt)
     hypervisor = QemuHypervisor(qemu, sandbox)
     return hypervisor, QemuLiveDisks(hypervisor), QemuLiveMigrations(hypervisor)
+
+
+def _counters(hypervisor: Hypervisor, clock: Clock) -> Counters:
+    if hypervisor.name == "fake":
+        from wirt.hypervisors.fake import FakeCounters, FakeHypervisor
+
+        assert isinstance(hypervisor, FakeHypervisor)
+        return FakeCounters(hypervisor)
+    from wirt.hypervisors.qemu.counters import QemuCounters
+    from wirt.hypervisors.qemu.driver import QemuHypervisor
+
+    assert isinstance(hypervisor, QemuHypervisor)
+    return QemuCounters(hypervisor, clock)
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:

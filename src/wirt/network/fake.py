@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from wirt.model.devices import VifKind
@@ -47,6 +47,8 @@ class FakeNetwork:
         """The cards' own scripts, as they were called."""
         self.led: dict[str, str] = {}
         """The taps that bridges were told of, by the cards' addresses."""
+        self.traffic: dict[str, VifStatistics] = {}
+        """What each tap is to have carried."""
         self._default = default
         self._ports = LoopbackPorts(clock, self._probe)
         self._next_port = _FIRST_PORT
@@ -117,8 +119,11 @@ class FakeNetwork:
         return tuple(PortReport(tap, self.taps[tap], True, self._amiss(tap)) for tap in taps if tap in self.taps)
 
     async def statistics(self, tap: str) -> VifStatistics | None:
-        """A tap of no descriptor carries nothing."""
-        return VifStatistics(0, 0, 0, 0, 0, 0) if tap in self.taps else None
+        """A tap of no descriptor carries nothing but what :attr:`traffic` says."""
+        return self.all_statistics().get(tap)
+
+    def all_statistics(self) -> Mapping[str, VifStatistics]:
+        return {tap: self.traffic.get(tap, VifStatistics(0, 0, 0, 0, 0, 0)) for tap in self.taps}
 
     async def unplug(self, plugged: Plugged) -> None:
         card = card_of(plugged.nic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, replace
 
@@ -19,7 +19,7 @@ from wirt.network.links import Links, LinksOpener, index_of, open_links
 from wirt.network.ports import LoopbackPorts, bound
 from wirt.network.rates import Rates
 from wirt.network.refusals import WITHOUT, refused
-from wirt.network.statistics import tap_statistics
+from wirt.network.statistics import device_statistics, tap_statistics
 from wirt.network.taps import Tap, card_of
 from wirt.plan.filters import Port
 from wirt.plan.nics import NicPlan
@@ -177,6 +177,9 @@ class HostNetwork:
 
     async def statistics(self, tap: str) -> VifStatistics | None:
         return tap_statistics(tap)
+
+    def all_statistics(self) -> Mapping[str, VifStatistics]:
+        return device_statistics()
 
     async def _plug_tap(self, nic: NicPlan) -> Plugged:
         earlier = self._held.get(card_of(nic))

@@ -5,6 +5,7 @@ Of the calling thread's network namespace, whichever that is; /sys shows the one
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from wirt.ports.network import VifStatistics
@@ -20,18 +21,37 @@ def tap_statistics(tap: str) -> VifStatistics | None:
     return parse(_TABLE.read_text(errors="surrogateescape"), tap)
 
 
+def device_statistics() -> Mapping[str, VifStatistics]:
+    """Of every device, as a guest behind it sees it."""
+    return parse_all(_TABLE.read_text(errors="surrogateescape"))
+
+
+def parse_all(table: str) -> Mapping[str, VifStatistics]:
+    return {name: _of(counters) for name, counters in _rows(table)}
+
+
 def parse(table: str, tap: str) -> VifStatistics | None:
+    for name, counters in _rows(table):
+        if name == tap:
+            return _of(counters)
+    return None
+
+
+def _rows(table: str) -> Iterator[tuple[str, str]]:
     for line in table.splitlines():
         name, colon, counters = line.partition(":")
-        if colon and name.strip() == tap:
-            numbers = [int(word) for word in counters.split()]
-            host_received, host_sent = numbers[:_SENT], numbers[_SENT:]
-            return VifStatistics(
-                rx_bytes=host_sent[_BYTES],
-                rx_packets=host_sent[_PACKETS],
-                rx_dropped=host_sent[_DROPPED],
-                tx_bytes=host_received[_BYTES],
-                tx_packets=host_received[_PACKETS],
-                tx_dropped=host_received[_DROPPED],
-            )
-    return None
+        if colon:
+            yield name.strip(), counters
+
+
+def _of(counters: str) -> VifStatistics:
+    numbers = [int(word) for word in counters.split()]
+    host_received, host_sent = numbers[:_SENT], numbers[_SENT:]
+    return VifStatistics(
+        rx_bytes=host_sent[_BYTES],
+        rx_packets=host_sent[_PACKETS],
+        rx_dropped=host_sent[_DROPPED],
+        tx_bytes=host_received[_BYTES],
+        tx_packets=host_received[_PACKETS],
+        tx_dropped=host_received[_DROPPED],
+    )

@@ -15,6 +15,7 @@ from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
 from wirt.model.storage import Volume
+from wirt.operations.accounting import Accounting
 from wirt.operations.bus import Bus
 from wirt.operations.groups import SecurityGroups
 from wirt.operations.handovers import Handovers, Incoming
@@ -34,6 +35,7 @@ from wirt.ports.backups import Backups
 from wirt.ports.boot_files import BootFiles
 from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
+from wirt.ports.counters import Counters
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.images import ImageBuilder
@@ -103,11 +105,14 @@ class Environment:
     """Hand-overs whose other host is dead for good, as somebody has sworn."""
     known_peers: KnownPeers = field(init=False)
     save_files: SaveFiles | None = None
+    counters: Counters | None = None
+    accounting: Accounting = field(init=False)
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
     _jobs: Engine[Environment] | None = None
 
     def __post_init__(self) -> None:
+        self.accounting = Accounting(self)
         self.groups = SecurityGroups(self.store)
         self.networks = Networks(self.store)
         self.snapshots = Snapshots(self.store)

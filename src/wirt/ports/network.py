@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -107,4 +107,8 @@ class Network(Protocol):
 
     async def statistics(self, tap: str) -> VifStatistics | None:
         """``None`` if there is no such tap."""
+        ...
+
+    def all_statistics(self) -> Mapping[str, VifStatistics]:
+        """Of all taps at once, and of whatever other devices there are, by name: as cheap as of one."""
         ...

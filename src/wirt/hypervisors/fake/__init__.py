@@ -1,5 +1,6 @@
 """The in-memory driver: a whole host's guests as plain values, for tests, simulation and benchmarks."""
 
+from wirt.hypervisors.fake.counters import FakeCounters, FakeCounts
 from wirt.hypervisors.fake.driver import FakeHypervisor
 from wirt.hypervisors.fake.faults import DaemonDies, DaemonKilled, Die, Fault, Refuse, Silence, Verb
 from wirt.hypervisors.fake.guest import FakeGuest
@@ -11,6 +12,8 @@ __all__ = [
     "DaemonDies",
     "DaemonKilled",
     "Die",
+    "FakeCounters",
+    "FakeCounts",
     "FakeGuest",
     "FakeHypervisor",
     "FakeLiveDisks",

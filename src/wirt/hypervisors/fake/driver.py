@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -250,6 +250,10 @@ class FakeHypervisor:
 
     def console(self, domain: UUID) -> Console:
         return self._guest(domain).console
+
+    @property
+    def runs(self) -> Mapping[UUID, FakeGuest]:
+        return self._runs
 
     async def changes(self) -> AsyncIterator[RunChanged]:
         while True:

@@ -39,6 +39,7 @@ class Verb(StrEnum):
     SERVE = "serve"
     RECEIVE = "receive"
     CONNECT_CARDS = "connect-cards"
+    COUNTERS = "counters"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from wirt.hypervisors.fake.agent import FakeAgent
 from wirt.hypervisors.fake.console import FakeConsole
+from wirt.hypervisors.fake.counters import FakeCounts
 from wirt.hypervisors.fake.disks import FakeDisks
 from wirt.hypervisors.fake.images import Claim, ImageLocks
 from wirt.model.errors import DeadlinePassed, HypervisorError, IllegalState, ResourceBusy, Shortage
@@ -28,9 +29,9 @@ GUEST_STATES = (State.RUNNING, State.PAUSED)
 class FakeGuest:
     """Tests and simulations drive the public methods of the second half; the driver those of the first.
 
-    ``obeys_power_button``, ``lets_cards_go``, ``agent`` and ``load`` may be set at any time. ``links``: of each
-    card, by its devid, whether the cable is in. ``thrown_out``: cards that it did away with unasked. ``memory``:
-    anything that a script keeps in it.
+    ``obeys_power_button``, ``lets_cards_go``, ``agent``, ``load`` and ``counted`` may be set at any time.
+    ``links``: of each card, by its devid, whether the cable is in. ``thrown_out``: cards that it did away with
+    unasked. ``memory``: anything that a script keeps in it.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class FakeGuest:
         "_tell",
         "agent",
         "console",
+        "counted",
         "directory",
         "disks",
         "domain",
@@ -105,6 +107,7 @@ class FakeGuest:
         self._running_since: float | None = None
         self._cpu_time_s = 0.0
         self._load = 0.0
+        self.counted = FakeCounts()
         self.mirrors: set[str] = set()
         self.travel: tuple[State, socket.socket] | None = None
         """What it did before it stood still to be moved, and where the rest of it is to go."""

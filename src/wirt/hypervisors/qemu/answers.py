@@ -17,6 +17,7 @@ _SHAPES: dict[str, type] = {
     "query-cpus-fast": list,
     "query-named-block-nodes": list,
     "query-blockstats": list,
+    "query-balloon": dict,
     "query-fdsets": list,
     "query-jobs": list,
     "query-migrate": dict,
@@ -149,6 +150,23 @@ def dirty_rate(answer: Mapping[str, Any]) -> int | None:
 def memory_bytes(answer: Mapping[str, Any]) -> int:
     """What the guest was started with, from ``query-memory-size-summary``."""
     return _number(answer, "base-memory", MOST_SIZE)
+
+
+def balloon_bytes(answer: Mapping[str, Any]) -> int:
+    """What the balloon leaves the guest, from ``query-balloon``."""
+    return _number(answer, "actual", MOST_SIZE)
+
+
+_OPERATIONS = ("rd_operations", "wr_operations", "flush_operations", "rd_bytes", "wr_bytes")
+_DURATIONS = ("rd_total_time_ns", "wr_total_time_ns", "flush_total_time_ns")
+
+
+def disk_counters(entry: Mapping[str, Any]) -> tuple[int, int, int, int, int, int]:
+    """Reads, writes, flushes, bytes read and written, and nanoseconds of all, of one of what ``query-blockstats``
+    answers."""
+    stats = _part(entry, "stats")
+    reads, writes, flushes, read, written = (_number(stats, name, MOST_SIZE) for name in _OPERATIONS)
+    return reads, writes, flushes, read, written, sum(_number(stats, name, MOST_SIZE) for name in _DURATIONS)
 
 
 def uses_kvm(answer: Mapping[str, Any]) -> bool:

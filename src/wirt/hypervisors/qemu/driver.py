@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
@@ -272,6 +272,10 @@ class QemuHypervisor:
         if run is None or run.process.gone:
             return None
         return Usage(run.process.cpu_time_s(), run.process.sleeping(), run.memory_mib)
+
+    @property
+    def runs(self) -> Mapping[UUID, Run]:
+        return self._runs
 
     def console(self, domain: UUID) -> Console:
         return self.run(domain).console

@@ -88,15 +88,19 @@ def protocol_name(descriptor: int, set_: int, traits: Traits) -> str:
     return f"{identity[0]}{marks}{identity[1:]}-{set_}"
 
 
+def vdev_of(entry: Mapping[str, Any]) -> str | None:
+    """Of a device as ``query-blockstats`` tells of it; ``None`` if it is no disk of the guest's."""
+    match = _DEVICE.fullmatch(str(entry.get("qdev")))
+    return None if match is None else match[1]
+
+
 async def chains(name: str, monitor: Monitor, *, deadline_s: float = LOOK_S) -> Chains:
     """Of all disks, by vdev, the topmost layer first. ``HypervisorError`` if what QEMU tells can't be."""
     trees = await monitor.execute("query-blockstats", deadline_s=deadline_s)
     nodes = await monitor.execute("query-named-block-nodes", {"flat": True}, deadline_s=deadline_s)
     try:
         known = block_nodes(nodes)
-        disks = {
-            match[1]: tree for tree in trees if (match := _DEVICE.fullmatch(str(tree.get("qdev")))) is not None
-        }
+        disks = {vdev: tree for tree in trees if (vdev := vdev_of(tree)) is not None}
         found = {vdev: tuple(_layer(pair, known) for pair in block_layers(tree)) for vdev, tree in disks.items()}
     except Malformed as error:
         raise HypervisorError(f"{name}: QEMU tells of a disk with {error}") from error

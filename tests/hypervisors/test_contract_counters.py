@@ -1,0 +1,139 @@
+"""What a run has used is counted, for each vCPU and disk, and no run that ends or is mute spoils it for others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from wirt.hypervisors.qemu.meter import OpenFiles, ProcessMeter, ProcFile, ThreadMeter
+from wirt.model.accounting import RunCount
+from wirt.model.units import MIB
+
+from .conftest import FAKE, OLD, QEMU, make_rig
+from .rigs import Rig, Started, eventually, make_disk
+
+every = pytest.mark.parametrize("rig", [FAKE, QEMU, OLD], indirect=True)
+
+
+@pytest.fixture
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    made = make_rig(request, str(request.param), tmp_path)
+    yield made
+    made.counters.close()
+    await made.close()
+
+
+async def counted(rig: Rig, started: Started, reached: Callable[[RunCount], bool]) -> RunCount:
+    """Once it is so: the kernel counts when it pleases."""
+    for _ in range(600):
+        await rig.counters.ask([started.domain])
+        found = rig.counters.read()[started.domain]
+        if reached(found):
+            return found
+        await rig.let_run(started, 0.1)
+    raise AssertionError(f"never so, but {found}")
+
+
+@every
+async def test_time_disks_and_memory_of_a_run_are_counted_and_only_grow(rig: Rig, tmp_path: Path) -> None:
+    started = await rig.start(rig.config(disk=make_disk(tmp_path / "disk"), vcpus=2))
+    assert rig.counters.read()[started.domain].told is None
+    await rig.counters.ask([started.domain])
+    before = rig.counters.read()[started.domain]
+    assert [vcpu.index for vcpu in before.vcpus] == [0, 1]
+    assert before.told is not None and [disk.vdev for disk in before.told.disks] == ["xvda"]
+    # What a migration needs is on top of what was asked for.
+    assert before.told.balloon_bytes is not None and 95 * MIB <= before.told.balloon_bytes <= 97 * MIB
+    assert before.resident_bytes > 0
+    await rig.hypervisor.resume(started.domain)
+    after = await counted(rig, started, lambda now: now.vcpus[0].ran_ns > before.vcpus[0].ran_ns + 50_000_000)
+    assert after.run == before.run and after.vcpus[0].cpu is not None
+    assert after.total_ns > before.total_ns and after.emulator_ns >= before.emulator_ns
+    for then, now in zip(before.vcpus, after.vcpus, strict=True):
+        assert now.ran_ns >= then.ran_ns
+        assert now.waited_ns is not None and now.waited_ns >= (then.waited_ns or 0)
+
+
+@every
+async def test_a_run_that_is_gone_is_not_counted_and_its_successor_is_another_run(rig: Rig) -> None:
+    config = rig.config()
+    started = await rig.start(config)
+    other = await rig.start(rig.config("other"))
+    await rig.counters.ask([started.domain, other.domain, uuid4()])
+    first = rig.counters.read()
+    assert first.keys() == {started.domain, other.domain}
+    await rig.vanish(started)
+    await eventually(lambda: rig.counters.read().keys() == {other.domain})
+    await rig.counters.ask([started.domain, other.domain])
+    await rig.hypervisor.clear(started.domain, started.directory)
+    again = await rig.start(config, started.domain)
+    assert rig.counters.read()[again.domain].run != first[started.domain].run
+
+
+@every
+async def test_a_new_daemon_goes_on_counting_the_same_run(rig: Rig) -> None:
+    started = await rig.start(rig.config())
+    await rig.counters.ask([started.domain])
+    before = rig.counters.read()[started.domain]
+    rig.counters.close()
+    await rig.lose_daemon()
+    assert rig.counters.read() == {}
+    assert await rig.hypervisor.adopt(started.incarnation, started.directory) is not None
+    await rig.counters.ask([started.domain])
+    after = rig.counters.read()[started.domain]
+    assert after.run == before.run and len(after.vcpus) == 1
+    assert after.vcpus[0].ran_ns >= before.vcpus[0].ran_ns
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_files_stay_open_only_as_many_as_may() -> None:
+    before = open_files()
+    files = OpenFiles(2)
+    readers = [ProcFile("/proc/self/statm", files) for _ in range(4)]
+    for _ in range(3):
+        assert all(reader.read() for reader in readers)
+    assert open_files() == before + 2
+    readers[0].close()
+    assert readers[3].read() and open_files() == before + 2
+    for reader in readers:
+        reader.close()
+    assert open_files() == before and files.take() and files.take() and not files.take()
+
+
+def test_a_process_that_is_not_there_counts_nothing_and_is_no_error() -> None:
+    files = OpenFiles(10)
+    meter = ProcessMeter(1 << 30, files)
+    meter.set_vcpus({0: 1 << 30})
+    assert meter.total_ns() is None and meter.resident_bytes() == 0 and meter.main_waited_ns() is None
+    assert meter.vcpus()[0].ran_ns == 0
+
+
+def test_a_thread_is_measured_as_it_runs() -> None:
+    pid = os.getpid()
+    thread = ThreadMeter(pid, pid, 7, OpenFiles(10))
+    first = thread.read()
+    for _ in range(10_000):
+        if thread.read().ran_ns > first.ran_ns:
+            break
+        sum(range(100_000))
+    later = thread.read()
+    assert later.index == 7 and later.ran_ns > first.ran_ns and later.cpu in os.sched_getaffinity(0)
+    thread.close()
+
+
+def test_the_part_that_no_vcpu_did_never_shrinks() -> None:
+    pid = os.getpid()
+    meter = ProcessMeter(pid, OpenFiles(0))
+    meter.set_vcpus({0: pid})
+    (vcpu,) = meter.vcpus()
+    assert meter.emulator_ns(vcpu.ran_ns + 900, (vcpu,)) == 900
+    assert meter.emulator_ns(vcpu.ran_ns + 200, (vcpu,)) == 900
+    meter.set_vcpus({1: pid})
+    assert [vcpu.index for vcpu in meter.vcpus()] == [1]
