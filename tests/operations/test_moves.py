@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.operations.kit import Strike, crash, fail
-from tests.operations.moves_kit import TwoHosts, until, until_later
+from tests.operations.moves_kit import Blow, TwoHosts, cancelled, struck, until, until_later
 
 from wirt.model.errors import BadInput, IllegalState, WirtError
 from wirt.model.job import Job, JobState
@@ -216,15 +216,7 @@ async def test_trouble_in_each_step_of_either_side(
     tmp_path: Path, kind: str, step: str, what: Callable[[Job], None], when: str
 ) -> None:
     hosts, host = await two_hosts(tmp_path, disk=True), SIDES[kind][0]
-    strike = Strike(kind, step, when, what)
-    await hosts.crash(host)
-    await hosts.boot(host, strike)
-    await begin(hosts)
-    await until(hosts, lambda: strike.struck)
-    if what is crash:
-        await hosts.crash(host)
-        await hosts.clock.advance(0.5)
-        await hosts.boot(host)
+    await struck(hosts, Blow(host, kind, step, when, what), begin)
     await settled(hosts)
 
 
@@ -232,15 +224,7 @@ async def test_trouble_in_each_step_of_either_side(
 @pytest.mark.parametrize("step", [step.name for step in MIGRATE.steps])
 async def test_a_move_that_is_cancelled_in_each_step(tmp_path: Path, step: str, when: str) -> None:
     hosts = await two_hosts(tmp_path, disk=True)
-    cancelling: list[object] = []
-
-    def cancel(job: Job) -> None:
-        cancelling.append(asyncio.ensure_future(hosts.a.engine.cancel(job.id)))
-
-    await hosts.crash("a")
-    await hosts.boot("a", Strike("migrate", step, when, cancel))
-    await begin(hosts)
-    await until(hosts, lambda: bool(cancelling))
+    await cancelled(hosts, "migrate", step, when, begin)
     where = await settled(hosts)
     (job,) = [job for _, job in hosts.jobs() if job.kind == "migrate"]
     early = MIGRATE.steps[[each.name for each in MIGRATE.steps].index(step)].interruptible
