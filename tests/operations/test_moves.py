@@ -298,3 +298,15 @@ async def begin(hosts: TwoHosts) -> None:
         await start_move(hosts)
     except WirtError:
         pytest.fail("it did not even begin")
+
+
+async def test_a_run_that_died_over_there_before_the_source_left_is_not_what_goes_on(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    uuid = hosts.a.environment.domains.find("web").uuid
+    hosts.links.inject(Kind.DELAYED, "POST", "leave", delay_s=1.0)
+    await begin(hosts)
+    await until(hosts, lambda: any(each.phase == "arrived" for each in hosts.b.environment.incoming.values()))
+    (attempt,) = hosts.b.environment.incoming.values()
+    assert not attempt.leave.is_set()
+    hosts.b.world.guest(uuid).vanish()
+    assert await settled(hosts) == "a"
