@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pydantic
-from tests.operations.kit import SimulatedHost
+from tests.operations.kit import SimulatedHost, Strike, crash
 
 from wirt.hypervisors.fake.images import ImageLocks
 from wirt.model.errors import PeerUnreachable
@@ -178,3 +178,76 @@ async def until_later(hosts: TwoHosts, seconds: float) -> None:
     end = hosts.clock.monotonic() + seconds
     await until(hosts, lambda: hosts.clock.monotonic() >= end)
     await until(hosts, hosts.quiet)
+
+
+async def wait(hosts: TwoHosts, seconds: float) -> None:
+    """In small steps: whatever happens in between, no domain runs twice."""
+    end = hosts.clock.monotonic() + seconds
+    while hosts.clock.monotonic() < end:
+        await hosts.clock.advance(0.005)
+        await threads_done()
+        hosts.check_never_two()
+
+
+async def mend(hosts: TwoHosts) -> None:
+    """No more trouble; both hosts are at rest at the end."""
+    hosts.links.mend("a", "b")
+    hosts.links.fate = lambda call: None
+    await until(hosts, hosts.quiet)
+    await until_later(hosts, 40.0)
+
+
+async def die_and_come_again(hosts: TwoHosts, name: str, after_s: float = 0.5) -> None:
+    await hosts.crash(name)
+    await wait(hosts, after_s)
+    await hosts.boot(name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Blow:
+    """``what`` happens before or after one step of a job of ``kind``, whose daemon is ``host``'s."""
+
+    host: str
+    kind: str
+    step: str
+    when: str
+    what: Callable[[Job], None]
+
+
+async def struck(hosts: TwoHosts, blow: Blow, begin: Callable[[TwoHosts], Awaitable[Any]]) -> None:
+    """``begin`` a move, and it meets ``blow``. A daemon that dies of it comes again."""
+    strike = Strike(blow.kind, blow.step, blow.when, blow.what)
+    await hosts.crash(blow.host)
+    await hosts.boot(blow.host, strike)
+    await begin(hosts)
+    await until(hosts, lambda: strike.struck)
+    if blow.what is crash:
+        await die_and_come_again(hosts, blow.host)
+
+
+async def cancelled(
+    hosts: TwoHosts, kind: str, step: str, when: str, begin: Callable[[TwoHosts], Awaitable[Any]]
+) -> None:
+    """``begin`` a move from host a, and it is cancelled at ``step``."""
+    cancelling: list[object] = []
+
+    def cancel(job: Job) -> None:
+        cancelling.append(asyncio.ensure_future(hosts.a.engine.cancel(job.id)))
+
+    await struck(hosts, Blow("a", kind, step, when, cancel), begin)
+    assert cancelling
+
+
+async def troubled(hosts: TwoHosts, job: str, trouble: str, delay_s: float) -> None:
+    """That long after ``job`` of host a has begun to copy it is cancelled, the line is cut, or a daemon dies."""
+    await until(hosts, lambda: hosts.a.engine.get(job).message.startswith("copying"))
+    await wait(hosts, delay_s)
+    if trouble == "cancel":
+        cancelling = asyncio.ensure_future(hosts.a.engine.cancel(job))
+        await until(hosts, cancelling.done)
+    elif trouble == "cut":
+        hosts.links.cut("a", "b")
+        await until(hosts, lambda: hosts.a.engine.get(job).state.finished)
+        hosts.links.mend("a", "b")
+    else:
+        await die_and_come_again(hosts, {"source dies": "a", "target dies": "b"}[trouble])

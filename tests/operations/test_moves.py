@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.operations.kit import Strike, crash, fail
-from tests.operations.moves_kit import TwoHosts, until, until_later
+from tests.operations.moves_kit import Blow, TwoHosts, cancelled, struck, until, until_later
 
 from wirt.model.errors import BadInput, IllegalState, WirtError
 from wirt.model.job import Job, JobState
@@ -216,15 +216,7 @@ async def test_trouble_in_each_step_of_either_side(
     tmp_path: Path, kind: str, step: str, what: Callable[[Job], None], when: str
 ) -> None:
     hosts, host = await two_hosts(tmp_path, disk=True), SIDES[kind][0]
-    strike = Strike(kind, step, when, what)
-    await hosts.crash(host)
-    await hosts.boot(host, strike)
-    await begin(hosts)
-    await until(hosts, lambda: strike.struck)
-    if what is crash:
-        await hosts.crash(host)
-        await hosts.clock.advance(0.5)
-        await hosts.boot(host)
+    await struck(hosts, Blow(host, kind, step, when, what), begin)
     await settled(hosts)
 
 
@@ -232,15 +224,7 @@ async def test_trouble_in_each_step_of_either_side(
 @pytest.mark.parametrize("step", [step.name for step in MIGRATE.steps])
 async def test_a_move_that_is_cancelled_in_each_step(tmp_path: Path, step: str, when: str) -> None:
     hosts = await two_hosts(tmp_path, disk=True)
-    cancelling: list[object] = []
-
-    def cancel(job: Job) -> None:
-        cancelling.append(asyncio.ensure_future(hosts.a.engine.cancel(job.id)))
-
-    await hosts.crash("a")
-    await hosts.boot("a", Strike("migrate", step, when, cancel))
-    await begin(hosts)
-    await until(hosts, lambda: bool(cancelling))
+    await cancelled(hosts, "migrate", step, when, begin)
     where = await settled(hosts)
     (job,) = [job for _, job in hosts.jobs() if job.kind == "migrate"]
     early = MIGRATE.steps[[each.name for each in MIGRATE.steps].index(step)].interruptible
@@ -314,3 +298,15 @@ async def begin(hosts: TwoHosts) -> None:
         await start_move(hosts)
     except WirtError:
         pytest.fail("it did not even begin")
+
+
+async def test_a_run_that_died_over_there_before_the_source_left_is_not_what_goes_on(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    uuid = hosts.a.environment.domains.find("web").uuid
+    hosts.links.inject(Kind.DELAYED, "POST", "leave", delay_s=1.0)
+    await begin(hosts)
+    await until(hosts, lambda: any(each.phase == "arrived" for each in hosts.b.environment.incoming.values()))
+    (attempt,) = hosts.b.environment.incoming.values()
+    assert not attempt.leave.is_set()
+    hosts.b.world.guest(uuid).vanish()
+    assert await settled(hosts) == "a"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from tests.operations.kit import Strike, crash, fail
-from tests.operations.moves_kit import TwoHosts, until
+from tests.operations.kit import crash, fail
+from tests.operations.moves_kit import Blow, TwoHosts, struck, troubled, until
 from tests.operations.test_moves import SIDES, STEPS, settled
 
 from wirt.model.errors import BadInput, Shortage
@@ -43,6 +42,10 @@ async def move(hosts: TwoHosts, source: str = "a", *, name: str = "web") -> Job:
     await until(hosts, lambda: host.engine.get(job).state.finished)
     await until(hosts, hosts.quiet)
     return host.engine.get(job)
+
+
+async def begin(hosts: TwoHosts) -> str:
+    return (await migrate(hosts.a.environment, "web", MoveWish("b"))).id
 
 
 async def plan(hosts: TwoHosts, name: str = "web") -> MovePlan:
@@ -150,15 +153,7 @@ async def test_trouble_in_each_step_of_either_side(
     tmp_path: Path, kind: str, step: str, what: Callable[[Job], None], when: str
 ) -> None:
     hosts, host = await two_hosts(tmp_path), SIDES[kind][0]
-    strike = Strike(kind, step, when, what)
-    await hosts.crash(host)
-    await hosts.boot(host, strike)
-    await migrate(hosts.a.environment, "web", MoveWish("b"))
-    await until(hosts, lambda: strike.struck)
-    if what is crash:
-        await hosts.crash(host)
-        await hosts.clock.advance(0.5)
-        await hosts.boot(host)
+    await struck(hosts, Blow(host, kind, step, when, what), begin)
     where = await settled(hosts)
     assert kept(hosts) == (BOTH if where == "b" else [])
 
@@ -167,20 +162,7 @@ async def test_trouble_in_each_step_of_either_side(
 @pytest.mark.parametrize("trouble", ["cancel", "cut", "target dies"])
 async def test_trouble_while_they_are_on_their_way(tmp_path: Path, trouble: str, delay_s: float) -> None:
     hosts = await two_hosts(tmp_path)
-    job = (await migrate(hosts.a.environment, "web", MoveWish("b"))).id
-    await until(hosts, lambda: hosts.a.engine.get(job).message.startswith("copying"))
-    end = hosts.clock.monotonic() + delay_s
-    await until(hosts, lambda: hosts.clock.monotonic() >= end)
-    if trouble == "cancel":
-        cancelling = asyncio.ensure_future(hosts.a.engine.cancel(job))
-        await until(hosts, cancelling.done)
-    elif trouble == "cut":
-        hosts.links.cut("a", "b")
-        await until(hosts, lambda: hosts.a.engine.get(job).state.finished)
-        hosts.links.mend("a", "b")
-    else:
-        await hosts.crash("b")
-        await hosts.clock.advance(0.5)
-        await hosts.boot("b")
+    job = await begin(hosts)
+    await troubled(hosts, job, trouble, delay_s)
     assert await settled(hosts) == "a"
     assert kept(hosts) == []

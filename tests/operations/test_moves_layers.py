@@ -3,13 +3,12 @@ what it brought is left where nobody needs it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.operations.kit import SimulatedHost, Strike, crash, fail
-from tests.operations.moves_kit import TwoHosts, until
+from tests.operations.moves_kit import Blow, TwoHosts, cancelled, struck, troubled, until
 from tests.operations.test_moves import CONFIG, DISK, SIDES, STEPS, settled
 
 from wirt.model.errors import ImageChanged, Shortage, WirtError
@@ -257,15 +256,7 @@ async def test_trouble_in_each_step_of_either_side(
     tmp_path: Path, kind: str, step: str, what: Callable[[Job], None], when: str
 ) -> None:
     hosts, host = await two_hosts(tmp_path), SIDES[kind][0]
-    strike = Strike(kind, step, when, what)
-    await hosts.crash(host)
-    await hosts.boot(host, strike)
-    await begin(hosts)
-    await until(hosts, lambda: strike.struck)
-    if what is crash:
-        await hosts.crash(host)
-        await hosts.clock.advance(0.5)
-        await hosts.boot(host)
+    await struck(hosts, Blow(host, kind, step, when, what), begin)
     await nothing_left(hosts)
 
 
@@ -273,15 +264,7 @@ async def test_trouble_in_each_step_of_either_side(
 @pytest.mark.parametrize("step", [step.name for step in MIGRATE.steps])
 async def test_a_move_that_is_cancelled_in_each_step(tmp_path: Path, step: str, when: str) -> None:
     hosts = await two_hosts(tmp_path)
-    cancelling: list[object] = []
-
-    def cancel(job: Job) -> None:
-        cancelling.append(asyncio.ensure_future(hosts.a.engine.cancel(job.id)))
-
-    await hosts.crash("a")
-    await hosts.boot("a", Strike("migrate", step, when, cancel))
-    await begin(hosts)
-    await until(hosts, lambda: bool(cancelling))
+    await cancelled(hosts, "migrate", step, when, begin)
     await nothing_left(hosts)
 
 
@@ -290,21 +273,7 @@ async def test_a_move_that_is_cancelled_in_each_step(tmp_path: Path, step: str, 
 async def test_trouble_while_a_layer_is_on_its_way(tmp_path: Path, trouble: str, delay_s: float) -> None:
     hosts = await two_hosts(tmp_path)
     job = await begin(hosts)
-    await until(hosts, lambda: hosts.a.engine.get(job).message.startswith("copying"))
-    end = hosts.clock.monotonic() + delay_s
-    await until(hosts, lambda: hosts.clock.monotonic() >= end)
-    if trouble == "cancel":
-        cancelling = asyncio.ensure_future(hosts.a.engine.cancel(job))
-        await until(hosts, cancelling.done)
-    elif trouble == "cut":
-        hosts.links.cut("a", "b")
-        await until(hosts, lambda: hosts.a.engine.get(job).state.finished)
-        hosts.links.mend("a", "b")
-    else:
-        host = "a" if trouble == "source dies" else "b"
-        await hosts.crash(host)
-        await hosts.clock.advance(0.5)
-        await hosts.boot(host)
+    await troubled(hosts, job, trouble, delay_s)
     await nothing_left(hosts)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.operations.kit import Strike, crash, fail
-from tests.operations.moves_kit import TwoHosts, until, until_later
+from tests.operations.moves_kit import Blow, TwoHosts, cancelled, struck, until, until_later
 
 from wirt.hypervisors.fake.world import FACTS
 from wirt.model.errors import IllegalState, Shortage, Unavailable, WirtError
@@ -241,15 +240,7 @@ async def test_trouble_in_each_step_of_either_side(
 ) -> None:
     hosts, host = await two_hosts(tmp_path, shared=not along, ran=ran), SIDES[kind][0]
     await written(hosts)
-    strike = Strike(kind, step, when, what)
-    await hosts.crash(host)
-    await hosts.boot(host, strike)
-    await begin(hosts, with_storage=along)
-    await until(hosts, lambda: strike.struck)
-    if what is crash:
-        await hosts.crash(host)
-        await hosts.clock.advance(0.5)
-        await hosts.boot(host)
+    await struck(hosts, Blow(host, kind, step, when, what), lambda hosts: begin(hosts, with_storage=along))
     await until(hosts, hosts.quiet)
     await until_later(hosts, 10.0)
     started_there = kind == "receive-offline" and what is fail and step in ("disks", "plug", "launch", "resume")
@@ -268,15 +259,7 @@ async def test_trouble_in_each_step_of_either_side(
 @pytest.mark.parametrize("step", [step.name for step in MIGRATE_OFFLINE.steps])
 async def test_a_move_that_is_cancelled_in_each_step(tmp_path: Path, step: str, when: str) -> None:
     hosts = await two_hosts(tmp_path)
-    cancelling: list[object] = []
-
-    def cancel(job: Job) -> None:
-        cancelling.append(asyncio.ensure_future(hosts.a.engine.cancel(job.id)))
-
-    await hosts.crash("a")
-    await hosts.boot("a", Strike("migrate-offline", step, when, cancel))
-    await begin(hosts)
-    await until(hosts, lambda: bool(cancelling))
+    await cancelled(hosts, "migrate-offline", step, when, begin)
     where = await settled(hosts, ran=True)
     (job,) = [job for _, job in hosts.jobs() if job.kind == "migrate-offline"]
     early = MIGRATE_OFFLINE.steps[[each.name for each in MIGRATE_OFFLINE.steps].index(step)].interruptible

@@ -6,19 +6,22 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from tests.operations.kit import SimulatedHost
-from tests.operations.moves_kit import TwoHosts, threads_done, until, until_later
+from tests.operations.moves_kit import TwoHosts, die_and_come_again, mend, wait
 
 from wirt.hypervisors.fake.faults import Verb
 from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.model.domain import Domain
 from wirt.model.errors import WirtError
 from wirt.model.lifecycle import State
+from wirt.model.migration import Outcome
 from wirt.model.storage import VolumeRef
 from wirt.operations.create import Source, create
 from wirt.operations.migrate import MoveWish, migrate
+from wirt.operations.moving import move_of
 from wirt.operations.volumes import create as create_volume
 from wirt.peers.fake import Kind
 
@@ -46,7 +49,7 @@ class Simulation:
         self._guest().memory = b"mine"
         for _ in range(ROUNDS):
             await self._move_with_trouble()
-            await self._mend()
+            await mend(self.hosts)
             self._check()
             if self.killed:
                 return
@@ -72,7 +75,7 @@ class Simulation:
         except WirtError:
             return  # it is told so, and nothing has begun
         for _ in range(self.random.randint(0, 3)):
-            await self._wait(self.random.choice((0.01, 0.03, 0.06, 0.1, 0.3, 2.0)) * self.random.random())
+            await wait(self.hosts, self.random.choice((0.01, 0.03, 0.06, 0.1, 0.3, 2.0)) * self.random.random())
             await self._trouble(here, there)
 
     def _lay_traps(self) -> None:
@@ -92,7 +95,7 @@ class Simulation:
     async def _trouble(self, here: str, there: str) -> None:
         hosts, kind = self.hosts, self.random.randrange(7)
         if kind == 0:
-            await self._crash(self.random.choice((here, there)))
+            await die_and_come_again(hosts, self.random.choice((here, there)), self.random.random() * 3)
         elif kind == 1:
             hosts.links.cut("a", "b")
         elif kind == 2:
@@ -100,46 +103,30 @@ class Simulation:
         elif kind in (3, 4):
             self._lose(self.random.choice(CALLS), self.random.randint(1, 3))
         elif kind == 5:
-            self._kill_guest(there)
+            await self._kill_guest(there)
         elif kind == 6 and self.random.random() < 0.3:
-            self.killed |= self._kill_guest(here)
+            await self._kill_guest(here)
 
-    def _kill_guest(self, name: str) -> bool:
-        """Whether one was killed that may have been the one to go on."""
+    async def _kill_guest(self, name: str) -> None:
+        """And whether that may have been the one to go on."""
         host, killed = self.hosts.hosts[name], False
         for guest in host.world.guests():
             if not guest.gone:
-                killed |= guest.observed.state is State.RUNNING or self._owned(host, guest.domain)
+                killed |= guest.observed.state is State.RUNNING or await self._owned(host, guest.domain)
                 killed |= guest.travel is not None
                 guest.vanish()
         self.killed |= killed
-        return killed
 
-    def _owned(self, host: SimulatedHost, uuid: object) -> bool:
-        """Whether nothing but its own word keeps the run of ``host`` from going on."""
-        domain = next((each for each in host.environment.domains if each.uuid == uuid), None)
-        return domain is not None and any(
-            attempt.phase in ("arrived", "own", "resume", "resumed", "done")
-            for attempt in host.environment.incoming.values()
-        )
-
-    async def _crash(self, name: str) -> None:
-        await self.hosts.crash(name)
-        await self._wait(self.random.random() * 3)
-        await self.hosts.boot(name)
-
-    async def _mend(self) -> None:
-        self.hosts.links.mend("a", "b")
-        self.hosts.links.fate = lambda call: None
-        await until(self.hosts, self.hosts.quiet)
-        await until_later(self.hosts, 40.0)
-
-    async def _wait(self, seconds: float) -> None:
-        end = self.hosts.clock.monotonic() + seconds
-        while self.hosts.clock.monotonic() < end:
-            await self.hosts.clock.advance(0.005)
-            await threads_done()
-            self.hosts.check_never_two()
+    async def _owned(self, host: SimulatedHost, uuid: UUID) -> bool:
+        """Whether nothing but its own word keeps the run of ``host`` from going on: the source has left."""
+        domain = host.environment.domains.get(uuid)
+        move = move_of(domain) if domain is not None else None
+        if move is None or move.leaves:
+            return False
+        if await host.environment.handovers.outcome(move.handover) is Outcome.OWNED:
+            return True
+        attempt = host.environment.incoming.get(move.handover)
+        return attempt is not None and attempt.leave.is_set()
 
     def _check(self) -> None:
         where = self._where()

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.operations.moves_kit import TwoHosts, until, until_later
+from tests.operations.moves_kit import TwoHosts, die_and_come_again, mend, wait
 
 from wirt.model.errors import WirtError
 from wirt.model.lifecycle import State
@@ -49,7 +49,7 @@ class Simulation:
             await define(a.environment, source)
         for _ in range(ROUNDS):
             await self._move_with_trouble()
-            await self._mend()
+            await mend(self.hosts)
             await self._check()
             await self._toggle()
 
@@ -64,7 +64,7 @@ class Simulation:
         except WirtError:
             return  # it is told so, and nothing has begun
         for _ in range(self.random.randint(0, 3)):
-            await self._wait(self.random.choice((0.01, 0.1, 0.6, 1.2, 3.0)) * self.random.random())
+            await wait(self.hosts, self.random.choice((0.01, 0.1, 0.6, 1.2, 3.0)) * self.random.random())
             await self._trouble()
 
     def _lose(self) -> None:
@@ -75,27 +75,13 @@ class Simulation:
         kind = self.random.randrange(4)
         if kind == 0:
             name = self.random.choice(("a", "b"))
-            await self.hosts.crash(name)
-            await self._wait(self.random.random() * 3)
-            await self.hosts.boot(name)
+            await die_and_come_again(self.hosts, name, self.random.random() * 3)
         elif kind == 1:
             self.hosts.links.cut("a", "b")
         elif kind == 2:
             self.hosts.links.mend("a", "b")
         else:
             self._lose()
-
-    async def _mend(self) -> None:
-        self.hosts.links.mend("a", "b")
-        self.hosts.links.fate = lambda call: None
-        await until(self.hosts, self.hosts.quiet)
-        await until_later(self.hosts, 40.0)
-
-    async def _wait(self, seconds: float) -> None:
-        end = self.hosts.clock.monotonic() + seconds
-        while self.hosts.clock.monotonic() < end:
-            await self.hosts.clock.advance(0.005)
-            self.hosts.check_never_two()
 
     async def _check(self) -> None:
         host = self.hosts.hosts[self._where()]

@@ -5,7 +5,7 @@ The word is the other host's, as for one that runs (:mod:`wirt.operations.handov
 it here: this job is in its lane.
 
 Arguments: those of :mod:`wirt.operations.migrate_steps`; ``domid`` is ``None`` of a domain that is off. Notes:
-``shutting``, once it was asked to shut down; ``leave`` and ``outcome`` as there.
+``shutting``, once it was asked to shut down; and those of :mod:`wirt.operations.migrate_end`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,29 @@ from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
 from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.environment import Environment
-from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
+from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.migrate import lay_proofs, make_offer, take_proofs
+from wirt.operations.migrate_end import (
+    concluded,
+    disagree,
+    forget,
+    give_leave,
+    hear_how_it_does,
+    link_of,
+    may_be_gone,
+    note_outcome,
+    once,
+    uuid_of,
+    wish_of,
+)
 from wirt.operations.migrate_link import Link, unless_lost
 from wirt.operations.migrate_receipt import write_up
-from wirt.operations.migrate_steps import disagree, forget, know, lived, note_outcome, wish_of
 from wirt.operations.moving import Move, set_out, stay
 from wirt.operations.offline_disks import hold, let_go, send_disks
 from wirt.operations.receive import peers_of
 from wirt.operations.running import EnvContext, end_run
 from wirt.operations.turns import take_turn
 from wirt.operations.volumes_domain import release_volumes
-from wirt.ports.clock import within
 from wirt.wire.v1_incoming import Standing
 
 log = structlog.get_logger()
@@ -45,19 +56,11 @@ FINISH_S = 60.0
 FORGET_AGAIN_S = 5.0
 START_S = 120.0
 """For the other host to start it and see that it lives."""
-INTERRUPTED = "wirtd ended in the middle of the move; the domain stays here"
-
-
-def _link(context: EnvContext) -> Link:
-    link = context.transient.get("link")
-    if not isinstance(link, Link):
-        raise IllegalState(INTERRUPTED)
-    return link
 
 
 def _here(context: EnvContext) -> Domain:
     """The domain, as long as it is as it was when the move was planned, or as this job has made it."""
-    domain = context.environment.domains.get(UUID(context.job.arguments["uuid"]))
+    domain = context.environment.domains.get(uuid_of(context))
     if domain is None:
         raise IllegalState(f"domain {context.job.subject} is gone meanwhile")
     if domain.domid not in (None, context.job.arguments["domid"]):
@@ -99,7 +102,7 @@ async def _agree(context: EnvContext) -> None:
 
 async def _shut_down(context: EnvContext) -> None:
     """Through its agent or its power button. What its configuration says of its end does not hold now."""
-    environment, domain, link = context.environment, _here(context), _link(context)
+    environment, domain, link = context.environment, _here(context), link_of(context)
     if domain.incarnation is None:
         return
     await context.note(shutting=True)
@@ -144,7 +147,7 @@ def _over(domain: Domain) -> bool:
 
 async def _settle(context: EnvContext) -> None:
     """The run is over, and recorded so; the record stays, also of a domain that is forgotten when it ends."""
-    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
+    environment, uuid = context.environment, uuid_of(context)
     domain = environment.domains.get(uuid)
     if domain is not None and domain.incarnation is not None:
         await end_run(context)
@@ -156,7 +159,7 @@ async def _settle(context: EnvContext) -> None:
 async def _start_again(context: EnvContext) -> None:
     """If it was shut down for a move that did not come about."""
     environment, arguments, notes = context.environment, context.job.arguments, context.job.notes
-    if not notes.get("shutting") or (notes.get("leave") and notes.get("outcome") != Outcome.ABORTED):
+    if not notes.get("shutting") or may_be_gone(context):
         return
     uuid = UUID(arguments["uuid"])
     domain = environment.domains.get(uuid)
@@ -171,7 +174,7 @@ async def _start_again(context: EnvContext) -> None:
 
 async def _disks(context: EnvContext) -> None:
     """What comes along. Nobody has it open now, and nobody gets it."""
-    link, offer = _link(context), context.transient["offer"]
+    link, offer = link_of(context), context.transient["offer"]
     if _here(context).incarnation is not None:
         raise IllegalState(f"domain {context.job.subject} runs")
     await hold(context, offer)
@@ -180,46 +183,17 @@ async def _disks(context: EnvContext) -> None:
 
 async def _hand_over(context: EnvContext) -> None:
     """Give leave, and learn who has it."""
-    standing, failure = None, None
-    if context.repeated:
-        if not context.job.notes.get("leave"):
-            raise IllegalState(INTERRUPTED)
-    else:
-        domain, link = _here(context), _link(context)
-        if domain.incarnation is not None:
-            raise IllegalState(f"domain {domain.name} runs")
-        await context.note(leave=True)
-        try:
-            standing = await within(
-                context.environment.clock, FINISH_S, _given(link), "the word of the other host"
-            )
-        except WirtError as error:
-            failure = error
-    if standing is None or standing.outcome != Outcome.OWNED:
-        standing = await know(context)
-    await note_outcome(context, standing)
-    if standing.outcome != Outcome.OWNED:
-        if failure is not None:
-            raise failure
-        said = f": {standing.message}" if standing.message else ""
-        raise IllegalState(f"{context.job.arguments['host']} did not take the domain{said}")
+    if not context.repeated and _here(context).incarnation is not None:
+        raise IllegalState(f"domain {context.job.subject} runs")
+    await give_leave(context, _given, FINISH_S)
 
 
-async def _given(link: Link) -> Standing:
+async def _given(context: EnvContext) -> Standing:
+    link = link_of(context)
     standing = await link.leave()
     while standing.phase and standing.outcome == Outcome.OPEN:
         standing = await link.standing(standing.phase, 5.0)
     return standing
-
-
-async def _conclude(context: EnvContext) -> None:
-    """Something failed after leave was given. Whoever has it, it is brought to its end."""
-    if not context.job.notes.get("leave"):
-        return
-    if context.job.notes.get("outcome") is None:
-        await note_outcome(context, await know(context))
-    if context.job.notes["outcome"] == Outcome.OWNED:
-        await _forget(context)
 
 
 async def _forget(context: EnvContext) -> None:
@@ -238,15 +212,9 @@ async def _forget(context: EnvContext) -> None:
 
 async def _see(context: EnvContext) -> None:
     """Whether it came up there. What was copied is removed here only then."""
-    link = context.transient.get("link")
-    if link is None or context.job.notes.get("health") is not None:
-        return
-    try:
-        standing = await within(context.environment.clock, START_S, lived(link), "how the domain does")
+    standing = await hear_how_it_does(context, START_S)
+    if standing is not None:
         await note_outcome(context, standing)
-        await context.note(health=standing.health)
-    except WirtError as error:
-        log.warning("the other host did not say how the domain does", error=str(error))
 
 
 async def _receipt(context: EnvContext) -> None:
@@ -264,24 +232,15 @@ async def _receipt(context: EnvContext) -> None:
         )
 
 
-def _once(do: StepFunction[Environment]) -> StepFunction[Environment]:
-    async def first_time(context: EnvContext) -> None:
-        if context.repeated:
-            raise IllegalState(INTERRUPTED)
-        await do(context)
-
-    return first_time
-
-
 MIGRATE_OFFLINE = Operation(
     JobKind.MIGRATE_OFFLINE,
     (
-        Step("agree", _once(_agree), disagree, interruptible=True),
-        Step("shut-down", _once(_shut_down), _start_again, interruptible=True),
-        Step("disks", _once(_disks), let_go, interruptible=True),
-        Step("hand-over", _hand_over, _conclude, final=True, binding=True),
-        Step("see", _see, _conclude, binding=True),
-        Step("forget", _forget, _conclude, final=True, binding=True),
+        Step("agree", once(_agree), disagree, interruptible=True),
+        Step("shut-down", once(_shut_down), _start_again, interruptible=True),
+        Step("disks", once(_disks), let_go, interruptible=True),
+        Step("hand-over", _hand_over, concluded(_forget), final=True, binding=True),
+        Step("see", _see, concluded(_forget), binding=True),
+        Step("forget", _forget, concluded(_forget), final=True, binding=True),
         Step("receipt", _receipt, nothing_to_undo, final=True, binding=True),
     ),
     recovery=Recovery.FINISH,

@@ -1,79 +1,63 @@
 """The sending side of a move, step by step.
 
 Until ``hand-over`` the guest is this host's, and whatever goes wrong it goes on here. In ``hand-over`` it stands
-still and the other host gets leave to go on with it. From there on only that host knows whose it is
-(:mod:`wirt.operations.handovers`), so this one asks until it is told, and does nothing before: neither go on nor
-forget. Another daemon that takes the job up there asks as well; one that finds an earlier step undone gives up.
+still and the other host gets leave to go on with it; what follows from that is in
+:mod:`wirt.operations.migrate_end`. Another daemon that takes the job up there asks as well; one that finds an
+earlier step undone gives up.
 
-Notes: ``leave``, once the other side may have been given leave; ``outcome``, once it is known; ``stood_at`` and
-the like for the receipt.
+Notes: those of ``migrate_end``; ``began_at``, ``moved_at`` and the like for the receipt.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import asdict, replace
-from typing import Any
-from uuid import UUID
+from dataclasses import asdict
 
 import structlog
 
 from wirt.model.domain import Domain
-from wirt.model.errors import IllegalState, WirtError
+from wirt.model.errors import IllegalState
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
-from wirt.model.storage import VolumeRef
 from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
-from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.console_past import last_piece, send_past
-from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
+from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.migrate import MoveWish, lay_proofs, make_offer, take_proofs
+from wirt.operations.migrate_end import (
+    concluded,
+    disagree,
+    forget,
+    give_leave,
+    hear_how_it_does,
+    link_of,
+    may_be_gone,
+    once,
+    uuid_of,
+    wish_of,
+)
 from wirt.operations.migrate_layers import send_layers
-from wirt.operations.migrate_link import Link, ask_for_good, unless_lost
+from wirt.operations.migrate_link import Link, unless_lost
 from wirt.operations.migrate_receipt import frames_so_far, write_up
-from wirt.operations.moving import Move, set_out, stay
+from wirt.operations.moving import Move, set_out
 from wirt.operations.receive import course_of, live_of, peers_of
 from wirt.operations.running import EnvContext, end_run
 from wirt.operations.turns import take_turn
-from wirt.operations.volumes_domain import release_volumes
-from wirt.operations.volumes_steps import remove_volumes
-from wirt.ports.clock import within
 from wirt.ports.migration import Phase, Travelled
 from wirt.wire.v1_incoming import Offer, Standing
 
 log = structlog.get_logger()
 
-TELL_S = 10.0
 FINISH_S = 120.0
 """For the rest to go over, and for the other side to say that it has it."""
 HEALTH_S = 20.0
-LONGEST_PAUSE_S = 5.0
 ROUNDS_BEFORE_GOING_OVER = 3
-INTERRUPTED = "wirtd ended in the middle of the move; the guest goes on here"
-
-
-def wish_of(context: EnvContext) -> MoveWish:
-    return MoveWish(**context.job.arguments["wish"])
-
-
-def _uuid(context: EnvContext) -> UUID:
-    return UUID(context.job.arguments["uuid"])
-
-
-def _link(context: EnvContext) -> Link:
-    link = context.transient.get("link")
-    if link is None:
-        raise IllegalState(INTERRUPTED)
-    assert isinstance(link, Link)
-    return link
 
 
 def _here(context: EnvContext) -> Domain:
     """The domain, as long as it runs here."""
-    domain = context.environment.domains.get(_uuid(context))
+    domain = context.environment.domains.get(uuid_of(context))
     if domain is None or domain.domid != context.job.arguments["domid"] or domain.state is State.OFF:
         raise IllegalState(f"domain {context.job.subject} has ended meanwhile")
     if domain.incarnation is not None and domain.incarnation.end is not None:
@@ -105,29 +89,10 @@ async def _agree(context: EnvContext) -> None:
     context.transient["offer"] = offer
 
 
-async def disagree(context: EnvContext) -> None:
-    """The other side finds out by itself if it can't be told."""
-    notes, arguments = context.job.notes, context.job.arguments
-    link = context.transient.pop("link", None)
-    if "began_at" in notes and "outcome" not in notes:
-        try:
-            await ask_for_good(context.environment, wish_of(context).target, arguments["handover"], TELL_S)
-        except WirtError as error:
-            log.warning("the other host could not be told that a move is off", error=str(error))
-    if link is not None:
-        await link.close()
-    domain = context.environment.domains.get(_uuid(context))
-    if domain is not None:  # of a daemon that died before it took them away
-        with contextlib.suppress(WirtError):
-            await take_proofs(context.environment, domain, arguments["handover"])
-    if not notes.get("leave") or notes.get("outcome") == Outcome.ABORTED:
-        await stay(context.environment, _uuid(context), arguments["domid"])
-
-
 async def _disks(context: EnvContext) -> None:
     """First the kernel and what disks stand on, as far as the other side lacks it. Then disks, copied while the
     guest writes them; from then on each write goes to both."""
-    link, offer, wish = _link(context), _offer(context), wish_of(context)
+    link, offer, wish = link_of(context), _offer(context), wish_of(context)
     await send_layers(context, link, offer, wish)
     copied = [disk for disk in offer.disks if disk.copied]
     opened, clock = link.opened, context.environment.clock
@@ -143,7 +108,7 @@ async def _disks(context: EnvContext) -> None:
 
         channel = await link.channel(opened.disks)
         mirror = live_of(context.environment).mirror(
-            _uuid(context),
+            uuid_of(context),
             disk.vdev,
             channel,
             tell,
@@ -159,7 +124,7 @@ async def _disks(context: EnvContext) -> None:
 
 async def _memory(context: EnvContext) -> None:
     """Until the guest stands still with a last rest to go."""
-    environment, link, offer = context.environment, _link(context), _offer(context)
+    environment, link, offer = context.environment, link_of(context), _offer(context)
     uuid, live, wish = _here(context).uuid, live_of(context.environment), wish_of(context)
     assert link.opened is not None
     context.transient["console"] = await send_past(environment, uuid, link)
@@ -213,9 +178,9 @@ async def _go_on_here(context: EnvContext) -> None:
     if finishing is not None:
         finishing.cancel()
         await asyncio.gather(finishing, return_exceptions=True)
-    if context.job.notes.get("leave") and context.job.notes.get("outcome") != Outcome.ABORTED:
+    if may_be_gone(context):
         return
-    environment, uuid = context.environment, _uuid(context)
+    environment, uuid = context.environment, uuid_of(context)
     domain = environment.domains.get(uuid)
     if domain is None or domain.domid != context.job.arguments["domid"] or domain.state is State.OFF:
         return
@@ -225,40 +190,20 @@ async def _go_on_here(context: EnvContext) -> None:
 
 async def _hand_over(context: EnvContext) -> None:
     """Send the rest, give leave, and learn who has it."""
-    standing, failure = None, None
-    concluding = bool(context.job.arguments.get("conclude"))
-    if concluding:
-        await context.note(leave=True)
-    elif context.repeated:
-        if not context.job.notes.get("leave"):
-            raise IllegalState(INTERRUPTED)
-    else:
-        await context.note(leave=True)
-        try:
-            standing = await within(context.environment.clock, FINISH_S, _over(context), "the rest of the guest")
-        except WirtError as error:
-            failure = error
-    if standing is None or standing.outcome != Outcome.OWNED:
-        standing = await know(context)
-    await note_outcome(context, standing)
-    if standing.outcome != Outcome.OWNED:
-        said = f": {standing.message}" if standing.message else ""
-        if isinstance(failure, WirtError):
-            raise failure
-        raise IllegalState(f"{context.job.arguments['host']} did not take the guest{said}")
+    await give_leave(context, _over, FINISH_S)
     await _deliver(context)
     await _note_arrival(context)
 
 
 async def _note_arrival(context: EnvContext) -> None:
     environment, before = context.environment, context.transient.get("frames")
-    now = await frames_so_far(environment, environment.domains.get(_uuid(context)))
+    now = await frames_so_far(environment, environment.domains.get(uuid_of(context)))
     lost = None if before is None or now is None else max(0, now - before)
     await context.note(moved_at=environment.clock.now(), lost_frames=lost)
 
 
 async def _over(context: EnvContext) -> Standing:
-    environment, link, uuid = context.environment, _link(context), _uuid(context)
+    environment, link, uuid = context.environment, link_of(context), uuid_of(context)
     # Not before: a hypervisor that fails to send the rest may have its guest go on by itself.
     finishing = context.transient.pop("finishing", None)
     context.transient["travelled"] = await (finishing or live_of(environment).finish(uuid))
@@ -271,96 +216,24 @@ async def _over(context: EnvContext) -> Standing:
     return standing
 
 
-async def know(context: EnvContext) -> Standing:
-    """Ask until there is an answer: only then is anything done. Meanwhile other moves have their turn."""
-    adrift = context.environment.turns.adrift
-    adrift.add(context.job.id)
-    try:
-        return await _answered(context)
-    finally:
-        adrift.discard(context.job.id)
-
-
-async def _answered(context: EnvContext) -> Standing:
-    environment, target = context.environment, wish_of(context).target
-    host, pause_s = context.job.arguments["host"], 0.2
-    while True:
-        if context.job.arguments["handover"] in environment.taken_back:
-            return Standing(outcome=Outcome.ABORTED, message="somebody here took the guest back")
-        try:
-            return await ask_for_good(environment, target, context.job.arguments["handover"])
-        except WirtError as error:
-            words = f"the guest stands still until {host} says whether it has it ({error.message})"
-            context.progress(words, context.job.progress)
-            log.warning("a move can't be concluded", domain=context.job.subject, host=host, error=str(error))
-        await environment.clock.sleep(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-
-async def note_outcome(context: EnvContext, standing: Standing) -> None:
-    link = context.transient.get("link")
-    stood_at, offset = context.transient.get("stood_at"), link.offset_s if link is not None else None
-    blackout = None
-    if stood_at is not None and standing.resumed_at is not None and offset is not None:
-        blackout = max(0.0, standing.resumed_at - offset - stood_at)
-    await context.note(outcome=standing.outcome, blackout_s=blackout)
-
-
 async def _deliver(context: EnvContext) -> None:
     """After post-copy: the pages that the guest has not fetched yet."""
     travelled = context.transient.get("travelled")
     if travelled is not None and travelled.phase is Phase.POSTCOPY:
-        done = live_of(context.environment).delivered(_uuid(context), lambda now: _tell(context, now))
+        done = live_of(context.environment).delivered(uuid_of(context), lambda now: _tell(context, now))
         context.transient["travelled"] = await done
-
-
-async def _conclude(context: EnvContext) -> None:
-    """Something failed after leave was given. Whoever has the guest, it is brought to its end."""
-    if not context.job.notes.get("leave"):
-        return
-    if context.job.notes.get("outcome") is None:
-        await note_outcome(context, await know(context))
-    if context.job.notes["outcome"] == Outcome.OWNED:
-        await _end(context)
-        await forget(context)
 
 
 async def _end(context: EnvContext) -> None:
     """The run here, which stands still and has let go of its disks. First it is heard how the guest does there."""
-    link = context.transient.get("link")
-    if link is not None and context.job.notes.get("health") is None:
-        try:
-            standing = await within(context.environment.clock, HEALTH_S, lived(link), "how the guest does")
-            await context.note(health=standing.health, clock_step_s=standing.clock_step_s)
-        except WirtError as error:
-            log.warning("the other host did not say how the guest does", error=str(error))
-    if context.environment.domains.get(_uuid(context)) is not None:
+    await hear_how_it_does(context, HEALTH_S)
+    if context.environment.domains.get(uuid_of(context)) is not None:
         await end_run(context)
 
 
-async def lived(link: Link) -> Standing:
-    standing = await link.standing()
-    while standing.phase and standing.health is None and standing.phase != "done":
-        standing = await link.standing(standing.phase, 5.0)
-    return standing
-
-
-async def forget(context: EnvContext) -> None:
-    """The record, and what was copied: once the guest has been seen to live on the copy."""
-    environment, uuid = context.environment, _uuid(context)
-    domain = environment.domains.get(uuid)
-    if domain is not None:
-        await release_volumes(environment, uuid)
-        await environment.domains.remove(uuid)
-        host = context.job.arguments["host"]
-        message = f"it has moved to {host}"
-        environment.tell(replace(domain, incarnation=None), reason="moved", message=message)
-    await drop_unused_files(environment)
-    health = context.job.notes.get("health")
-    lives = health in ("runs", "paused") or (health == "off" and context.job.arguments["domid"] is None)
-    if lives and not wish_of(context).keep:
-        copies = [VolumeRef.parse(each) for each in context.job.arguments["copies"]]
-        await remove_volumes(environment, copies)
+async def _end_and_forget(context: EnvContext) -> None:
+    await _end(context)
+    await forget(context)
 
 
 async def _receipt(context: EnvContext) -> None:
@@ -383,26 +256,13 @@ def _offer(context: EnvContext) -> Offer:
     return offer
 
 
-def _once(do: StepFunction[Any]) -> StepFunction[Any]:
-    """A step that another daemon can't take up, and that a job which only asks how a move has ended leaves out."""
-
-    async def first_time(context: EnvContext) -> None:
-        if context.job.arguments.get("conclude"):
-            return
-        if context.repeated:
-            raise IllegalState(INTERRUPTED)
-        await do(context)
-
-    return first_time
-
-
 MIGRATE = Operation(
     JobKind.MIGRATE,
     (
-        Step("agree", _once(_agree), disagree, interruptible=True),
-        Step("disks", _once(_disks), _go_on_here, interruptible=True),
-        Step("memory", _once(_memory), _go_on_here, interruptible=True),
-        Step("hand-over", _hand_over, _conclude, final=True, binding=True),
+        Step("agree", once(_agree), disagree, interruptible=True),
+        Step("disks", once(_disks), _go_on_here, interruptible=True),
+        Step("memory", once(_memory), _go_on_here, interruptible=True),
+        Step("hand-over", _hand_over, concluded(_end_and_forget), final=True, binding=True),
         Step("end", _end, nothing_to_undo, final=True, binding=True),
         Step("forget", forget, nothing_to_undo, final=True),
         Step("receipt", _receipt, nothing_to_undo, final=True, binding=True),

@@ -199,11 +199,19 @@ async def _own(context: EnvContext) -> None:
     else:
         attempt, source = attempt_of(context), offer_of(context).source
         await unless_silent(environment, attempt, source, attempt.leave.wait())
+        _check_lives(context)
         begin_console(environment, UUID(arguments["uuid"]), attempt)
         outcome = await environment.handovers.own(handover, environment.domains, UUID(arguments["uuid"]))
     if outcome is not Outcome.OWNED:
         raise IllegalState("the source has taken its guest back")
     await _set_going(context)
+
+
+def _check_lives(context: EnvContext) -> None:
+    """As long as nothing is decided the source has it whole, and can go on with it."""
+    domain = domain_of(context)
+    if domain.incarnation is None or domain.incarnation.end is not None or domain.state is State.OFF:
+        raise IllegalState(f"{domain.name} arrived and did not live until the source had left")
 
 
 async def _resume(context: EnvContext) -> None:
