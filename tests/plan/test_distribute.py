@@ -317,9 +317,7 @@ def test_nobody_is_due_more_than_he_asks_for_or_there_is(load: Load) -> None:
     assert placed <= len(load.topology.cpus) + 1e-6
 
 
-@given(LOADS)
-@settings(deadline=None, max_examples=50)
-def test_steady_demand_comes_to_rest_and_nothing_gets_worse(load: Load) -> None:
+def comes_to_rest(load: Load) -> None:
     load = done(load, distribute(load))
     plan = distribute(load)
     waiting = plan.before.waiting
@@ -330,6 +328,33 @@ def test_steady_demand_comes_to_rest_and_nothing_gets_worse(load: Load) -> None:
         plan = distribute(load)
     assert plan.moves == ()
     assert plan.after.waiting <= waiting + 0.1
+
+
+@given(LOADS)
+@settings(deadline=None, max_examples=50)
+def test_steady_demand_comes_to_rest_and_nothing_gets_worse(load: Load) -> None:
+    comes_to_rest(load)
+
+
+def test_an_exchange_for_next_to_nothing_is_not_made_and_taken_back_for_ever() -> None:
+    """CPU 0 has a busy vCPU and one that sleeps, which may run nowhere else: a hundredth too much."""
+    idle, busy = Vcpu(0.0, 0.0, None, 0), Vcpu(0.0, 1.0, None, 0)
+    pinned, soft = replace(idle, hard=frozenset({0})), replace(idle, soft=frozenset({0}))
+    guests = (Guest("one", (idle, idle, busy, busy, pinned)), Guest("two", (busy, soft)))
+    for gone in ({1, 2}, {1, 4}, {4, 5}):
+        comes_to_rest(Load(without(machine(1, 1, 4, 2), frozenset(gone)), guests))
+
+
+def test_an_exchange_does_not_leave_a_cpu_idle_for_which_others_wait() -> None:
+    def wants(*demands: float) -> tuple[Vcpu, ...]:
+        return tuple(Vcpu(0.0, demand, None, 0) for demand in demands)
+
+    guests = (
+        Guest("one", wants(0, 0, 0, 1, 1), weight=1),
+        Guest("two", wants(0, 1, 1, 1), weight=1),
+        Guest("heavy", wants(1, 0.5, 0.75), weight=256),
+    )
+    comes_to_rest(Load(without(machine(1, 1, 4, 2), frozenset({1, 2})), guests))
 
 
 @given(LOADS)

@@ -16,6 +16,9 @@ LEAST_BUSY, SPREAD = 3, 5
 """CPUs with which one tries to change places: those with most time left, and some of all that have any."""
 MOST_TRIES = 400
 """Pairs of CPUs in one plan: a plan must come in time, and the next one goes on."""
+MOST_DEARER = 0.02
+"""By which an exchange may make the whole dearer: less than what a single move has to win, or that would take the
+exchange back, and so on for ever."""
 MOST_ON_ONE = 12
 """vCPUs of one CPU, the busiest, that are thought of."""
 
@@ -63,7 +66,7 @@ def _pair(
     seats: Seats, high: int, low: int, movable: Sequence[int], still: set[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Who goes from ``high`` to ``low``, and who the other way: those whose exchange leaves the least of the gap,
-    if each of the moves evens out enough of it and nobody is taken from where he belongs."""
+    if each of the moves evens out enough of it and the whole gets hardly dearer by it."""
     gap = seats.entitled_on[high] - seats.entitled_on[low]
     if gap < UNEVEN:
         return None
@@ -78,7 +81,7 @@ def _pair(
             if gap - left >= UNEVEN / 2 * max(2, count):
                 found.append((left + UNEVEN / 4 * count, going, coming))
     for _, going, coming in sorted(found)[:3]:
-        if not _harms(seats, going, coming, high, low):
+        if _pays(seats, going, coming, high, low):
             return going, coming
     return None
 
@@ -93,29 +96,32 @@ def _groups(seats: Seats, vcpus: Sequence[int]) -> list[Group]:
     return sorted(groups)
 
 
-def _harms(seats: Seats, going: Sequence[int], coming: Sequence[int], high: int, low: int) -> bool:
-    """Whether what they have against the other's place is more than what they have against their own."""
-    more = sum(seats.entitled[vcpu] * (_against(seats, vcpu, low) - _against(seats, vcpu, high)) for vcpu in going)
-    more += sum(
-        seats.entitled[vcpu] * (_against(seats, vcpu, high) - _against(seats, vcpu, low)) for vcpu in coming
-    )
-    return more > 2 * UNEVEN
+def _pays(seats: Seats, going: Sequence[int], coming: Sequence[int], high: int, low: int) -> bool:
+    """Whether the whole is hardly dearer then. It is tried, and taken back."""
+    here, there = _swap(seats, going, coming, high, low)
+    _swap(seats, coming, going, high, low)
+    return there < here + MOST_DEARER
 
 
-def _against(seats: Seats, vcpu: int, at: int) -> float:
-    return sum(seats.dislike(vcpu, at).values())
+def _swap(seats: Seats, going: Sequence[int], coming: Sequence[int], high: int, low: int) -> tuple[float, float]:
+    """What they cost before and after."""
+    before = after = 0.0
+    for vcpus, at in ((going, high), (coming, low)):
+        for vcpu in vcpus:
+            before += seats.cost(vcpu, at)
+            seats.take(vcpu)
+    for vcpus, at in ((going, low), (coming, high)):
+        for vcpu in vcpus:
+            after += seats.cost(vcpu, at)
+            seats.put(vcpu, at)
+    return before, after
 
 
 def _exchange(seats: Seats, high: int, low: int, pair: tuple[tuple[int, ...], tuple[int, ...]]) -> Iterator[Move]:
     going, coming = pair
     one, other = seats.cpus[high].id, seats.cpus[low].id
     more, less = seats.entitled_on[high], seats.entitled_on[low]
-    for vcpu in (*going, *coming):
-        seats.take(vcpu)
-    for vcpu in going:
-        seats.put(vcpu, low)
-    for vcpu in coming:
-        seats.put(vcpu, high)
+    _swap(seats, going, coming, high, low)
     after = max(seats.entitled_on[high], seats.entitled_on[low])
     gain = (more - max(1.0, after)) / len((*going, *coming))
     reason = (
