@@ -116,7 +116,7 @@ def test_several_move_with_one_command_and_one_that_can_not_keeps_none_from_it(
         a.ok("create", a.write(f"{name}.cfg", silent(tiny, name)))
     done = a.run("-o", "json", "migrate", "--all", "b", "--bandwidth", "200M")
     assert done.code == 1, done
-    assert [each["domain"] for each in done.json["failed"]] == ["taken"]
+    assert [each["domain"] for each in done.json["failed"]] == ["taken"], done.json["failed"]
     assert sorted(each["subject"] for each in done.json["migrations"]) == ["db", "web"]
     assert (a.names(), sorted(b.names())) == (["taken"], ["db", "taken", "web"])
     a.ok("destroy", "taken")

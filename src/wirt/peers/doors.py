@@ -15,7 +15,7 @@ from wirt.model.errors import DeadlinePassed, Shortage
 from wirt.ports.peers import Door
 
 TOKEN_BYTES = 32
-TOKEN_S = 5.0
+TOKEN_S = 15.0
 """How long one stream may take to show its token."""
 MOST_WAITING = 16
 """Streams whose tokens are waited for at once; who comes then pushes out who has waited longest."""

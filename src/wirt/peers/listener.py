@@ -16,7 +16,8 @@ from wirt.peers.tls import Own
 
 log = structlog.get_logger()
 
-HANDSHAKE_S = 5.0
+HANDSHAKE_S = 15.0
+"""A host with much to do takes seconds; who never ends one is one of :data:`MOST_SHAKING`."""
 MOST_SHAKING = 32
 """Handshakes at once: who is not known gets no further than that."""
 MOST_CONNECTIONS = 256
