@@ -89,7 +89,7 @@ class QemuCounters:
             run=f"{identity.pid}.{identity.started_ticks}",
             vcpus=vcpus,
             total_ns=total_ns,
-            emulator_ns=meter.emulator_ns(total_ns, vcpus) if vcpus else 0,
+            emulator_ns=meter.emulator_ns(total_ns, vcpus) if vcpus else None,
             emulator_waited_ns=meter.main_waited_ns(),
             resident_bytes=metered.resident_bytes,
             told=metered.told,
