@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from uuid import uuid4
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
 
 import pytest
 
+from wirt.hypervisors.qemu.counters import SILENT_S, QemuCounters
 from wirt.hypervisors.qemu.meter import OpenFiles, ProcessMeter, ProcFile, ThreadMeter
-from wirt.model.accounting import RunCount
+from wirt.hypervisors.qemu.process import ProcessId
+from wirt.model.accounting import DiskCount, RunCount, Told
+from wirt.model.errors import HypervisorError, HypervisorSilent
 from wirt.model.units import MIB
+from wirt.ports.virtual_clock import VirtualClock
 
 from .conftest import FAKE, OLD, QEMU, make_rig
 from .rigs import Rig, Started, eventually, make_disk
@@ -52,7 +58,7 @@ async def test_time_disks_and_memory_of_a_run_are_counted_and_only_grow(rig: Rig
     await rig.hypervisor.resume(started.domain)
     after = await counted(rig, started, lambda now: now.vcpus[0].ran_ns > before.vcpus[0].ran_ns + 50_000_000)
     assert after.run == before.run and after.vcpus[0].cpu is not None
-    assert after.total_ns > before.total_ns and after.emulator_ns >= before.emulator_ns
+    assert after.total_ns > before.total_ns and (after.emulator_ns or 0) >= (before.emulator_ns or 0)
     for then, now in zip(before.vcpus, after.vcpus, strict=True):
         assert now.ran_ns >= then.ran_ns
         assert now.waited_ns is not None and now.waited_ns >= (then.waited_ns or 0)
@@ -136,4 +142,78 @@ def test_the_part_that_no_vcpu_did_never_shrinks() -> None:
     assert meter.emulator_ns(vcpu.ran_ns + 900, (vcpu,)) == 900
     assert meter.emulator_ns(vcpu.ran_ns + 200, (vcpu,)) == 900
     meter.set_vcpus({1: pid})
+    (moved,) = meter.vcpus()
+    # What one that was unplugged has done stays a vCPU's.
+    assert meter.emulator_ns(vcpu.ran_ns + moved.ran_ns + 950, (moved,)) <= 950
     assert [vcpu.index for vcpu in meter.vcpus()] == [1]
+
+
+class Talker:
+    """A monitor that answers as it is told."""
+
+    def __init__(self) -> None:
+        stats = {f"{name}_{what}": 5 for name in ("rd", "wr", "flush") for what in WHATS}
+        self.asked: list[str] = []
+        self.answers: dict[str, object] = {
+            "query-cpus-fast": [{"cpu-index": 0, "thread-id": os.getpid()}],
+            "query-blockstats": [{"qdev": "disk-xvda-device", "stats": stats}, {"qdev": "floppy"}],
+            "query-balloon": HypervisorError("QEMU refused query-balloon"),
+        }
+
+    async def execute(self, command: str) -> object:
+        self.asked.append(command)
+        answer = self.answers[command]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+WHATS = ("operations", "bytes", "total_time_ns")
+
+
+def talking() -> tuple[QemuCounters, Talker, VirtualClock, UUID]:
+    """A run that is this very process."""
+    talker, clock, domain = Talker(), VirtualClock(), uuid4()
+    process = SimpleNamespace(identity=ProcessId(os.getpid(), 1), gone=False)
+    runs = {domain: SimpleNamespace(name="web", process=process, monitor=talker)}
+    return QemuCounters(cast(Any, SimpleNamespace(runs=runs)), clock), talker, clock, domain
+
+
+async def test_a_guest_without_a_balloon_and_with_a_drive_that_is_no_disk_is_counted() -> None:
+    counters, _, _, domain = talking()
+    await counters.ask([domain])
+    told = counters.read()[domain].told
+    assert told == Told(0.0, (DiskCount("xvda", 5, 5, 5, 5, 5, 15),), None)
+    counters.close()
+
+
+async def test_a_qemu_that_says_nothing_is_left_alone_for_a_while_and_keeps_what_it_told() -> None:
+    counters, talker, clock, domain = talking()
+    await counters.ask([domain])
+    before = counters.read()[domain].told
+    for mute in ("query-balloon", "query-blockstats"):
+        talker.answers[mute] = HypervisorSilent("it says nothing")
+        talker.asked.clear()
+        for _ in range(3):
+            await counters.ask([domain])
+        assert talker.asked.count(mute) == 1 and counters.read()[domain].told == before
+        await clock.advance(SILENT_S)
+    counters.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "lie"),
+    [
+        ("query-cpus-fast", [{"cpu-index": -1, "thread-id": 1}]),
+        ("query-blockstats", [{"qdev": "disk-xvda-device", "stats": {"rd_operations": "many"}}]),
+        ("query-blockstats", [{"qdev": "disk-xvda-device"}]),
+        ("query-balloon", {"actual": True}),
+    ],
+)
+async def test_a_qemu_that_lies_about_its_counters_is_no_harm(command: str, lie: object) -> None:
+    counters, talker, _, domain = talking()
+    talker.answers[command] = lie
+    await counters.ask([domain])
+    found = counters.read()[domain]
+    assert found.told is None and found.total_ns > 0
+    counters.close()

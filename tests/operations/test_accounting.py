@@ -174,6 +174,7 @@ async def test_the_api_tells_counters_and_rates_and_what_it_does_not_know(host: 
     assert (found.memory_bytes, found.max_memory_bytes, found.emulator_time_s) == (100 * MIB, 128 * MIB, 0.5)
     assert [(vcpu.index, vcpu.cpu, vcpu.cpu_percent) for vcpu in found.vcpus] == [(0, 0, 100.0), (1, 1, 100.0)]
     assert [net.index for net in found.nets] == [0] and found.nets[0].tx_bytes_per_s == 0
+    assert found.run == environment.accounting.of(uuid)[-1].count.run != new.run
     assert found.history is not None and found.history.cpu_percent == [200.0, 200.0]
     assert found.history.age_s == [1.0, 0.0]
 

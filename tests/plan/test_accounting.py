@@ -77,6 +77,16 @@ def test_where_the_kernel_does_not_count_waiting_it_is_unknown_and_not_nothing()
     assert smoothed([sample(1, 0, None), sample(2, 1, None)])[0].waited is None
 
 
+def test_what_no_vcpu_did_has_no_rate_before_it_is_known_which_threads_are_vcpus() -> None:
+    """Or a guest's emulator would seem to have done in a second what it did since it began."""
+    first, second, third = (sample(at, at, emulator_s=1000 + at) for at in range(3))
+    unknown = replace(first, count=replace(first.count, vcpus=(), emulator_ns=None))
+    found = rates([unknown, second])
+    assert found is not None and found.emulator is None and found.vcpus == () and found.cpu == 2.0
+    found = rates([unknown, second, third])
+    assert found is not None and found.emulator == 1.0
+
+
 def test_a_vcpu_and_a_card_that_were_plugged_in_between_have_no_rate_yet() -> None:
     before, now = sample(1), sample(2)
     vcpus = (*now.count.vcpus, VcpuCount(1, 5 * NS, 0, 0))

@@ -58,14 +58,15 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class RunCount:
     """One run. ``run`` tells it from others of the same domain. ``total_ns`` is all that its hypervisor process
-    used; ``emulator_ns`` the part that no vCPU did (devices, disks, the display), ``emulator_waited_ns`` how long
+    used; ``emulator_ns`` the part that no vCPU did (devices, disks, the display; ``None`` while it is not known
+    which threads are vCPUs), ``emulator_waited_ns`` how long
     that process's main thread waited for a CPU. ``resident_bytes`` is the host's memory that it has taken.
     That and ``told`` may be older than the rest; ``told`` is ``None`` before the first answer."""
 
     run: str
     vcpus: tuple[VcpuCount, ...]
     total_ns: int
-    emulator_ns: int
+    emulator_ns: int | None
     emulator_waited_ns: int | None
     resident_bytes: int
     told: Told | None = None

@@ -43,6 +43,7 @@ class Accounting:
         self._waiting: deque[UUID] = deque()
         self._asking: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._failing = False
         self.machine: MachineNow | None = None
         """As the last pass found it."""
 
@@ -116,8 +117,11 @@ class Accounting:
             try:
                 self.take()
                 self._begin_to_ask()
+                self._failing = False
             except Exception:
-                log.exception("no sample was taken of what domains use; the next one is in a second")
+                if not self._failing:
+                    log.exception("no sample was taken of what domains use; it is tried again each second")
+                self._failing = True
             # What a pass takes does not make the next one later; passes that were missed are not made up for.
             due = max(due + EVERY_S, clock.monotonic())
             await clock.sleep(due - clock.monotonic())

@@ -56,12 +56,12 @@ class CardRate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Over the last ``over_s``; ``cpu`` and ``emulator`` in CPUs. Disks are told of more rarely: theirs are over
-    ``disks_over_s``, 0 while they are not known."""
+    """Over the last ``over_s``; ``cpu`` and ``emulator`` in CPUs; ``None``: not known. Disks are told of more
+    rarely: theirs are over ``disks_over_s``, 0 while they are not known."""
 
     over_s: float
     cpu: float
-    emulator: float
+    emulator: float | None
     emulator_waited: float | None
     vcpus: tuple[VcpuRate, ...]
     cards: tuple[CardRate, ...] = ()
@@ -101,8 +101,8 @@ def rates(samples: Sequence[Sample], over_s: float = 0.0) -> Rates | None:
     return Rates(
         over_s=passed,
         cpu=grown(base.count.total_ns, now.count.total_ns) / _NS / passed,
-        emulator=grown(base.count.emulator_ns, now.count.emulator_ns) / _NS / passed,
-        emulator_waited=_waited(base.count.emulator_waited_ns, now.count.emulator_waited_ns, passed),
+        emulator=_part(base.count.emulator_ns, now.count.emulator_ns, passed),
+        emulator_waited=_part(base.count.emulator_waited_ns, now.count.emulator_waited_ns, passed),
         vcpus=_vcpus(base, now, passed),
         cards=tuple(_card(cards[card.index], card, passed) for card in now.cards if card.index in cards),
         disks=disks,
@@ -166,7 +166,7 @@ def _base(samples: Sequence[Sample], over_s: float) -> Sample | None:
     return wide[-1] if wide else (older[0] if older else None)
 
 
-def _waited(before: int | None, now: int | None, passed: float) -> float | None:
+def _part(before: int | None, now: int | None, passed: float) -> float | None:
     return None if before is None or now is None else grown(before, now) / _NS / passed
 
 
@@ -176,7 +176,7 @@ def _vcpus(before: Sample, now: Sample, passed: float) -> tuple[VcpuRate, ...]:
 
 
 def _vcpu(before: VcpuCount, now: VcpuCount, passed: float) -> VcpuRate:
-    waited = _waited(before.waited_ns, now.waited_ns, passed)
+    waited = _part(before.waited_ns, now.waited_ns, passed)
     # The kernel counts from tick to tick: a thread that never rests may seem to have run a little too long.
     used = min(1.0, grown(before.ran_ns, now.ran_ns) / _NS / passed)
     return VcpuRate(now.index, used, None if waited is None else min(1.0, waited), now.cpu)

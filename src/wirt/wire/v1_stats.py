@@ -78,7 +78,7 @@ class DomainStats:
     part of it that no vCPU did. ``memory_bytes`` is what the guest has, less what its balloon took;
     ``resident_bytes`` what that takes of the host. Rates are over ``over_s``, those of disks over
     ``disks_over_s``. ``sampled``: without a sample of it (Domain-0 has none; a run that has just begun) only what
-    is known all the same is here."""
+    is known all the same is here. ``run`` is another word for each run: with it all counters begin anew."""
 
     name: str
     uuid: str
@@ -90,6 +90,7 @@ class DomainStats:
     memory_bytes: int
     max_memory_bytes: int
     sampled: bool = False
+    run: str | None = None
     resident_bytes: int | None = None
     balloon_bytes: int | None = None
     steal_s: float | None = None

@@ -71,7 +71,7 @@ class FakeCounters:
             run=str(guest.number),
             vcpus=vcpus,
             total_ns=ran_ns + emulator_ns,
-            emulator_ns=emulator_ns if vcpus else 0,
+            emulator_ns=emulator_ns if vcpus else None,
             emulator_waited_ns=0,
             resident_bytes=guest.memory_mib * MIB if told is not None else 0,
             told=told,

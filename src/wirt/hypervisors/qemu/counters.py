@@ -19,13 +19,15 @@ from wirt.hypervisors.qemu.run import Run
 from wirt.hypervisors.qemu.threads import host_threads
 from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.accounting import DiskCount, RunCount, Told
-from wirt.model.errors import WirtError
+from wirt.model.errors import HypervisorSilent, WirtError
 from wirt.ports.clock import Clock
 
 log = structlog.get_logger()
 
 PART_OF_FILES = 4
 """One of so many files that the daemon may open stays open for this."""
+SILENT_S = 30.0
+"""How long one that did not answer is left alone."""
 THREADS_EVERY_S = 10.0
 """How long a vCPU that was plugged in may go uncounted, where its guest is asked so often."""
 
@@ -39,6 +41,7 @@ class _Metered:
     threads_at_s: float | None = None
     resident_bytes: int = 0
     asked: bool = False
+    not_before_s: float = 0.0
 
 
 class QemuCounters:
@@ -86,14 +89,14 @@ class QemuCounters:
             run=f"{identity.pid}.{identity.started_ticks}",
             vcpus=vcpus,
             total_ns=total_ns,
-            emulator_ns=meter.emulator_ns(total_ns, vcpus) if vcpus else 0,
+            emulator_ns=meter.emulator_ns(total_ns, vcpus) if vcpus else None,
             emulator_waited_ns=meter.main_waited_ns(),
             resident_bytes=metered.resident_bytes,
             told=metered.told,
         )
 
     async def _ask(self, metered: _Metered) -> None:
-        if metered.asked or metered.run.process.gone:
+        if metered.asked or metered.run.process.gone or self._clock.monotonic() < metered.not_before_s:
             return
         metered.asked = True
         metered.resident_bytes = metered.meter.resident_bytes()
@@ -102,6 +105,9 @@ class QemuCounters:
             metered.told = await self._told(metered.run)
         except Malformed as error:
             log.warning("a guest's counters make no sense", domain=metered.run.name, error=str(error))
+        except HypervisorSilent:
+            # What it is asked stays in its socket, and it will answer all of it one day.
+            metered.not_before_s = self._clock.monotonic() + SILENT_S
         except WirtError:
             return  # It keeps what it told before, and whoever has to do with it will hear of it.
         finally:
@@ -124,6 +130,8 @@ class QemuCounters:
         balloon: Mapping[str, Any] | None
         try:
             balloon = await run.monitor.execute("query-balloon")
+        except HypervisorSilent:
+            raise
         except WirtError:
             balloon = None  # it has none (QEMU QMP reference, "query-balloon")
         left = answers.balloon_bytes(balloon) if balloon is not None else None

@@ -114,12 +114,15 @@ class ProcessMeter:
         self._main = ThreadMeter(pid, pid, 0, files)
         self._vcpus: dict[tuple[int, int], ThreadMeter] = {}
         self._emulator_ns = 0
+        self._unplugged_ns = 0
 
     def set_vcpus(self, threads: Mapping[int, int]) -> None:
         """The thread of each vCPU, by its index, as the host numbers them."""
         wanted = dict(sorted(threads.items()))
         for key in self._vcpus.keys() - wanted.items():
-            self._vcpus[key].close()
+            left = self._vcpus[key]
+            self._unplugged_ns += left.read().ran_ns
+            left.close()
         self._vcpus = {
             (index, tid): self._vcpus.get((index, tid)) or ThreadMeter(self._pid, tid, index, self._files)
             for index, tid in wanted.items()
@@ -137,7 +140,8 @@ class ProcessMeter:
         """What no vCPU did. The whole is counted in ticks and each vCPU is not, so the rest may seem to shrink by
         less than a tick; it never does."""
         threads = {tid: vcpu.ran_ns for (_, tid), vcpu in zip(self._vcpus, vcpus, strict=True)}
-        self._emulator_ns = max(self._emulator_ns, total_ns - sum(threads.values()))
+        rest_ns = total_ns - self._unplugged_ns - sum(threads.values())
+        self._emulator_ns = max(self._emulator_ns, rest_ns)
         return self._emulator_ns
 
     def main_waited_ns(self) -> int | None:
