@@ -153,6 +153,7 @@ class Journey:
     async def arrive(self) -> None:
         await self.pair.there.hypervisor.resume(self.started.domain)
         await self.pair.here.hypervisor.destroy(self.started.domain)
+        await self.pair.there.migrations.settle(self.started.domain)
         assert await self.pair.there.remembers(self.there)
 
     def cut(self) -> None:
@@ -181,6 +182,7 @@ async def test_a_guest_arrives_with_its_memory_and_goes_on(pair: Pair) -> None:
 
 async def ready_again(pair: Pair, journey: Journey) -> None:
     """It is like any other run there: it can be paused, and move on."""
+    await pair.there.migrations.settle(journey.started.domain)
     await pair.there.hypervisor.pause(journey.started.domain)
     await pair.there.hypervisor.resume(journey.started.domain)
     assert await pair.there.remembers(journey.there)

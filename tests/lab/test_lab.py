@@ -119,6 +119,16 @@ def test_a_link_is_as_wide_as_it_is_told_and_carries_nothing_when_cut(lab: Lab) 
     wait_until(lambda: lab.answers(address, 2, "h1"), WAIT_S, "the mended link to pass")
 
 
+def test_all_hosts_have_one_pool_and_each_has_one_of_its_own(lab: Lab) -> None:
+    lab.host("h1").wirt("volume", "create", "shared/one", "--size", "1M")
+    lab.host("h2").wirt("volume", "create", "default/two", "--size", "1M")
+
+    def volumes(host: str) -> list[str]:
+        return sorted(each["reference"] for each in lab.host(host).json("volume", "list")["volumes"])
+
+    assert (volumes("h1"), volumes("h2")) == (["shared/one"], ["default/two", "shared/one"])
+
+
 def test_two_labs_stand_side_by_side_and_each_leaves_nothing(name: str, tmp_path: Path) -> None:
     before = links()
     other = f"{name}x"

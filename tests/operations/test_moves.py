@@ -310,3 +310,13 @@ async def test_a_run_that_died_over_there_before_the_source_left_is_not_what_goe
     assert not attempt.leave.is_set()
     hosts.b.world.guest(uuid).vanish()
     assert await settled(hosts) == "a"
+
+
+async def test_a_guest_does_not_stand_still_for_what_it_has_printed(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.links.inject(Kind.DELAYED, "POST", "/console", delay_s=8.0)
+    assert await move(hosts) is JobState.DONE
+    assert await settled(hosts) == "b"
+    (receipt,) = await receipts(hosts.b.environment)
+    assert receipt.blackout_s is not None and receipt.blackout_s < 1
+    assert (await printed(hosts, "b"))[1], "it went with the source's leave"

@@ -125,6 +125,16 @@ async def test_no_room_for_a_kernel_is_told_and_leaves_nothing(tmp_path: Path) -
     assert kept(hosts) == []
 
 
+async def test_a_file_is_read_anew_once_it_has_changed_and_no_sooner(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.a.storage.stamped[KERNEL] = "of then"
+    before = (await plan(hosts)).offer.files[0]
+    hosts.a.layer_files.files[KERNEL] = b"another one"
+    assert (await plan(hosts)).offer.files[0] == before, "it was not looked into"
+    hosts.a.storage.stamped[KERNEL] = "of now"
+    assert (await plan(hosts)).offer.files[0].digest != before.digest
+
+
 @pytest.mark.parametrize(
     "change",
     [

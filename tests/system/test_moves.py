@@ -186,7 +186,7 @@ def volumes(host: Host) -> dict[str, str | None]:
     return {each["reference"]: each["backing"] for each in host.json("volume", "list")["volumes"]}
 
 
-def test_a_disk_that_both_hosts_have_stays_where_it_is(
+def test_a_disk_that_both_hosts_have_stays_where_it_is_and_only_one_guest_writes_it(
     two: tuple[Host, Host], tiny: TinyImage, tmp_path: Path
 ) -> None:
     a, b = two
@@ -197,8 +197,12 @@ def test_a_disk_that_both_hosts_have_stays_where_it_is(
     a.ok("volume", "create", "shared/web", "--size", "16M", "--format", "raw")
     port = start(a, tiny, 'disk = ["shared/web,,xvda,rw"]')
     assert "ok=1" in ask(port, f"wirt disk-write vda 0 {8 * MIB} 7")
-    a.ok("migrate", "web", "b")
+    second = b.write("second.cfg", silent(tiny, "second", more='disk = ["shared/web,,xvda,rw"]'))
+    assert 'Failed to get "write" lock' in b.fails("create", second)
+    assert a.json("migrate", "web", "b")["result"]["disk_bytes"] == 0
     is_whole(b)
+    third = a.write("third.cfg", silent(tiny, "third", more='disk = ["shared/web,,xvda,rw"]'))
+    assert 'Failed to get "write" lock' in a.fails("create", third)
     assert "ok=1" in ask(port_of(b, "web"), f"wirt disk-verify vda 0 {8 * MIB} 7")
     assert sorted(path.name for path in shared.iterdir()) == ["web.raw"]
     b.ok("destroy", "web")

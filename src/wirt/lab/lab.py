@@ -16,7 +16,7 @@ from wirt.lab import links, namespaces, state
 from wirt.lab.commands import check_able
 from wirt.lab.errors import LabError
 from wirt.lab.hosts import LabHost
-from wirt.lab.plan import LINKS, MIGRATION, LabPlan, checked_rate, lab_plan
+from wirt.lab.plan import LINKS, MIGRATION, SHARED_POOL, LabPlan, checked_rate, lab_plan
 from wirt.lab.processes import end_all
 
 DEFAULT_PLACE = Path("/var/lib/wirt-labs")
@@ -137,6 +137,9 @@ class Lab:
             host.await_daemon(process)
         for host in self.hosts:
             host.wirt("pool", "create", "local", "--target", str(host.home / "pool"))
+        say("a pool that all hosts have ...")
+        for host in self.hosts:
+            host.wirt("pool", "create", SHARED_POOL, "--target", str(self.plan.shared))
         if "peer" in VERBS and len(self.hosts) > 1:
             say("hosts get to know each other ...")
             self._pair()

@@ -16,6 +16,7 @@ LINKS = (MIGRATION, GUESTS)
 PROBE = "10.219.0.254/24"
 """Of the switch between the hosts' guests: from there a guest is reached wherever it runs."""
 PEER_PORT = 16509
+SHARED_POOL = "shared"
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?:bit)?")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -64,6 +65,11 @@ class LabPlan:
     name: str
     directory: Path
     hosts: tuple[HostPlan, ...]
+
+    @property
+    def shared(self) -> Path:
+        """Of the pool that all hosts have."""
+        return self.directory / "shared"
 
     @property
     def switches(self) -> str:

@@ -17,6 +17,9 @@ from wirt.ports.files import touch
 from wirt.ports.layers import Content
 from wirt.wire.v1_incoming import OfferedFile
 
+MOST_SEEN = 100
+"""Files whose content is remembered."""
+
 
 def named_files(config: DomainConfig) -> dict[str, str]:
     """By the key of the configuration."""
@@ -44,15 +47,35 @@ async def source_of(environment: Environment, domain: Domain, key: str) -> str:
 
 
 async def content_at(environment: Environment, path: str, length: int | None = None) -> Content | None:
-    """``None`` if it can't be had, is too large, or has another ``length``."""
+    """``None`` if it can't be had, is too large, or has another ``length``. A file that has not changed since is
+    not read again."""
     try:
         real = str(await touch(path, Path(path).resolve))
         found = await layer_files(environment).length(real)
         if not 0 < found <= MOST_BYTES or length not in (None, found):
             return None
-        return await layer_files(environment).content(real)
+        return await _read(environment, real)
     except WirtError:
         return None
+
+
+async def _read(environment: Environment, path: str) -> Content:
+    seen, stamp = environment.contents.get(path), await _stamp_of(environment, path)
+    if seen is not None and stamp and seen[0] == stamp:
+        return seen[1]
+    content = await layer_files(environment).content(path)
+    if stamp and stamp == await _stamp_of(environment, path):
+        environment.contents[path] = stamp, content
+        for old in list(environment.contents)[:-MOST_SEEN]:
+            del environment.contents[old]
+    return content
+
+
+async def _stamp_of(environment: Environment, path: str) -> str:
+    """Empty where there is none."""
+    if environment.storage is None:
+        return ""
+    return (await environment.storage.stamps((path,))).get(path, "")
 
 
 async def drop_unused_files(environment: Environment) -> None:

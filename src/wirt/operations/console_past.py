@@ -3,9 +3,11 @@ did and not where it arrived. The source sends what it has before memory, and th
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -26,16 +28,30 @@ MOST_PIECE = 64 * 1024
 """The guest stands still while the last piece travels."""
 
 
-async def send_past(environment: Environment, uuid: UUID, link: Link) -> int:
-    """All that is kept by now; up to which offset. What can't be sent is no reason to stay."""
-    sent = 0
-    try:
-        for chunk in kept_from(environment.hypervisor.console(uuid), 0):
-            await link.console(_piece(chunk.offset, chunk.data))
-            sent = chunk.offset + len(chunk.data)
-    except (WirtError, OSError) as error:
-        log.warning("what a guest has printed does not go along", domain=str(uuid), error=str(error))
-    return sent
+@dataclass(slots=True)
+class Telling:
+    """What a guest has printed goes over beside its memory. ``sent``: up to which offset."""
+
+    sent: int = 0
+    _task: asyncio.Task[None] | None = None
+
+    def begin(self, environment: Environment, uuid: UUID, link: Link) -> None:
+        self._task = asyncio.create_task(self._send(environment, uuid, link))
+
+    async def end(self) -> None:
+        """What has not gone by now stays: nobody stands still for it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _send(self, environment: Environment, uuid: UUID, link: Link) -> None:
+        """All that is kept by now. What can't be sent is no reason to stay."""
+        try:
+            for chunk in kept_from(environment.hypervisor.console(uuid), 0):
+                await link.console(_piece(chunk.offset, chunk.data))
+                self.sent = chunk.offset + len(chunk.data)
+        except (WirtError, OSError) as error:
+            log.warning("what a guest has printed does not go along", domain=str(uuid), error=str(error))
 
 
 def last_piece(environment: Environment, uuid: UUID, sent: int) -> ConsolePiece | None:

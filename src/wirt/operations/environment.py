@@ -39,7 +39,7 @@ from wirt.ports.counters import Counters
 from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.images import ImageBuilder
-from wirt.ports.layers import LayerFiles
+from wirt.ports.layers import Content, LayerFiles
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
 from wirt.ports.migration import LiveMigrations
@@ -97,6 +97,8 @@ class Environment:
     live_migrations: LiveMigrations | None = None
     layer_files: LayerFiles | None = None
     boot_files: BootFiles | None = None
+    contents: dict[str, tuple[str, Content]] = field(default_factory=dict)
+    """Of kernels that were read, by path, each with the file's stamp then."""
     peers: Peers | None = None
     handovers: Handovers = field(init=False)
     incoming: Incoming = field(default_factory=Incoming)

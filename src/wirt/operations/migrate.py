@@ -3,6 +3,7 @@ found before anything moves; ``migrate_steps`` does it."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -190,6 +191,7 @@ def _check_offline(domain: Domain, wish: MoveWish) -> None:
 async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: Peer) -> MovePlan:
     offer = await make_offer(environment, domain, wish, environment.new_uuid().hex)
     offer = await lay_proofs(environment, offer)
+    sampling = asyncio.create_task(_dirty_rate(environment, domain, wish))
     try:
         user_cards = sum(vif.kind is VifKind.USER for vif in domain.config.vifs)
         remarks = list(leaving(domain, environment.snapshots.of(domain.uuid), user_cards=user_cards))
@@ -200,7 +202,10 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
             remarks.append(Remark(True, f"{wish.target} is this host, {peer.name}", "name another one"))
         answer = await peer.call("POST", "/v1/incoming/terms", asdict(offer), deadline_s=_terms_s(offer))
         terms = _TERMS.validate_python(answer)
+        dirty = await sampling
     finally:
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
         await take_proofs(environment, domain, offer.handover)
     if wish.offline and not terms.takes_offline:
         what = f"{terms.host} has an older wirt, which takes no domain that is off"
@@ -209,7 +214,7 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
         what = f"{terms.host} has an older wirt, which compares no CPUs"
         remarks.append(Remark(False, what, "install the same wirt on both hosts"))
     remarks += [Remark(each.blocks, each.what, each.remedy) for each in terms.remarks]
-    return MovePlan(offer, terms, tuple(remarks), await _forecast(environment, domain, wish, terms.host))
+    return MovePlan(offer, terms, tuple(remarks), await _forecast(environment, domain, wish, terms.host, dirty))
 
 
 def _terms_s(offer: Offer) -> float:
@@ -217,15 +222,21 @@ def _terms_s(offer: Offer) -> float:
     return TERMS_S + sum(layer.length for disk in offer.disks for layer in disk.layers) / SLOWEST_READ
 
 
-async def _forecast(environment: Environment, domain: Domain, wish: MoveWish, host: str) -> Forecast:
+async def _dirty_rate(environment: Environment, domain: Domain, wish: MoveWish) -> int | None:
+    """``None`` if it can't be found out, or does not matter."""
+    if wish.offline or domain.state is not State.RUNNING:
+        return None
+    try:
+        return await live_of(environment).dirty_rate(domain.uuid, SAMPLE_S)
+    except WirtError:
+        return None
+
+
+async def _forecast(
+    environment: Environment, domain: Domain, wish: MoveWish, host: str, dirty: int | None
+) -> Forecast:
     if wish.offline:
         return forecast_offline(domain.state is State.RUNNING)
-    dirty = None
-    if domain.state is State.RUNNING:
-        try:
-            dirty = await live_of(environment).dirty_rate(domain.uuid, SAMPLE_S)
-        except WirtError:
-            dirty = None
     return forecast(
         domain.config.memory_mib * MIB,
         dirty,

@@ -22,7 +22,7 @@ from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
 from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
-from wirt.operations.console_past import last_piece, send_past
+from wirt.operations.console_past import Telling, last_piece
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.migrate import MoveWish, lay_proofs, make_offer, take_proofs
 from wirt.operations.migrate_end import (
@@ -127,8 +127,7 @@ async def _memory(context: EnvContext) -> None:
     environment, link, offer = context.environment, link_of(context), _offer(context)
     uuid, live, wish = _here(context).uuid, live_of(context.environment), wish_of(context)
     assert link.opened is not None
-    context.transient["console"] = await send_past(environment, uuid, link)
-    channel = await link.channel(link.opened.memory)
+    telling = context.transient["console"] = Telling()
     going_over: list[asyncio.Task[None]] = []
 
     def report(travelled: Travelled) -> None:
@@ -142,12 +141,15 @@ async def _memory(context: EnvContext) -> None:
             going_over.append(asyncio.create_task(live.go_over(uuid)))
 
     try:
+        telling.begin(environment, uuid, link)
+        channel = await link.channel(link.opened.memory)
         sent = live.send(uuid, channel, course_of(offer), report)
         context.transient["travelled"] = await unless_lost(link, sent)
         context.transient.setdefault("stood_at", environment.clock.now())
         _here(context)
     finally:
         await asyncio.gather(*going_over, return_exceptions=True)
+        await telling.end()
     if not going_over:
         # The rest goes over while the journal is written: without leave the other side does nothing with it.
         context.transient["finishing"] = asyncio.create_task(live.finish(uuid))
@@ -207,7 +209,7 @@ async def _over(context: EnvContext) -> Standing:
     # Not before: a hypervisor that fails to send the rest may have its guest go on by itself.
     finishing = context.transient.pop("finishing", None)
     context.transient["travelled"] = await (finishing or live_of(environment).finish(uuid))
-    standing = await link.leave(last_piece(environment, uuid, context.transient.get("console", 0)))
+    standing = await link.leave(last_piece(environment, uuid, context.transient["console"].sent))
     while standing.phase and (
         standing.outcome == Outcome.OPEN
         or (standing.outcome == Outcome.OWNED and standing.resumed_at is None and standing.phase != "done")

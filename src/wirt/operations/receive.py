@@ -238,6 +238,7 @@ async def _look_after(context: EnvContext) -> None:
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     attempt = environment.incoming.get(context.job.arguments["handover"])
     paused = offer_of(context).paused
+    await settle_there(environment, uuid)
     setting = None if paused else asyncio.create_task(_set_clock(environment, uuid))
     try:
         health = await health_of(environment, uuid, paused=paused)
@@ -252,6 +253,14 @@ async def _look_after(context: EnvContext) -> None:
             f"domain {context.job.subject} arrived and did not survive: it is {health}",
             hint=f"wirt list, wirt console {context.job.subject} and wirtd.log show more",
         )
+
+
+async def settle_there(environment: Environment, uuid: UUID) -> None:
+    """A guest that does not hear of it goes on all the same; should it move again, that is told then."""
+    try:
+        await live_of(environment).settle(uuid)
+    except (NotFound, WirtError) as error:
+        log.warning("what a guest's way needed is still there", domain=str(uuid), error=str(error))
 
 
 async def health_of(environment: Environment, uuid: UUID, *, paused: bool) -> str:
@@ -293,6 +302,7 @@ async def _keep_going(context: EnvContext) -> None:
     if await environment.handovers.abort(context.job.arguments["handover"]) is Outcome.OWNED:
         try:
             await _resume(context)
+            await settle_there(environment, UUID(context.job.arguments["uuid"]))
         except (NotFound, WirtError) as error:
             log.error("a guest that arrived could not go on", domain=context.job.subject, error=str(error))
     attempt = environment.incoming.get(context.job.arguments["handover"])

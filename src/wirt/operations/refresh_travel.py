@@ -12,7 +12,7 @@ from wirt.model.errors import DeadlinePassed, IllegalState, WirtError
 from wirt.model.lifecycle import State
 from wirt.model.units import MIB
 from wirt.operations.power import REBOOT_NOTE
-from wirt.operations.receive import live_of
+from wirt.operations.receive import live_of, settle_there
 from wirt.operations.refresh_busy import FIRST, first_domid
 from wirt.operations.refresh_run import INTERRUPTED, beside_of, check_first, has_word, old_run, uuid_of
 from wirt.operations.running import EnvContext
@@ -91,6 +91,7 @@ async def hand_over(context: EnvContext) -> None:
             context.transient["gap_s"] = environment.clock.monotonic() - context.transient["stood_at"]
         environment.tell(environment.domains.observe(uuid, State.RUNNING))
         await context.note(gap_s=context.transient.get("gap_s"))
+    await settle_there(environment, uuid)
 
 
 async def _rest(context: EnvContext) -> None:

@@ -158,3 +158,8 @@ class LiveMigrations(Protocol):
         It is paused and holds no lock on a disk until it is resumed. An error ends the run: what was sent is of no
         use."""
         ...
+
+    async def settle(self, domain: UUID) -> None:
+        """A guest that was received goes on here: what was only for its way is taken away, of which its instant
+        of standing still is no time. Repeated, or of a run that was never received, it changes nothing."""
+        ...

@@ -35,6 +35,7 @@ from wirt.model.storage import (
 from wirt.model.units import MIB
 from wirt.plan import qcow2
 from wirt.ports.storage import NewVolume
+from wirt.storage import parts
 from wirt.storage.media import PART as PART
 from wirt.storage.media import file_system_at
 from wirt.storage.programs import run
@@ -206,10 +207,9 @@ class DirectoryPool:
         return await self._call(self._tidy)
 
     def _tidy(self) -> tuple[str, ...]:
-        parts = [path for path in self._listed() if path.name.startswith(".") and PART in path.name]
-        for path in parts:
-            path.unlink(missing_ok=True)
-        return tuple(f"{path} was left by something that did not finish, and is gone" for path in parts)
+        with self._reasons(f"the pool {self.config.name} can't be tidied"):
+            left = parts.sweep(self._listed())
+        return tuple(f"{path} was left by something that did not finish, and is gone" for path in left)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -271,17 +271,18 @@ class DirectoryPool:
         """A hidden file that becomes the volume ``name`` unless something fails: then it is gone."""
         part = self._directory / f".{name[:80]}{PART}{uuid.uuid4().hex}"
         what = f"{self.config.name}/{name} can't be made"
+        work = parts.Work(part)
         try:
-            await self._call(self._begin, name, part, what)
+            await self._call(self._begin, name, work, what)
             yield part
             await self._call(self._publish, part, self._directory / f"{name}{_SUFFIXES[format_]}", what)
         finally:
-            await self._call(part.unlink, missing_ok=True)
+            await self._call(work.end)
 
-    def _begin(self, name: str, part: Path, what: str) -> None:
+    def _begin(self, name: str, work: parts.Work, what: str) -> None:
         self._refuse_taken(name)
         with self._reasons(what):
-            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            work.begin()
 
     def _refuse_taken(self, name: str) -> None:
         if name in self._files():

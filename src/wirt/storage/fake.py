@@ -200,13 +200,14 @@ class FakePool:
 class FakeStorage:
     """``media`` by target: two hosts that are given the same ones share their pools. ``lacking``: what none of
     the pools can do. ``devices``: targets whose pools make and remove no volumes. ``grounds``: what pools lie on,
-    by target; of others nothing is known."""
+    by target; of others nothing is known. ``stamped``: files that are in no pool, with their stamps."""
 
     def __init__(self, media: dict[str, FakeMedium] | None = None) -> None:
         self.lacking = {Capability.SNAPSHOT}
         self.devices: set[str] = set()
         self.grounds: dict[str, Medium] = {}
         self.media: dict[str, FakeMedium] = {} if media is None else media
+        self.stamped: dict[str, str] = {}
 
     def types(self) -> tuple[PoolType, ...]:
         return (PoolType.FAKE,)
@@ -249,8 +250,8 @@ class FakeStorage:
         return next((m for m in self.media.values() if any(v.path == path for v in m.volumes.values())), None)
 
     async def stamps(self, paths: Collection[str]) -> Mapping[str, str]:
-        """Of what is in pools."""
-        return {
+        """Of what is in pools, and of ``stamped``."""
+        return {path: stamp for path, stamp in self.stamped.items() if path in paths} | {
             volume.path: str(sorted(medium.data.get(volume.path, {}).items()))
             for medium in self.media.values()
             for volume in medium.volumes.values()

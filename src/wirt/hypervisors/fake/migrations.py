@@ -145,6 +145,9 @@ class FakeLiveMigrations:
                 guest.begin_from(data.removesuffix(_REST))
                 return Phase.COMPLETED
 
+    async def settle(self, domain: UUID) -> None:
+        """Nothing of the way is kept."""
+
 
 def _check(guest: FakeGuest, stream: socket.socket) -> None:
     if guest.gone:

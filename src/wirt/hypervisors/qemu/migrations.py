@@ -10,15 +10,12 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.qemu import answers, credentials, mirrors, sending, travel
 from wirt.hypervisors.qemu.blockjobs import to_the_end
 from wirt.hypervisors.qemu.driver import QemuHypervisor
-from wirt.hypervisors.qemu.run import Run
 from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.errors import HypervisorError, HypervisorSilent, IllegalState
 from wirt.ports.migration import Channel, Course, Credentials, Phase, Report, Travelled
@@ -39,6 +36,7 @@ class QemuLiveMigrations:
 
     def __init__(self, hypervisor: QemuHypervisor) -> None:
         self._hypervisor = hypervisor
+        self._serving: set[UUID] = set()
 
     async def no_postcopy(self) -> str | None:
         """A QEMU that waits for pages needs userfaultfd(2); without privileges the kernel gives it one only if it
@@ -133,6 +131,7 @@ class QemuLiveMigrations:
     ) -> None:
         with contextlib.closing(listener):
             run = self._hypervisor.run(domain)
+            self._serving.add(domain)
             if mine is not None:
                 await credentials.show(run, mine, serves=True)
             await mirrors.serve(run, vdevs, listener, credentials.ID if mine is not None else "")
@@ -141,12 +140,21 @@ class QemuLiveMigrations:
         with contextlib.closing(channel.stream) as stream:
             run = self._hypervisor.run(domain)
             await travel.set_course(run, course, sends=False)
-            async with _received(run, channel.credentials):
-                await run.monitor.hand_over(INCOMING, stream.fileno())
-                await run.monitor.execute("migrate-incoming", {"uri": f"fd:{INCOMING}"})
-                done = await sending.until(run, (Phase.COMPLETED, Phase.POSTCOPY), lambda now: None)
-                await mirrors.stop_serving(run)
-                return done.phase
+            if channel.credentials is not None:
+                await credentials.show(run, channel.credentials, serves=True)
+                await travel.protect(run, credentials.ID, "")
+            await run.monitor.hand_over(INCOMING, stream.fileno())
+            await run.monitor.execute("migrate-incoming", {"uri": f"fd:{INCOMING}"})
+            done = await sending.until(run, (Phase.COMPLETED, Phase.POSTCOPY), lambda now: None)
+            if domain in self._serving:
+                await mirrors.stop_serving(run)  # before the guest writes there
+                self._serving.discard(domain)
+            return done.phase
+
+    async def settle(self, domain: UUID) -> None:
+        run = self._hypervisor.run(domain)
+        await travel.forget_course(run)
+        await credentials.hide(run)
 
 
 def _may_wait_for_pages() -> bool:
@@ -154,14 +162,3 @@ def _may_wait_for_pages() -> bool:
         return Path("/proc/sys/vm/unprivileged_userfaultfd").read_text().strip() == "1"
     except OSError:
         return False
-
-
-@asynccontextmanager
-async def _received(run: Run, mine: Credentials | None) -> AsyncIterator[None]:
-    """Certificates for as long as it takes; afterwards the run is like any other."""
-    if mine is not None:
-        await credentials.show(run, mine, serves=True)
-        await travel.protect(run, credentials.ID, "")
-    yield
-    await travel.forget_course(run)
-    await credentials.hide(run)
