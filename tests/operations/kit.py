@@ -15,6 +15,8 @@ from tests.operations.bootstrap_kit import FakeBootstrapper
 from wirt.hypervisors.fake import DaemonKilled, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.fake.backup import FakeLiveBackup
 from wirt.hypervisors.fake.migrations import FakeLiveMigrations
+from wirt.hypervisors.fake.shares import FakeShares
+from wirt.hypervisors.fake.vcpu_threads import FakeVcpuThreads
 from wirt.model.devices import devids
 from wirt.model.domain import Domain
 from wirt.model.errors import HypervisorError
@@ -35,6 +37,7 @@ from wirt.operations.networks_upkeep import planned
 from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
+from wirt.operations.scheduling import Scheduling
 from wirt.operations.template import volumes_of_template
 from wirt.peers.fake import FakeLinks
 from wirt.ports.backup_store import Work
@@ -153,6 +156,7 @@ class SimulatedHost:
         """Start a daemon on what is there. ``peers``: how it reaches others."""
         self.network = FakeNetwork(DefaultBridge(), self.clock)
         hypervisor = FakeHypervisor(self.world)
+        self.shares, self.threads = FakeShares(self.world), FakeVcpuThreads(hypervisor)
         settings = Settings(self._directory / "runs", self._directory / "dumps", "wirtbr0", "/home")
         self.environment = Environment(
             settings=settings,
@@ -178,6 +182,7 @@ class SimulatedHost:
             appliances=self.appliances,
             backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
             save_files=HostSaveFiles(),
+            scheduling=Scheduling(self.shares, self.threads),
         )
         self.engine = Engine(
             self.environment,

@@ -23,6 +23,7 @@ from wirt.api import (
     problems,
     refresh,
     saves,
+    scheduling,
     snapshots,
     storage,
     streams,
@@ -55,6 +56,7 @@ ROUTES = (
     *PEER_ROUTES,
     refresh,
     saves,
+    scheduling,
 )
 
 

@@ -22,7 +22,9 @@ from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine
 from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
+from wirt.operations.reconcile.scheduling import SchedulingLoop
 from wirt.operations.registry import Domains
+from wirt.operations.scheduling import Scheduling
 from wirt.plan.networks import home_tag
 from wirt.ports.appliances import Appliances
 from wirt.ports.backups import Backups
@@ -97,10 +99,12 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             backups=_backups(hypervisor, sandbox),
             peers=_peers(home, settings, machine.name),
             save_files=HostSaveFiles(),
+            scheduling=_scheduling(settings, hypervisor, sandbox),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
         loop, networks = HostLoop(environment), NetworkLoop(environment)
+        scheduling = SchedulingLoop(environment)
         # What the first guest would wait for otherwise.
         warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
@@ -109,11 +113,13 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             await networks.prepare()
             await loop.start()
             await networks.start()
+            await scheduling.start()
             yield environment
         finally:
             for task in warming:
                 task.cancel()
             await asyncio.gather(*warming, return_exceptions=True)
+            await scheduling.stop()
             await networks.stop()
             await loop.stop()
             await engine.stop(STOP_GRACE_S)
@@ -150,6 +156,22 @@ def _hypervisor(home: Home, settings: DaemonSettings, clock: Clock, sandbox: San
     qemu = QemuSettings(binary=settings.qemu, cache=Path(home.cache, "qemu.json"), passt=settings.passt)
     hypervisor = QemuHypervisor(qemu, sandbox)
     return hypervisor, QemuLiveDisks(hypervisor), QemuLiveMigrations(hypervisor)
+
+
+def _scheduling(settings: DaemonSettings, hypervisor: Hypervisor, sandbox: Sandbox) -> Scheduling:
+    from wirt.hypervisors.qemu.driver import QemuHypervisor
+    from wirt.sandbox.shares import host_shares
+
+    if not isinstance(hypervisor, QemuHypervisor):
+        from wirt.hypervisors.fake import FakeHypervisor
+        from wirt.hypervisors.fake.shares import FakeShares
+        from wirt.hypervisors.fake.vcpu_threads import FakeVcpuThreads
+
+        assert isinstance(hypervisor, FakeHypervisor)
+        return Scheduling(FakeShares(hypervisor.world), FakeVcpuThreads(hypervisor))
+    from wirt.hypervisors.qemu.vcpu_threads import QemuVcpuThreads
+
+    return Scheduling(host_shares(sandbox), QemuVcpuThreads(hypervisor))
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:

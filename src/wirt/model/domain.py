@@ -55,6 +55,9 @@ class DomainConfig:
     on_soft_reset: Action = Action.SOFT_RESET
     cpu_weight: int | None = None
     cap: int | None = None
+    period_us: int | None = None
+    budget_us: int | None = None
+    extratime: bool = False
     cpus: str | tuple[str, ...] | None = None
     serial: tuple[str, ...] = ()
     device_model_args: tuple[str, ...] = ()

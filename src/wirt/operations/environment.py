@@ -23,6 +23,7 @@ from wirt.operations.padding import noted_padding_kib
 from wirt.operations.peers import KnownPeers
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
+from wirt.operations.scheduling import Scheduling
 from wirt.operations.snapshots import Snapshots
 from wirt.operations.turns import Turns, promised_bytes
 from wirt.plan.engine import Medium
@@ -105,6 +106,7 @@ class Environment:
     save_files: SaveFiles | None = None
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
+    scheduling: Scheduling = field(default_factory=Scheduling)
     _jobs: Engine[Environment] | None = None
 
     def __post_init__(self) -> None:
