@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from wirt.api.reply import reply
 from wirt.model.domain import Domain
-from wirt.operations import sched_verbs, scheduling
+from wirt.operations import affinity, sched_verbs, scheduling
 from wirt.operations.environment import Environment
 from wirt.plan.shares import RealTimeTerms
 from wirt.wire import v1_scheduling as wire
@@ -38,6 +38,17 @@ def router(environment: Environment) -> APIRouter:
             environment, ref, request.period_us, request.budget_us, request.extratime
         )
         return reply(_domain(environment, changed))
+
+    @routes.post("/domains/{ref}/pin", response_model=wire.SchedDomain)
+    async def pin(ref: str, request: wire.PinRequest) -> Response:
+        """Keep a vCPU to CPUs of the host, from now on."""
+        changed = await affinity.pin(environment, ref, request.vcpu, request.hard, request.soft)
+        return reply(_domain(environment, changed))
+
+    @routes.post("/domains/{ref}/vcpus", response_model=wire.SchedDomain)
+    async def vcpus(ref: str, request: wire.VcpusRequest) -> Response:
+        """How many vCPUs a domain that is off has when it is started next."""
+        return reply(_domain(environment, await affinity.set_vcpus(environment, ref, request.vcpus)))
 
     return routes
 

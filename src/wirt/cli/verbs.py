@@ -47,6 +47,8 @@ VERBS = {
         Verb(RUN, "sched-credit", "sched", "show domains' weights and caps, or change them"),
         Verb(RUN, "sched-credit2", "sched", "the same, as Xen's newer scheduler calls it"),
         Verb(RUN, "sched-rtds", "sched", "give each vCPU of a domain a budget in each period"),
+        Verb(RUN, "vcpu-pin", "sched_pin", "keep a domain's vCPUs to CPUs of the host"),
+        Verb(RUN, "vcpu-set", "sched_pin", "say how many vCPUs a domain has"),
         Verb(RUN, "refresh", "refresh", "let running domains go on in the QEMU that is installed now"),
         Verb(LOOK, "list", "listing", "list domains: memory, CPUs, state, time"),
         Verb(LOOK, "console", "console", "be at a domain's console (Ctrl-] leaves)"),

@@ -12,7 +12,7 @@ from wirt.api import convert
 from wirt.config.settings import DaemonSettings
 from wirt.images.bootstrap.builder import SystemBuilder
 from wirt.images.builder import Images
-from wirt.machine import LinuxMachine
+from wirt.machine import LinuxMachine, LinuxProcessors
 from wirt.model.job import Job
 from wirt.network.bridges import DefaultBridge
 from wirt.operations import security_groups
@@ -20,6 +20,7 @@ from wirt.operations.bus import Bus
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine
+from wirt.operations.placement import Placement
 from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.reconcile.scheduling import SchedulingLoop
@@ -168,10 +169,12 @@ def _scheduling(settings: DaemonSettings, hypervisor: Hypervisor, sandbox: Sandb
         from wirt.hypervisors.fake.vcpu_threads import FakeVcpuThreads
 
         assert isinstance(hypervisor, FakeHypervisor)
-        return Scheduling(FakeShares(hypervisor.world), FakeVcpuThreads(hypervisor))
+        processors = LinuxProcessors()
+        threads = FakeVcpuThreads(hypervisor, len(processors.online()))
+        return Scheduling(FakeShares(hypervisor.world), threads, placement=Placement(processors))
     from wirt.hypervisors.qemu.vcpu_threads import QemuVcpuThreads
 
-    return Scheduling(host_shares(sandbox), QemuVcpuThreads(hypervisor))
+    return Scheduling(host_shares(sandbox), QemuVcpuThreads(hypervisor), placement=Placement(LinuxProcessors()))
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:

@@ -18,6 +18,7 @@ import structlog
 from wirt.model.domain import Domain, DomainConfig
 from wirt.model.errors import IllegalState, WirtError
 from wirt.model.lifecycle import State
+from wirt.operations.placement import Placement, place
 from wirt.plan.launch import DEFAULT_WEIGHT
 from wirt.plan.shares import (
     CreditTerms,
@@ -49,6 +50,7 @@ class Scheduling:
     factor: float | None = None
     mechanisms: dict[UUID, Mechanism] = field(default_factory=dict)
     problems: dict[UUID, str] = field(default_factory=dict)
+    placement: Placement = field(default_factory=Placement)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -96,7 +98,7 @@ async def lay(environment: Environment, wanted: UUID | None = None) -> None:
         for domain in domains:
             terms = run_shares(domain.config, scaled.values[str(domain.uuid)], levels[domain.name].nice)
             try:
-                await _lay_one(environment, domain, terms)
+                await _lay_one(environment, domain, terms, levels[domain.name].most_cpus)
             except WirtError as error:
                 _tell(environment, domain, error)
                 failed = error if domain.uuid == wanted else failed
@@ -118,7 +120,8 @@ def niceness(environment: Environment) -> Mapping[str, Niceness]:
     return nice({d.name: (credit_of(d.config), vcpus_of(d.config)) for d in environment.domains if is_held(d)})
 
 
-async def _lay_one(environment: Environment, domain: Domain, terms: RunShares) -> None:
+async def _lay_one(environment: Environment, domain: Domain, terms: RunShares, most_cpus: int | None) -> None:
+    """``most_cpus``: where no control group holds it."""
     scheduling = environment.scheduling
     assert scheduling.shares is not None and scheduling.threads is not None and domain.domid is not None
     try:
@@ -126,7 +129,8 @@ async def _lay_one(environment: Environment, domain: Domain, terms: RunShares) -
     except IllegalState:
         return  # it has ended
     directory = environment.directory(domain.domid)
-    scheduling.mechanisms[domain.uuid] = scheduling.shares.lay(directory, threads, terms)
+    by = scheduling.mechanisms[domain.uuid] = scheduling.shares.lay(directory, threads, terms)
+    place(environment, domain, threads, most_cpus if by is Mechanism.NICE else None)
 
 
 def _tell(environment: Environment, domain: Domain, error: WirtError) -> None:
@@ -142,6 +146,8 @@ def _forget(scheduling: Scheduling, there: set[UUID]) -> None:
     for kept in (scheduling.mechanisms, scheduling.problems):
         for uuid in kept.keys() - there:
             del kept[uuid]
+    for key in [key for key in scheduling.placement.seats if key[0] not in there]:
+        del scheduling.placement.seats[key]
 
 
 def remarks(environment: Environment, domain: Domain) -> tuple[str, ...]:

@@ -45,6 +45,20 @@ class CreditRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PinRequest:
+    """``vcpu`` is a number or ``all``; ``hard`` and ``soft`` lists of CPUs, ``all``, or ``-`` to leave them."""
+
+    vcpu: str
+    hard: str
+    soft: str = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class VcpusRequest:
+    vcpus: int
+
+
+@dataclass(frozen=True, slots=True)
 class RealTimeRequest:
     """For all vCPUs. What is ``None`` stays as it is; a budget of 0 takes budget and period away."""
 

@@ -87,13 +87,16 @@ CPU = (
         'Host CPUs that may run the guest: "all", or numbers, ranges and NUMA nodes as in "0-3,node:1,^2", '
         "where ^ takes away. A list gives one such string to each virtual CPU in turn.",
         default="all",
+        honoured=QEMU,
     ),
     Key(
         "cpus_soft",
         TEXT_OR_STRINGS,
         Group.CPU,
-        "Host CPUs that the guest prefers, written as for cpus; others are used when these are busy.",
+        "Host CPUs that the guest prefers, written as for cpus; others are used when these are busy. The "
+        "distributor follows it (setting distribution).",
         default="no preference",
+        honoured=QEMU,
     ),
     Key(
         "cpu_model",
