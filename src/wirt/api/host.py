@@ -75,6 +75,7 @@ def _host(routes: APIRouter, environment: Environment) -> None:
                 notes=[
                     *facts.notes,
                     *refresh.notes(environment),
+                    *scheduling.notes(environment),
                     *(environment.peers.troubles if environment.peers is not None else ()),
                 ],
                 scheduling=scheduling.mechanism(environment),

@@ -20,7 +20,7 @@ from wirt.operations.bus import Bus
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine
-from wirt.operations.placement import Placement
+from wirt.operations.placement import Distribution, Placement, Reach
 from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.reconcile.scheduling import SchedulingLoop
@@ -35,6 +35,7 @@ from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.layers import LayerFiles
 from wirt.ports.live_disks import LiveDisks
+from wirt.ports.machine import Processors
 from wirt.ports.memory_blocks import MemoryDisk
 from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Network
@@ -171,10 +172,17 @@ def _scheduling(settings: DaemonSettings, hypervisor: Hypervisor, sandbox: Sandb
         assert isinstance(hypervisor, FakeHypervisor)
         processors = LinuxProcessors()
         threads = FakeVcpuThreads(hypervisor, len(processors.online()))
-        return Scheduling(FakeShares(hypervisor.world), threads, placement=Placement(processors))
+        return Scheduling(FakeShares(hypervisor.world), threads, placement=_placement(settings, processors))
     from wirt.hypervisors.qemu.vcpu_threads import QemuVcpuThreads
 
-    return Scheduling(host_shares(sandbox), QemuVcpuThreads(hypervisor), placement=Placement(LinuxProcessors()))
+    return Scheduling(
+        host_shares(sandbox), QemuVcpuThreads(hypervisor), placement=_placement(settings, LinuxProcessors())
+    )
+
+
+def _placement(settings: DaemonSettings, processors: Processors) -> Placement:
+    mode, reach = Distribution(settings.distribution), Reach(settings.distribution_reach)
+    return Placement(processors, settings.domain_0_cpus, mode, reach)
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:

@@ -53,6 +53,7 @@ class Seat:
     waited: float = 0.0
     last: ThreadTime | None = None
     at: float = 0.0
+    advised: int | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +66,8 @@ class Placement:
     reach: Reach = Reach.CACHE
     seats: dict[tuple[UUID, int], Seat] = field(default_factory=dict)
     busy: dict[int, float] = field(default_factory=dict)
+    cpu_times: tuple[dict[int, float], float] = field(default_factory=lambda: ({}, 0.0))
+    """Seconds that each CPU has worked, and when that was read (monotonic)."""
     _topology: Topology | None = None
 
     def topology(self) -> Topology | None:
@@ -111,9 +114,7 @@ def _guest(placement: Placement, domain: Domain, topology: Topology) -> Guest:
         cpu = seat.home if placement.mode is Distribution.ON or seat.last is None else seat.last.cpu
         hard, soft = wish(config.cpus, number, topology), wish(config.cpus_soft, number, topology)
         vcpus.append(Vcpu(seat.used, seat.waited, cpu, seat.rested, hard, soft))
-    return Guest(
-        str(domain.uuid), tuple(vcpus), config.cpu_weight or DEFAULT_WEIGHT, config.cap or 0, pool_of(config)
-    )
+    return Guest(domain.name, tuple(vcpus), config.cpu_weight or DEFAULT_WEIGHT, config.cap or 0, pool_of(config))
 
 
 def check_place(environment: Environment, domain: Domain) -> None:

@@ -18,7 +18,7 @@ import structlog
 from wirt.model.domain import Domain, DomainConfig
 from wirt.model.errors import IllegalState, WirtError
 from wirt.model.lifecycle import State
-from wirt.operations.placement import Placement, place
+from wirt.operations.placement import Distribution, Placement, place
 from wirt.plan.launch import DEFAULT_WEIGHT
 from wirt.plan.shares import (
     CreditTerms,
@@ -166,5 +166,24 @@ def remarks(environment: Environment, domain: Domain) -> tuple[str, ...]:
 
 def mechanism(environment: Environment) -> str:
     """For ``wirt info``."""
-    shares = environment.scheduling.shares
-    return "" if shares is None else f"{shares.mechanism}: {shares.reason}"
+    shares, placement = environment.scheduling.shares, environment.scheduling.placement
+    if shares is None:
+        return ""
+    kept = f"; no guest on the CPUs {placement.reserved}" if placement.reserved else ""
+    return f"{shares.mechanism}: {shares.reason}; the distributor is {_MODES[placement.mode]}{kept}"
+
+
+_MODES = {
+    Distribution.OFF: "off",
+    Distribution.ADVISE: "advising: wirt events shows what it would do",
+    Distribution.ON: "on",
+}
+
+
+def notes(environment: Environment) -> list[str]:
+    """For ``wirt info``: what the machine does not tell of its CPUs, and what that means."""
+    try:
+        topology = environment.scheduling.placement.topology()
+    except WirtError as error:
+        return [str(error)]
+    return [] if topology is None else list(topology.remarks)
