@@ -12,6 +12,7 @@ from wirt.api import (
     backup,
     bootstrap,
     cpu_baseline,
+    cpu_pools,
     disks,
     domains,
     fork,
@@ -57,6 +58,7 @@ ROUTES = (
     refresh,
     saves,
     scheduling,
+    cpu_pools,
 )
 
 

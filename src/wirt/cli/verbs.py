@@ -84,6 +84,12 @@ VERBS = {
         Verb(HOST, "network", "network", "make networks for guests, and see how they are"),
         Verb(HOST, "peer", "peers", "make other hosts known to this one, so that guests can move there"),
         Verb(HOST, "cpu", "cpu", "show which CPUs guests can have, here or on each of several hosts"),
+        Verb(HOST, "cpupool-list", "cpu_pools", "list pools of CPUs"),
+        Verb(HOST, "cpupool-create", "cpu_pools", "set CPUs apart for some domains"),
+        Verb(HOST, "cpupool-destroy", "cpu_pools", "give a pool's CPUs back to all"),
+        Verb(HOST, "cpupool-cpu-add", "cpu_pools", "give a pool of CPUs more of them"),
+        Verb(HOST, "cpupool-cpu-remove", "cpu_pools", "take CPUs from a pool"),
+        Verb(HOST, "cpupool-migrate", "cpu_pools", "put a domain into a pool of CPUs"),
         Verb(HOST, "lab", "lab", "make hosts to try things on, all on this machine"),
         Verb(HOST, "help", "help", "explain a verb, or the keys of an xl.cfg file"),
     )

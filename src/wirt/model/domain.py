@@ -59,6 +59,7 @@ class DomainConfig:
     budget_us: int | None = None
     extratime: bool = False
     cpus: str | tuple[str, ...] | None = None
+    pool: str | None = None
     cpus_soft: str | tuple[str, ...] | None = None
     serial: tuple[str, ...] = ()
     device_model_args: tuple[str, ...] = ()

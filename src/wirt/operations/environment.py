@@ -16,6 +16,7 @@ from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
 from wirt.model.storage import Volume
 from wirt.operations.bus import Bus
+from wirt.operations.cpu_pools import CpuPools
 from wirt.operations.groups import SecurityGroups
 from wirt.operations.handovers import Handovers, Incoming
 from wirt.operations.networks import Networks
@@ -86,6 +87,7 @@ class Environment:
     networks: Networks = field(init=False)
     storage: Storage | None = None
     pools: Pools = field(init=False)
+    cpu_pools: CpuPools = field(init=False)
     snapshots: Snapshots = field(init=False)
     image_tool: ImageTool | None = None
     live_disks: LiveDisks | None = None
@@ -112,6 +114,7 @@ class Environment:
     def __post_init__(self) -> None:
         self.groups = SecurityGroups(self.store)
         self.networks = Networks(self.store)
+        self.cpu_pools = CpuPools(self.store, self.machine.name)
         self.snapshots = Snapshots(self.store)
         self.handovers = Handovers(self.store, self.clock)
         self.known_peers = KnownPeers(self.store, self.peers)
@@ -147,7 +150,14 @@ class Environment:
 
     async def load(self) -> None:
         """Read what is recorded. ``CorruptState`` names the first record that can't be understood."""
-        for registry in (self.networks, self.pools, self.domains, self.snapshots, self.known_peers):
+        for registry in (
+            self.networks,
+            self.pools,
+            self.cpu_pools,
+            self.domains,
+            self.snapshots,
+            self.known_peers,
+        ):
             await registry.load()
 
     async def plan(

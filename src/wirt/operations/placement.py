@@ -91,7 +91,7 @@ def wish(text: str | tuple[str, ...] | None, vcpu: int, topology: Topology) -> f
 
 
 def pool_of(config: DomainConfig) -> str:
-    return POOL_0
+    return config.pool or POOL_0
 
 
 def load_of(environment: Environment, domains: Iterable[Domain], topology: Topology) -> Load:
@@ -104,7 +104,7 @@ def load_of(environment: Environment, domains: Iterable[Domain], topology: Topol
 
 def pools(environment: Environment) -> Mapping[str, frozenset[int]]:
     """Beside Pool-0."""
-    return {}
+    return environment.cpu_pools.all
 
 
 def _guest(placement: Placement, domain: Domain, topology: Topology) -> Guest:
@@ -120,11 +120,13 @@ def _guest(placement: Placement, domain: Domain, topology: Topology) -> Guest:
 def check_place(environment: Environment, domain: Domain) -> None:
     """``BadInput`` or ``IllegalState`` if a vCPU of ``domain`` may run nowhere now, with the CPUs that can be."""
     topology = environment.scheduling.placement.topology()
+    environment.cpu_pools.check(pool_of(domain.config))
     if topology is not None:
-        _check(load_of(environment, [domain], topology), domain.name)
+        check_load(load_of(environment, [domain], topology), domain.name)
 
 
-def _check(load: Load, name: str) -> None:
+def check_load(load: Load, name: str) -> None:
+    """``IllegalState`` if a vCPU of the only domain in ``load`` may run nowhere."""
     (guest,) = load.guests
     for number, vcpu in enumerate(guest.vcpus):
         if not load.may(vcpu.hard, guest.pool):
@@ -151,7 +153,8 @@ def place(
             cpus = frozenset(sorted(cpus)[:most_cpus])
         if cpus:
             scheduling.threads.pin(thread, cpus)
-    _check(load, domain.name)
+    environment.cpu_pools.check(guest.pool)
+    check_load(load, domain.name)
 
 
 def _within(load: Load, guest: Guest, vcpu: Vcpu, may: frozenset[int], placement: Placement) -> frozenset[int]:

@@ -118,6 +118,7 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         period_us=settings.number("period"),
         budget_us=settings.number("budget"),
         extratime=bool(settings.number("extratime")),
+        pool=settings.text("pool") or None,
         cpus=_cpus(settings, "cpus"),
         cpus_soft=_cpus(settings, "cpus_soft"),
         serial=peripherals.serial(reading),

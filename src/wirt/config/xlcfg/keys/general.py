@@ -59,7 +59,14 @@ IDENTITY = (
 )
 
 CPU = (
-    Key("pool", TEXT, Group.CPU, "The CPU pool whose processors run the guest."),
+    Key(
+        "pool",
+        TEXT,
+        Group.CPU,
+        "The CPU pool whose processors run the guest.",
+        default="Pool-0",
+        honoured=QEMU,
+    ),
     Key(
         "vcpus",
         NUMBER,
