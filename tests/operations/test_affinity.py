@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ async def test_all_takes_pins_away_and_leaves_no_key_behind(host: SimulatedHost)
     after = await pin(host.environment, "web", "all", "all")
     assert after.config.cpus is None and after.text == domain.text
     assert await places(host) == [{0, 1, 2, 3}] * 2
+
+
+async def test_of_whom_nothing_is_said_may_be_where_the_rest_of_its_process_may(host: SimulatedHost) -> None:
+    """Somebody may keep a whole QEMU to some CPUs, or wirtd with all that it starts."""
+    domain = await started(host, "vcpus = 2")
+    assert domain.incarnation is not None
+    main = (await host.threads.of(domain.uuid))[0]
+    await host.environment.domains.start_run(replace(domain.incarnation, pid=main))
+    host.world.affinity[main] = frozenset({2})
+    await lay(host.environment)
+    assert await places(host) == [{2}, {2}]
 
 
 @pytest.mark.parametrize(

@@ -145,16 +145,26 @@ def place(
         return
     load = load_of(environment, [domain], topology)
     (guest,) = load.guests
+    pid = domain.incarnation.pid if domain.incarnation is not None else None
+    main = None if pid is None else scheduling.threads.affinity(pid)
     for number, thread in sorted(threads.items())[: len(guest.vcpus)]:
         vcpu = guest.vcpus[number]
         may = load.may(vcpu.hard, guest.pool)
         cpus = _within(load, guest, vcpu, may, placement)
+        if _is_free(load, guest, vcpu, placement) and main is not None:
+            cpus = main
         if most_cpus is not None:
             cpus = frozenset(sorted(cpus)[:most_cpus])
         if cpus:
             scheduling.threads.pin(thread, cpus)
     environment.cpu_pools.check(guest.pool)
     check_load(load, domain.name)
+
+
+def _is_free(load: Load, guest: Guest, vcpu: Vcpu, placement: Placement) -> bool:
+    """Nothing is said of where it runs: it may be where the rest of its process may, whoever has said that."""
+    unsaid = vcpu.hard is None and guest.pool == POOL_0 and not load.pools and not load.reserved
+    return unsaid and placement.mode is not Distribution.ON
 
 
 def _within(load: Load, guest: Guest, vcpu: Vcpu, may: frozenset[int], placement: Placement) -> frozenset[int]:
