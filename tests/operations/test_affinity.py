@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from wirt.machine.topology import parse
 from wirt.model.domain import Domain
-from wirt.model.errors import BadInput, IllegalState, WirtError
+from wirt.model.errors import BadInput, IllegalState, Unavailable, WirtError
 from wirt.operations.affinity import pin, set_vcpus
 from wirt.operations.create import Source, preview
-from wirt.operations.scheduling import lay, remarks
+from wirt.operations.scheduling import lay, notes, remarks
 
 from .kit import SimulatedHost, config
 
@@ -119,6 +120,31 @@ async def test_a_cpu_that_goes_offline_is_told_and_the_guest_goes_on(host: Simul
     host.threads.online |= {3}
     await lay(host.environment)
     assert remarks(host.environment, domain) == () and await places(host) == [{3}]
+
+
+async def test_a_machine_that_tells_no_cpus_keeps_only_those_from_running_who_ask_for_some(
+    host: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent() -> frozenset[int]:
+        raise Unavailable("this machine does not tell which CPUs it has")
+
+    monkeypatch.setattr(host.processors, "online", silent)
+    monkeypatch.setattr(host.processors, "topology", silent)
+    domain = await started(host)
+    assert domain.incarnation is not None and remarks(host.environment, domain) == ()
+    assert notes(host.environment) == ["this machine does not tell which CPUs it has"]
+    with pytest.raises(Unavailable):
+        await preview(host.environment, Source(config("mail", 'cpus = "3"'), "mail.cfg", "/"))
+
+
+async def test_what_the_machine_does_not_tell_is_noted(
+    host: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = parse({"cpu/online": "0-3", "cpu/present": "0-3", "node/online": ""})
+    monkeypatch.setattr(host.processors, "topology", lambda: bare)
+    await started(host, 'cpus = "2"')
+    assert await places(host) == [{2}]
+    assert any("no NUMA table" in note for note in notes(host.environment))
 
 
 async def test_vcpus_of_a_guest_that_runs_stay_and_of_one_that_is_off_change(host: SimulatedHost) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from wirt.model.cpulists import cpus_named
 from wirt.model.domain import Domain, DomainConfig
-from wirt.model.errors import IllegalState
+from wirt.model.errors import IllegalState, Unavailable
 from wirt.model.topology import Topology
 from wirt.plan.distribute import LONG_AGO, POOL_0, Guest, Load, Vcpu, reach
 from wirt.plan.distribute_seats import Seats
@@ -119,10 +119,21 @@ def _guest(placement: Placement, domain: Domain, topology: Topology) -> Guest:
 
 def check_place(environment: Environment, domain: Domain) -> None:
     """``BadInput`` or ``IllegalState`` if a vCPU of ``domain`` may run nowhere now, with the CPUs that can be."""
-    topology = environment.scheduling.placement.topology()
     environment.cpu_pools.check(pool_of(domain.config))
+    topology = _topology_for(environment, domain.config)
     if topology is not None:
         check_load(load_of(environment, [domain], topology), domain.name)
+
+
+def _topology_for(environment: Environment, config: DomainConfig) -> Topology | None:
+    """A machine that does not tell which CPUs it has keeps nobody from running who asks for none: ``None``."""
+    placement = environment.scheduling.placement
+    try:
+        return placement.topology()
+    except Unavailable:
+        if config.cpus is not None or config.pool is not None or placement.reserved:
+            raise
+        return None
 
 
 def check_load(load: Load, name: str) -> None:
@@ -140,7 +151,7 @@ def place(
     """Keep the threads of ``domain`` to where they may be; ``most_cpus`` is all that a cap leaves it where only
     affinity can hold it. A vCPU that may run nowhere stays where it is, which is raised once all are seen to."""
     scheduling, placement = environment.scheduling, environment.scheduling.placement
-    topology = placement.topology()
+    topology = _topology_for(environment, domain.config)
     if topology is None or scheduling.threads is None:
         return
     load = load_of(environment, [domain], topology)

@@ -83,9 +83,22 @@ def is_held(domain: Domain) -> bool:
     return domain.incarnation is not None and domain.state not in (State.OFF, State.STARTING)
 
 
-async def lay(environment: Environment, wanted: UUID | None = None) -> None:
-    """Hold every run to its terms. What goes wrong with one is told, and kept to be read; of ``wanted`` it is
-    raised."""
+async def lay_new(environment: Environment, uuid: UUID) -> None:
+    """Hold a run that has just begun to its terms; all others too if its weight changes their scale. What goes
+    wrong is told: it starts all the same."""
+    scheduling = environment.scheduling
+    domains = [domain for domain in environment.domains if is_held(domain)]
+    scaled = scale({str(d.uuid): credit_of(d.config).weight for d in domains}, scheduling.factor)
+    alone = scaled.factor == scheduling.factor
+    if alone and scheduling.shares is not None and scheduling.shares.mechanism is not Mechanism.NICE:
+        await lay(environment, only=uuid)
+    else:
+        await lay(environment)
+
+
+async def lay(environment: Environment, wanted: UUID | None = None, only: UUID | None = None) -> None:
+    """Hold every run, or ``only`` one, to its terms. What goes wrong with one is told, and kept to be read; of
+    ``wanted`` it is raised."""
     scheduling = environment.scheduling
     if scheduling.shares is None or scheduling.threads is None:
         return
@@ -93,12 +106,14 @@ async def lay(environment: Environment, wanted: UUID | None = None) -> None:
         domains = [domain for domain in environment.domains if is_held(domain)]
         scaled = scale({str(d.uuid): credit_of(d.config).weight for d in domains}, scheduling.factor)
         scheduling.factor = scaled.factor
-        levels = niceness(environment)
+        levels = niceness(environment) if only is None else {}
         failed: WirtError | None = None
-        for domain in domains:
-            terms = run_shares(domain.config, scaled.values[str(domain.uuid)], levels[domain.name].nice)
+        for domain in domains if only is None else [each for each in domains if each.uuid == only]:
+            level = levels.get(domain.name, Niceness(0))
+            terms = run_shares(domain.config, scaled.values[str(domain.uuid)], level.nice)
+            await asyncio.sleep(0)  # others are served between two runs
             try:
-                await _lay_one(environment, domain, terms, levels[domain.name].most_cpus)
+                await _lay_one(environment, domain, terms, level.most_cpus)
             except WirtError as error:
                 _tell(environment, domain, error)
                 failed = error if domain.uuid == wanted else failed

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from wirt.hypervisors.fake.driver import FakeHypervisor
 from wirt.hypervisors.fake.faults import Verb
+from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.model.cpulists import list_text
 from wirt.model.errors import Unavailable
 from wirt.ports.vcpu_threads import ThreadTime
@@ -23,24 +24,27 @@ class FakeVcpuThreads:
         self._hypervisor = hypervisor
         self._world = hypervisor.world
         self.online = frozenset(range(cpus))
+        self._guests: dict[int, FakeGuest] = {}
 
     async def of(self, domain: UUID) -> Mapping[int, int]:
         async with self._hypervisor.reach(Verb.VCPUS, domain) as guest:
-            return {index: guest.number * EACH + index for index in range(guest.vcpus)}
+            found = {index: guest.number * EACH + index for index in range(guest.vcpus)}
+            self._guests.update(dict.fromkeys(found.values(), guest))
+            return found
 
     def wait(self, thread: int, waited_s: float) -> None:
         self._world.waited[thread] = self._world.waited.get(thread, 0.0) + waited_s
 
     def time(self, thread: int) -> ThreadTime | None:
-        for guest in self._world.guests():
-            if guest.number == thread // EACH and not guest.gone:
-                on = self.affinity(thread)
-                ran = guest.cpu_time_s / guest.vcpus
-                return ThreadTime(ran, self._world.waited.get(thread, 0.0), min(on) if on else None)
-        return None
+        guest, on = self._guests.get(thread), self.affinity(thread)
+        if guest is None or on is None:
+            return None
+        ran = guest.cpu_time_s / guest.vcpus
+        return ThreadTime(ran, self._world.waited.get(thread, 0.0), min(on) if on else None)
 
     def affinity(self, thread: int) -> frozenset[int] | None:
-        if not any(guest.number == thread // EACH and not guest.gone for guest in self._world.guests()):
+        guest = self._guests.get(thread)
+        if guest is None or guest.gone:
             return None
         return self._world.affinity.get(thread, self.online)
 
