@@ -21,6 +21,7 @@ from bench.figures import (
     memory,
     migration,
     neighbours,
+    shares,
     throughput,
 )
 
@@ -34,6 +35,8 @@ FIGURES: tuple[Figure[Any], ...] = (
     jail.FIGURE,
     attach.FIGURE,
     neighbours.FIGURE,
+    shares.FIGURE,
+    shares.CHANGE,
     throughput.FIGURE,
     filter_rules.FIGURE,
     linked_clone.FIGURE,

@@ -15,12 +15,15 @@ from tests.operations.bootstrap_kit import FakeBootstrapper
 from wirt.hypervisors.fake import DaemonKilled, FakeCounters, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.fake.backup import FakeLiveBackup
 from wirt.hypervisors.fake.migrations import FakeLiveMigrations
+from wirt.hypervisors.fake.shares import FakeShares
+from wirt.hypervisors.fake.vcpu_threads import FakeVcpuThreads
 from wirt.model.devices import devids
 from wirt.model.domain import Domain
 from wirt.model.errors import HypervisorError
 from wirt.model.job import Job
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
+from wirt.model.topology import Cpu, Node, Topology
 from wirt.model.units import GIB
 from wirt.network.bridges import DefaultBridge
 from wirt.network.fabric_fake import FakeFabric
@@ -32,9 +35,11 @@ from wirt.operations.create import Source, create
 from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine, Hooks
 from wirt.operations.networks_upkeep import planned
+from wirt.operations.placement import Placement
 from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
+from wirt.operations.scheduling import Scheduling
 from wirt.operations.template import volumes_of_template
 from wirt.peers.fake import FakeLinks
 from wirt.ports.backup_store import Work
@@ -76,6 +81,26 @@ class FakeMachine:
 
     def resident_bytes(self, pid: int) -> int:
         return 0
+
+
+@dataclass
+class FakeProcessors:
+    """``caches``: the CPUs at each cache, each cache on a node of its own."""
+
+    caches: tuple[tuple[int, ...], ...] = ((0, 1), (2, 3))
+    offline: tuple[int, ...] = ()
+
+    def online(self) -> frozenset[int]:
+        return frozenset(cpu.id for cpu in self.topology().cpus)
+
+    def topology(self) -> Topology:
+        cpus = tuple(
+            Cpu(cpu, cpu, (cpu,), node, cache[0], node)
+            for node, cache in enumerate(self.caches)
+            for cpu in cache
+            if cpu not in self.offline
+        )
+        return Topology(cpus, tuple(Node(node, 4 * GIB) for node in range(len(self.caches))), self.offline)
 
 
 @dataclass
@@ -128,6 +153,7 @@ class SimulatedHost:
         self.world = FakeWorld(self.clock)
         self.machine = FakeMachine()
         self.images = FakeImages()
+        self.processors = FakeProcessors()
         self.fabric = FakeFabric()
         self.storage = FakeStorage(media)
         self.image_tool = FakeImageTool(media=self.storage.media)
@@ -154,6 +180,7 @@ class SimulatedHost:
         """Start a daemon on what is there. ``peers``: how it reaches others."""
         self.network = FakeNetwork(DefaultBridge(), self.clock)
         hypervisor = FakeHypervisor(self.world)
+        self.shares, self.threads = FakeShares(self.world), FakeVcpuThreads(hypervisor)
         settings = Settings(self._directory / "runs", self._directory / "dumps", "wirtbr0", "/home")
         self.environment = Environment(
             settings=settings,
@@ -180,6 +207,7 @@ class SimulatedHost:
             backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
             save_files=HostSaveFiles(),
             counters=FakeCounters(hypervisor),
+            scheduling=Scheduling(self.shares, self.threads, placement=Placement(self.processors)),
         )
         self.engine = Engine(
             self.environment,

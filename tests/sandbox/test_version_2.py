@@ -14,10 +14,15 @@ from typing import Any
 
 import pytest
 
+from wirt.hypervisors.qemu.threads import host_threads
 from wirt.images.tiny import TinyImage
 from wirt.plan.host import Accelerator
 from wirt.plan.launch import LaunchPlan
+from wirt.plan.shares import Quota
+from wirt.ports.shares import Mechanism, RunShares
 from wirt.sandbox import HostSandbox, cgroups
+from wirt.sandbox.observe_groups import control_groups
+from wirt.sandbox.shares import VCPUS, host_shares
 
 from . import test_cgroups as any_version
 from .guest import Guest, guest, plan_of
@@ -162,3 +167,27 @@ def elsewhere(program: Path, *properties: str, before: str = "") -> dict[str, di
     assert done.returncode == 0, done.stderr
     told: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return told
+
+
+async def test_a_quota_bounds_the_threads_of_vcpus_in_threaded_groups(
+    sandbox: HostSandbox, tiny: TinyImage, tmp_path: Path
+) -> None:
+    """And they go with the run's group, which an audit still finds it in."""
+    async with guest(sandbox, kvm(tiny), tmp_path / "run") as run:
+        place = group_of(run.pid)
+        told = await run.execute("query-cpus-fast")
+        threads = {each["cpu-index"]: host_threads(run.pid)[each["thread-id"]] for each in told}
+        shares = host_shares(sandbox)
+        assert shares.mechanism is Mechanism.V2
+        wanted = RunShares(512, 200, quota=Quota(50_000, 100_000), each=Quota(2_500, 10_000))
+        assert shares.lay(run.directory, threads, wanted) is Mechanism.V2
+        assert (place / "cpu.weight").read_text().strip() == "200"
+        assert (place / VCPUS / "cpu.max").read_text().split() == ["50000", "100000"]
+        for number, thread in threads.items():
+            own = place / VCPUS / str(number)
+            assert (own / "cpu.max").read_text().split() == ["2500", "10000"]
+            assert (own / "cgroup.threads").read_text().split() == [str(thread)]
+        assert [group.place for group in control_groups(run.pid)] == [str(place)]
+        shares.lay(run.directory, threads, RunShares(256, 100))
+        assert (place / VCPUS / "cpu.max").read_text().split()[0] == "max"
+    assert not place.exists()

@@ -12,6 +12,7 @@ from wirt.api import (
     backup,
     bootstrap,
     cpu_baseline,
+    cpu_pools,
     disks,
     domains,
     fork,
@@ -23,6 +24,7 @@ from wirt.api import (
     problems,
     refresh,
     saves,
+    scheduling,
     snapshots,
     stats,
     storage,
@@ -57,6 +59,8 @@ ROUTES = (
     refresh,
     saves,
     stats,
+    scheduling,
+    cpu_pools,
 )
 
 

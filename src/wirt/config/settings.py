@@ -12,10 +12,17 @@ from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
 
 from wirt.config.addresses import parse_address, parse_ports
 from wirt.model.cpu import parse_choice
+from wirt.model.cpulists import CPU_TERM, HINT
 from wirt.model.errors import BadInput, ConfigError
 from wirt.model.peer import Address
 
 MOST_AT_ONCE = 64
+CHOICES = {
+    "hypervisor": ("qemu", "fake"),
+    "jail": ("on", "off"),
+    "distribution": ("off", "advise", "on"),
+    "distribution-reach": ("cache", "cpu"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,11 @@ SETTINGS = (
     Setting("peer-listen", "WIRT_PEER_LISTEN", "", "where other hosts reach this one, as in 10.99.0.1:16509"),
     Setting("migration-ports", "WIRT_MIGRATION_PORTS", "49152-49215", "the ports through which guests come in"),
     Setting("migrations-at-once", "WIRT_MIGRATIONS_AT_ONCE", "2", "so many guests leave side by side, and arrive"),
+    Setting("distribution", "WIRT_DISTRIBUTION", "off", "whether vCPUs are moved among CPUs: off, advise or on"),
+    Setting(
+        "distribution-reach", "WIRT_DISTRIBUTION_REACH", "cache", "leave each a whole cache's CPUs, or one: cpu"
+    ),
+    Setting("domain-0-cpus", "WIRT_DOMAIN_0_CPUS", "", "CPUs that no guest gets, as in 0-1 or node:0"),
     Setting("ssh", "WIRT_SSH", "ssh", "ssh's program, by name or path, for hosts reached as ssh://USER@HOST"),
     Setting("remote-wirt", "WIRT_REMOTE_WIRT", "wirt", "what runs wirt on a host that is reached through ssh"),
 )
@@ -60,6 +72,9 @@ class DaemonSettings:
     remote_wirt: str
     cpu_model: str | None = None
     migrations_at_once: int = 2
+    distribution: str = "off"
+    distribution_reach: str = "cache"
+    domain_0_cpus: str = ""
 
 
 def read_settings(text: str, file: str, environment: Mapping[str, str]) -> DaemonSettings:
@@ -75,7 +90,7 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         if not isinstance(value, str):
             raise ConfigError("a text in quotes was expected", file=file, key=name)
     chosen = {s.name: environment.get(s.variable) or values.get(s.name, s.default) for s in SETTINGS}
-    for name, able in (("hypervisor", ("qemu", "fake")), ("jail", ("on", "off"))):
+    for name, able in CHOICES.items():
         if chosen[name] not in able:
             raise ConfigError(f"it can't be {chosen[name]}", file=file, key=name, hint=" or ".join(able))
     return DaemonSettings(
@@ -91,8 +106,19 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         ssh=chosen["ssh"],
         remote_wirt=chosen["remote-wirt"],
         cpu_model=_cpu_model(chosen["cpu-model"], file),
+        distribution=chosen["distribution"],
+        distribution_reach=chosen["distribution-reach"],
+        domain_0_cpus=_cpus(chosen["domain-0-cpus"], "domain-0-cpus", file),
         migrations_at_once=_number(chosen["migrations-at-once"], "migrations-at-once", file),
     )
+
+
+def _cpus(text: str, key: str, file: str) -> str:
+    """Only its form is looked at: which CPUs there are the daemon knows."""
+    bad = [term for term in text.split(",") if text and not CPU_TERM.fullmatch(term.strip())]
+    if bad:
+        raise ConfigError(f"{bad[0][:40]!r} names no CPUs", file=file, key=key, hint=HINT)
+    return text
 
 
 def _number(text: str, key: str, file: str) -> int:

@@ -12,7 +12,7 @@ from wirt.api import convert
 from wirt.config.settings import DaemonSettings
 from wirt.images.bootstrap.builder import SystemBuilder
 from wirt.images.builder import Images
-from wirt.machine import LinuxMachine
+from wirt.machine import LinuxMachine, LinuxProcessors
 from wirt.model.job import Job
 from wirt.network.bridges import DefaultBridge
 from wirt.operations import security_groups
@@ -20,9 +20,12 @@ from wirt.operations.bus import Bus
 from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine
+from wirt.operations.placement import Distribution, Placement, Reach
 from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.network import NetworkLoop
+from wirt.operations.reconcile.scheduling import SchedulingLoop
 from wirt.operations.registry import Domains
+from wirt.operations.scheduling import Scheduling
 from wirt.plan.networks import home_tag
 from wirt.ports.appliances import Appliances
 from wirt.ports.backups import Backups
@@ -33,6 +36,7 @@ from wirt.ports.fabric import Fabric
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.layers import LayerFiles
 from wirt.ports.live_disks import LiveDisks
+from wirt.ports.machine import Processors
 from wirt.ports.memory_blocks import MemoryDisk
 from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Network
@@ -99,10 +103,12 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             peers=_peers(home, settings, machine.name),
             save_files=HostSaveFiles(),
             counters=_counters(hypervisor, clock),
+            scheduling=_scheduling(settings, hypervisor, sandbox),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
         loop, networks = HostLoop(environment), NetworkLoop(environment)
+        scheduling = SchedulingLoop(environment)
         # What the first guest would wait for otherwise.
         warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
@@ -112,12 +118,14 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             await loop.start()
             await networks.start()
             environment.accounting.start()
+            await scheduling.start()
             yield environment
         finally:
             for task in warming:
                 task.cancel()
             await asyncio.gather(*warming, return_exceptions=True)
             await environment.accounting.stop()
+            await scheduling.stop()
             await networks.stop()
             await loop.stop()
             await engine.stop(STOP_GRACE_S)
@@ -167,6 +175,31 @@ def _counters(hypervisor: Hypervisor, clock: Clock) -> Counters:
 
     assert isinstance(hypervisor, QemuHypervisor)
     return QemuCounters(hypervisor, clock)
+
+
+def _scheduling(settings: DaemonSettings, hypervisor: Hypervisor, sandbox: Sandbox) -> Scheduling:
+    from wirt.hypervisors.qemu.driver import QemuHypervisor
+    from wirt.sandbox.shares import host_shares
+
+    if not isinstance(hypervisor, QemuHypervisor):
+        from wirt.hypervisors.fake import FakeHypervisor
+        from wirt.hypervisors.fake.shares import FakeShares
+        from wirt.hypervisors.fake.vcpu_threads import FakeVcpuThreads
+
+        assert isinstance(hypervisor, FakeHypervisor)
+        processors = LinuxProcessors()
+        threads = FakeVcpuThreads(hypervisor, len(processors.online()))
+        return Scheduling(FakeShares(hypervisor.world), threads, placement=_placement(settings, processors))
+    from wirt.hypervisors.qemu.vcpu_threads import QemuVcpuThreads
+
+    return Scheduling(
+        host_shares(sandbox), QemuVcpuThreads(hypervisor), placement=_placement(settings, LinuxProcessors())
+    )
+
+
+def _placement(settings: DaemonSettings, processors: Processors) -> Placement:
+    mode, reach = Distribution(settings.distribution), Reach(settings.distribution_reach)
+    return Placement(processors, settings.domain_0_cpus, mode, reach)
 
 
 def _fabric(home: Home, settings: DaemonSettings) -> Fabric:

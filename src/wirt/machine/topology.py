@@ -34,6 +34,11 @@ class LinuxProcessors:
         self._root = root
         self._meminfo = meminfo
 
+    def online(self) -> frozenset[int]:
+        texts: dict[str, str] = {}
+        self._take(texts, "cpu/online")
+        return _online(texts)
+
     def topology(self) -> Topology:
         return parse(self.texts())
 
@@ -65,11 +70,7 @@ class LinuxProcessors:
 def parse(texts: Mapping[str, str]) -> Topology:
     """From the text of each file, by its path below /sys/devices/system. What is missing is taken as simple as it
     can be (a core of its own, one cache a package, one node), and said in a remark."""
-    online = _list(texts, "cpu/online")
-    if not online:
-        raise Unavailable(
-            "this machine does not tell which CPUs it has", hint=f"is sysfs mounted? {SYSTEM}/cpu/online is empty"
-        )
+    online = _online(texts)
     remarks = []
     nodes, node_of = _nodes(texts)
     if not nodes:
@@ -84,6 +85,15 @@ def parse(texts: Mapping[str, str]) -> Topology:
         cpus = _one_cache_each_package(cpus)
     offline = tuple(sorted(_list(texts, "cpu/present") - online))
     return Topology(cpus, nodes, offline, tuple(remarks))
+
+
+def _online(texts: Mapping[str, str]) -> frozenset[int]:
+    online = _list(texts, "cpu/online")
+    if not online:
+        raise Unavailable(
+            "this machine does not tell which CPUs it has", hint=f"is sysfs mounted? {SYSTEM}/cpu/online is empty"
+        )
+    return online
 
 
 def _cpu(

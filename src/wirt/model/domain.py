@@ -28,8 +28,8 @@ class DomainConfig:
     """What a guest is to be. Every field has the meaning of the xl.cfg key of the same name.
 
     Memory is in MiB, ``cap`` in percent of one CPU (0: none). Keys that wirt parses and does not honour yet
-    stay in the domain's text and are named in a warning; they have no field here. ``cpus`` is one list of CPUs
-    for all vCPUs, or a tuple with one for each of the first vCPUs.
+    stay in the domain's text and are named in a warning; they have no field here. ``cpus`` and ``cpus_soft``
+    are one list of CPUs for all vCPUs, or a tuple with one for each of the first vCPUs.
     """
 
     name: str
@@ -55,7 +55,12 @@ class DomainConfig:
     on_soft_reset: Action = Action.SOFT_RESET
     cpu_weight: int | None = None
     cap: int | None = None
+    period_us: int | None = None
+    budget_us: int | None = None
+    extratime: bool = False
     cpus: str | tuple[str, ...] | None = None
+    pool: str | None = None
+    cpus_soft: str | tuple[str, ...] | None = None
     serial: tuple[str, ...] = ()
     device_model_args: tuple[str, ...] = ()
     guest_agent: bool | None = None

@@ -15,7 +15,9 @@ from wirt.operations.backing import check_backing
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.placement import check_place
 from wirt.operations.running import START_STEPS, EnvContext, domain_of
+from wirt.operations.scheduling import check_terms
 from wirt.plan.launch import LaunchPlan
 
 DOMAIN_ZERO = UUID(int=0)
@@ -112,6 +114,8 @@ def check_name(environment: Environment, domain: Domain) -> None:
 
 async def _check(environment: Environment, domain: Domain) -> None:
     check_name(environment, domain)
+    check_terms(domain.config)
+    check_place(environment, domain)
     check_files(environment, domain.config)
     await check_disks_free(environment, domain.uuid, domain.config)
 

@@ -17,6 +17,7 @@ from wirt.model.domain import Domain
 from wirt.model.storage import Volume
 from wirt.operations.accounting import Accounting
 from wirt.operations.bus import Bus
+from wirt.operations.cpu_pools import CpuPools
 from wirt.operations.groups import SecurityGroups
 from wirt.operations.handovers import Handovers, Incoming
 from wirt.operations.networks import Networks
@@ -24,6 +25,7 @@ from wirt.operations.padding import noted_padding_kib
 from wirt.operations.peers import KnownPeers
 from wirt.operations.pools import Pools
 from wirt.operations.registry import Domains
+from wirt.operations.scheduling import Scheduling
 from wirt.operations.snapshots import Snapshots
 from wirt.operations.turns import Turns, promised_bytes
 from wirt.plan.engine import Medium
@@ -87,6 +89,7 @@ class Environment:
     networks: Networks = field(init=False)
     storage: Storage | None = None
     pools: Pools = field(init=False)
+    cpu_pools: CpuPools = field(init=False)
     snapshots: Snapshots = field(init=False)
     image_tool: ImageTool | None = None
     live_disks: LiveDisks | None = None
@@ -111,12 +114,14 @@ class Environment:
     accounting: Accounting = field(init=False)
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
+    scheduling: Scheduling = field(default_factory=Scheduling)
     _jobs: Engine[Environment] | None = None
 
     def __post_init__(self) -> None:
         self.accounting = Accounting(self)
         self.groups = SecurityGroups(self.store)
         self.networks = Networks(self.store)
+        self.cpu_pools = CpuPools(self.store, self.machine.name)
         self.snapshots = Snapshots(self.store)
         self.handovers = Handovers(self.store, self.clock)
         self.known_peers = KnownPeers(self.store, self.peers)
@@ -152,7 +157,14 @@ class Environment:
 
     async def load(self) -> None:
         """Read what is recorded. ``CorruptState`` names the first record that can't be understood."""
-        for registry in (self.networks, self.pools, self.domains, self.snapshots, self.known_peers):
+        for registry in (
+            self.networks,
+            self.pools,
+            self.cpu_pools,
+            self.domains,
+            self.snapshots,
+            self.known_peers,
+        ):
             await registry.load()
 
     async def plan(

@@ -29,6 +29,7 @@ from wirt.operations.receive import live_of
 from wirt.operations.refresh_run import launch, plug, take_away, unplug
 from wirt.operations.refresh_travel import copy, go_on_before, hand_over
 from wirt.operations.running import EnvContext, running, tell_script
+from wirt.operations.scheduling import lay as hold
 from wirt.operations.volumes_domain import check_names_settled
 from wirt.plan.refresh import refusal
 
@@ -116,6 +117,7 @@ async def _look_after(context: EnvContext) -> None:
     more = {"old_domid": context.job.arguments["domid"], "version": run.notes.get("version", "")}
     await context.note(result={**result, **more, "gap_s": notes.get("gap_s")})
     environment.tell(domain, reason="refreshed")
+    await hold(environment)
 
 
 async def _conclude(context: EnvContext) -> None:

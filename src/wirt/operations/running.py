@@ -25,6 +25,7 @@ from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Context, Step, nothing_to_undo
 from wirt.operations.padding import PADDING, padding_note
+from wirt.operations.scheduling import lay_new
 from wirt.operations.volumes_domain import claim_volumes, release_volumes
 from wirt.plan.launch import LaunchPlan
 from wirt.plan.scripts import read_script
@@ -111,6 +112,7 @@ async def launch(context: EnvContext) -> None:
     async with _beginning(context) as memory:
         started = await _launch(context, plan, memory)
     environment.tell(await environment.domains.start_run(started))
+    await lay_new(environment, plan.uuid)
 
 
 def _given(context: EnvContext) -> GivenCpu | None:

@@ -9,6 +9,8 @@ from wirt.operations.backing import check_backing
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
+from wirt.operations.placement import check_place
+from wirt.operations.scheduling import check_terms
 from wirt.plan.saved import read_guest
 
 
@@ -23,6 +25,8 @@ async def start(environment: Environment, ref: str, *, paused: bool = False, dis
         )
     if not discard_saved:
         await _check_not_saved(environment, domain)
+    check_terms(domain.config)
+    check_place(environment, domain)
     check_files(environment, domain.config)
     await check_disks_free(environment, domain.uuid, domain.config)
     await check_backing(environment, await environment.plan(domain, 0))

@@ -182,7 +182,14 @@ def _strayed(planned: Planned, seen: tuple[ControlGroup, ...]) -> list[str]:
     """Places where the run, or one of its threads, should not be."""
     places = {group.place for group in seen}
     hierarchies = [group.controllers for group in seen if group.place in planned.control_groups]
-    beside = [g.place for g in seen if g.controllers in hierarchies and g.place not in planned.control_groups]
+    within = tuple(f"{place}/" for place in planned.control_groups)
+    beside = [
+        g.place
+        for g in seen
+        if g.controllers in hierarchies
+        and g.place not in planned.control_groups
+        and not g.place.startswith(within)
+    ]
     missing = [place for place in planned.control_groups if place not in places]
     return [*(f"not in {place}" for place in missing), *(f"a thread is in {place}" for place in beside)]
 

@@ -189,6 +189,11 @@ def _by(factor: float, weights: Mapping[str, int]) -> Scaled:
     )
 
 
+def v2_weight(weight: int) -> int:
+    """``cpu.weight`` of one domain by itself, until all of its host are scaled together (:func:`scale`)."""
+    return _by(V2_USUAL / DEFAULT_WEIGHT, {"": weight}).values[""]
+
+
 def v1_shares(weight: int) -> int:
     """``cpu.shares``, which is exact for every weight."""
     return weight * V1_USUAL // DEFAULT_WEIGHT

@@ -46,6 +46,10 @@ class Machine(Protocol):
 
 
 class Processors(Protocol):
+    def online(self) -> frozenset[int]:
+        """The CPUs that are: one small read. ``Unavailable`` where the machine does not tell."""
+        ...
+
     def topology(self) -> Topology:
         """As it is now: CPUs come and go. ``Unavailable`` where the machine does not tell."""
         ...

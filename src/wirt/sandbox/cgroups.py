@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wirt.plan.jail import Limits
-from wirt.plan.launch import DEFAULT_WEIGHT
+from wirt.plan.shares import v1_shares, v2_weight
 
 MOUNTS, OWN = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
 WANTED = ("memory", "pids", "devices", "cpu")
 FOLDER = "wirt"
 LEAF = "wirtd"
-V1_SHARES, V2_WEIGHT = 1024, 100
-"""What the kernel gives a group of which nobody has said anything, in ``cpu.shares`` and in ``cpu.weight``."""
 REMOVE_S = 2.0
 """A group can't be removed until the kernel has put its last process away, some milliseconds after its end."""
 
@@ -116,8 +114,9 @@ class Group:
     def gone(self) -> bool:
         """Remove what is empty; whether all of it is gone."""
         for place in self.places:
-            with contextlib.suppress(OSError):
-                place.rmdir()
+            for below, _, _ in os.walk(place, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(below).rmdir()
             with contextlib.suppress(OSError):
                 place.parent.rmdir()  # the last run takes the folder along
         return not any(place.exists() for place in self.places)
@@ -183,7 +182,7 @@ def _make_unified(base: Path, place: Path, limits: Limits) -> None:
     values = {
         "memory": ("memory.max", limits.memory_bytes),
         "pids": ("pids.max", limits.processes),
-        "cpu": ("cpu.weight", _scaled(limits.cpu_weight, V2_WEIGHT, 1, 10_000)),
+        "cpu": ("cpu.weight", v2_weight(limits.cpu_weight)),
     }
     _write(place, [(file, str(value)) for name, (file, value) in values.items() if name in wanted])
     if "memory" in wanted:
@@ -224,14 +223,9 @@ def _legacy(controller: str, limits: Limits, devices: Sequence[str]) -> list[tup
         "memory": [("memory.limit_in_bytes", str(limits.memory_bytes))],
         "pids": [("pids.max", str(limits.processes))],
         "devices": [("devices.deny", "a"), *(("devices.allow", device) for device in devices)],
-        "cpu": [("cpu.shares", str(_scaled(limits.cpu_weight, V1_SHARES, 2, 262_144)))],
+        "cpu": [("cpu.shares", str(v1_shares(limits.cpu_weight)))],
     }
     return settings.get(controller, [])
-
-
-def _scaled(weight: int, usual: int, least: int, most: int) -> int:
-    """A weight of the credit scheduler, ``DEFAULT_WEIGHT`` of which is the kernel's ``usual``."""
-    return max(least, min(most, round(weight * usual / DEFAULT_WEIGHT)))
 
 
 def _write(place: Path, values: Sequence[tuple[str, str]], *, optional: bool = False) -> None:

@@ -58,6 +58,10 @@ class HostSandbox:
         return cls(facts.tools(), hierarchies, root=facts.may_be_root())
 
     @property
+    def hierarchies(self) -> Hierarchies:
+        return self._hierarchies
+
+    @property
     def controllers(self) -> frozenset[str]:
         return self._hierarchies.controllers
 
@@ -310,6 +314,11 @@ def _in_group(group: Group, name: str, spawn: Callable[[], T]) -> T:
     # A thread of its own, which ends in there: there is no way back that could fail.
     with ThreadPoolExecutor(1, "wirt-jail") as thread:
         return thread.submit(enter_and_spawn).result()
+
+
+def recorded_group(directory: Path) -> Group:
+    """Where the run in ``directory`` is held; nowhere, if that was never written down."""
+    return _recorded(directory).group
 
 
 @dataclass(frozen=True, slots=True)

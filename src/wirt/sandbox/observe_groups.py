@@ -26,7 +26,7 @@ def control_groups(pid: int) -> tuple[ControlGroup, ...]:
         for controllers, path in _memberships(os.fsdecode(text)):
             if controllers and not BOUNDED & set(controllers):
                 continue
-            place = _place(mounts, controllers, path)
+            place = _domain(_place(mounts, controllers, path))
             found[controllers, str(place or path)] = _group(controllers, place, path)
     return tuple(found[key] for key in sorted(found))
 
@@ -57,6 +57,13 @@ def _place(mounts: tuple[tuple[str, Path, frozenset[str]], ...], names: tuple[st
             if not inside.startswith(".."):
                 return point / inside
     return None
+
+
+def _domain(place: Path | None) -> Path | None:
+    """A threaded group is a part of the one above it, which has what bounds memory (cgroup-v2.rst, "Threads")."""
+    while place is not None and _word(place / "cgroup.type") == "threaded":
+        place = place.parent
+    return place
 
 
 def _group(controllers: tuple[str, ...], place: Path | None, path: str) -> ControlGroup:

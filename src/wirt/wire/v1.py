@@ -289,6 +289,8 @@ class Info:
     daemon_uptime_s: float
     notes: list[str] = field(default_factory=list)
     sandbox: list[Claim] = field(default_factory=list)
+    scheduling: str = ""
+    """What holds guests to their shares of the CPUs, and why."""
     api: str = VERSION
 
 

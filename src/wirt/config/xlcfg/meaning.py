@@ -115,7 +115,12 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         on_soft_reset=_action(settings, "on_soft_reset", Action.SOFT_RESET),
         cpu_weight=settings.number("cpu_weight"),
         cap=settings.number("cap"),
-        cpus=_cpus(settings),
+        period_us=settings.number("period"),
+        budget_us=settings.number("budget"),
+        extratime=bool(settings.number("extratime")),
+        pool=settings.text("pool") or None,
+        cpus=_cpus(settings, "cpus"),
+        cpus_soft=_cpus(settings, "cpus_soft"),
         serial=peripherals.serial(reading),
         device_model_args=_device_model_args(reading),
         guest_agent=_flag(settings, "guest_agent"),
@@ -286,19 +291,17 @@ def _cpu_model(settings: Settings) -> str | None:
         raise setting.error(error.message, hint=error.hint) from error
 
 
-def _cpus(settings: Settings) -> str | tuple[str, ...] | None:
+def _cpus(settings: Settings, key: str) -> str | tuple[str, ...] | None:
     """Kept as they are written; only their form is checked, since hosts differ."""
-    for key in ("cpus", "cpus_soft"):
-        setting = settings.get(key)
-        for node in settings.nodes(key):
-            terms = [term.strip() for term in node.value.split(",")]
-            bad = next((term for term in terms if not CPU_TERM.fullmatch(term)), None)
-            if bad is not None and setting is not None:
-                raise setting.error(f"{shown(bad)} names no CPUs", hint=HINT, at=node)
-    setting = settings.get("cpus")
+    setting = settings.get(key)
     if setting is None:
         return None
-    return settings.texts("cpus") if isinstance(setting.value, Items) else settings.text("cpus")
+    for node in settings.nodes(key):
+        terms = [term.strip() for term in node.value.split(",")]
+        bad = next((term for term in terms if not CPU_TERM.fullmatch(term)), None)
+        if bad is not None:
+            raise setting.error(f"{shown(bad)} names no CPUs", hint=HINT, at=node)
+    return settings.texts(key) if isinstance(setting.value, Items) else settings.text(key)
 
 
 def _device_model_args(reading: Reading) -> tuple[str, ...]:

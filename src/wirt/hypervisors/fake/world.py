@@ -20,6 +20,7 @@ from wirt.plan.host import Accelerator, HypervisorFacts
 from wirt.plan.launch import LaunchPlan
 from wirt.ports.clock import Clock
 from wirt.ports.hypervisor import RunChanged
+from wirt.ports.shares import RunShares
 
 _SMALL_NAMES = "cmov cx16 cx8 fpu fxsr lm mmx nx pae sse sse2 syscall tsc"
 _SMALL = frozenset(_SMALL_NAMES.split())
@@ -84,6 +85,12 @@ class FakeWorld:
         self.on_merge: Callable[[str, str], None] = lambda path, below: None
         """Told of each image that a guest's disk had put into the one below it."""
         """What qcow2 images say that they stand on; nothing where they are absent."""
+        self.affinity: dict[int, frozenset[int]] = {}
+        """Of the threads of vCPUs, where somebody has said it (vcpu_threads.py)."""
+        self.shares: dict[Path, RunShares] = {}
+        """Of the CPUs, by the run's directory (shares.py)."""
+        self.waited: dict[int, float] = {}
+        """Seconds that they could have run and had no CPU."""
         self.size_of: Callable[[str], int] = file_size
         """How large an image is to its guest, in bytes, by its path."""
         self.full: set[str] = set()

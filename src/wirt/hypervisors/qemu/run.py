@@ -124,6 +124,7 @@ class Run:
         self._watch = asyncio.create_task(self._watch_process())
         self._ending = False
         self._threads: dict[int, int] = {}
+        self._vcpu_threads: dict[int, int] = {}
         self._firmware_reset = asyncio.Event()
         self._rearm: asyncio.Task[None] | None = None
 
@@ -231,13 +232,24 @@ class Run:
         await self._watch
 
     async def vcpus(self, ticks_per_s: int) -> tuple[VcpuInfo, ...]:
+        return tuple(self._vcpu(index, number, ticks_per_s) for index, number in await self._ask_vcpus())
+
+    async def vcpu_threads(self) -> dict[int, int]:
+        """The host's number of each vCPU's thread. Asked for once: no vCPU is plugged in or out."""
+        if not self._vcpu_threads:
+            found = await self._ask_vcpus()
+            self._vcpu_threads = {index: self._threads[told] for index, told in found if told in self._threads}
+        return self._vcpu_threads
+
+    async def _ask_vcpus(self) -> list[tuple[int, int]]:
+        """Each one's index, and its thread as QEMU numbers it."""
         try:
             found = answers.vcpus(await self.monitor.execute("query-cpus-fast"))
         except Malformed as error:
             raise HypervisorError(f"{self.name}: QEMU tells of a vCPU with {error}") from error
         if {number for _, number in found} - self._threads.keys():
             self._threads = host_threads(self.process.identity.pid)
-        return tuple(self._vcpu(index, number, ticks_per_s) for index, number in found)
+        return found
 
     def _vcpu(self, index: int, number: int, ticks_per_s: int) -> VcpuInfo:
         thread = Path(f"/proc/{self.process.identity.pid}/task/{self._threads.get(number, 0)}")

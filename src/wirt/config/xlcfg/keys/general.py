@@ -59,7 +59,14 @@ IDENTITY = (
 )
 
 CPU = (
-    Key("pool", TEXT, Group.CPU, "The CPU pool whose processors run the guest."),
+    Key(
+        "pool",
+        TEXT,
+        Group.CPU,
+        "The CPU pool whose processors run the guest.",
+        default="Pool-0",
+        honoured=QEMU,
+    ),
     Key(
         "vcpus",
         NUMBER,
@@ -87,13 +94,16 @@ CPU = (
         'Host CPUs that may run the guest: "all", or numbers, ranges and NUMA nodes as in "0-3,node:1,^2", '
         "where ^ takes away. A list gives one such string to each virtual CPU in turn.",
         default="all",
+        honoured=QEMU,
     ),
     Key(
         "cpus_soft",
         TEXT_OR_STRINGS,
         Group.CPU,
-        "Host CPUs that the guest prefers, written as for cpus; others are used when these are busy.",
+        "Host CPUs that the guest prefers, written as for cpus; others are used when these are busy. The "
+        "distributor follows it (setting distribution).",
         default="no preference",
+        honoured=QEMU,
     ),
     Key(
         "cpu_model",
@@ -122,11 +132,38 @@ CPU = (
         "The most CPU time the guest gets, even on an idle host, in percent of one CPU; 0 is no limit.",
         default="0",
         low=0,
+        honoured=QEMU,
     ),
-    Key("period", NUMBER, Group.CPU, "Scheduling period of Xen's real-time schedulers.", low=0),
+    Key(
+        "period",
+        NUMBER,
+        Group.CPU,
+        "In microseconds: in each such time a virtual CPU may run for its budget. Nothing without a budget.",
+        default="10000",
+        low=0,
+        honoured=QEMU,
+    ),
+    Key(
+        "budget",
+        NUMBER,
+        Group.CPU,
+        "How long each virtual CPU may run within a period, in microseconds; 0 is no budget. Xen has it as an "
+        "option of sched-rtds only; xl does not know this key.",
+        default="0",
+        low=0,
+        honoured=QEMU,
+    ),
     Key("slice", NUMBER, Group.CPU, "Time slice within the period, for Xen's old sedf scheduler.", low=0),
     Key("latency", NUMBER, Group.CPU, "Scaled period after blocking, for Xen's old sedf scheduler.", low=0),
-    Key("extratime", NUMBER, Group.CPU, "Whether idle time is used beyond the slice (sedf, rtds).", low=0),
+    Key(
+        "extratime",
+        NUMBER,
+        Group.CPU,
+        "Whether a virtual CPU that has used up its budget may have what is over as well.",
+        default="0",
+        low=0,
+        honoured=QEMU,
+    ),
 )
 
 MEMORY = (

@@ -1,0 +1,90 @@
+"""``wirt vcpu-pin`` and ``wirt vcpu-set``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from wirt.config.xlcfg import with_value
+from wirt.model.cpulists import cpus_named, list_text
+from wirt.model.domain import Domain
+from wirt.model.errors import BadInput, IllegalState, Unavailable
+from wirt.model.topology import Topology
+from wirt.operations.environment import Environment
+from wirt.operations.placement import check_place
+from wirt.operations.sched_verbs import Value, change, guest, read
+from wirt.operations.scheduling import vcpus_of
+
+ALL, KEEP = "all", "-"
+
+
+async def pin(environment: Environment, ref: str, vcpu: str, hard: str, soft: str = KEEP) -> Domain:
+    """``vcpu`` is a number or ``all``; ``hard`` and ``soft`` are lists of CPUs, ``all``, or ``-`` to leave them.
+    ``BadInput`` with what can be."""
+    domain = guest(environment, ref)
+    topology = environment.scheduling.placement.topology()
+    if topology is None:
+        raise Unavailable("this host does not tell which CPUs it has")
+    chosen = _chosen(domain, vcpu)
+    values: dict[str, Value] = {}
+    for key, said, now in (("cpus", hard, domain.config.cpus), ("cpus_soft", soft, domain.config.cpus_soft)):
+        if said != KEEP:
+            _check_online(said, topology)
+            values[key] = _written(now, vcpus_of(domain.config), chosen, said)
+    wished = domain
+    for key, value in values.items():
+        text = with_value(wished.text, key, value)
+        wished = replace(wished, text=text, config=read(text, domain.name))
+    check_place(environment, wished)
+    return await change(environment, domain, values)
+
+
+def _chosen(domain: Domain, vcpu: str) -> range:
+    count = vcpus_of(domain.config)
+    if vcpu == ALL:
+        return range(count)
+    if not (vcpu.isascii() and vcpu.isdigit() and len(vcpu) < 6 and int(vcpu) < count):
+        raise BadInput(
+            f"domain {domain.name} has no vCPU {vcpu[:20]}",
+            hint=f"it has 0 to {count - 1}, and all is all of them",
+        )
+    return range(int(vcpu), int(vcpu) + 1)
+
+
+def _check_online(said: str, topology: Topology) -> None:
+    named = cpus_named(said, topology)
+    if not named & topology.online:
+        raise BadInput(
+            f"of the CPUs {list_text(named)} none is online", hint=f"online are {list_text(topology.online)}"
+        )
+
+
+def _written(now: str | tuple[str, ...] | None, count: int, chosen: range, said: str) -> Value:
+    """The key's value with ``said`` for the chosen vCPUs: one text if all have the same, nothing if it is all."""
+    if isinstance(now, tuple):
+        each = [now[number] if number < len(now) else ALL for number in range(count)]
+    else:
+        each = [now or ALL] * count
+    for number in chosen:
+        each[number] = said
+    if len(set(each)) > 1:
+        return each
+    return None if each[0] == ALL else each[0]
+
+
+async def set_vcpus(environment: Environment, ref: str, count: int) -> Domain:
+    """How many vCPUs ``ref`` has when it is started next. ``IllegalState`` of one that runs, and no change."""
+    domain = guest(environment, ref)
+    most = vcpus_of(domain.config)
+    if not 1 <= count <= most:
+        raise BadInput(
+            f"domain {domain.name} can't have {count} vCPUs",
+            hint=f"1 to {most}; maxvcpus= in its xl.cfg says more",
+        )
+    if domain.incarnation is not None and count != domain.config.vcpus:
+        name = domain.name
+        raise IllegalState(
+            f"domain {name} runs, and its vCPUs stay {domain.config.vcpus} until it is started anew: "
+            "QEMU up to 10 can end with its guest when a vCPU is taken out, and wirt plugs none in",
+            hint=f"wirt shutdown -w {name}, then this again; less at once: wirt sched-credit -d {name} -c CAP",
+        )
+    return await change(environment, domain, {"vcpus": count})

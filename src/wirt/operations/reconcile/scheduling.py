@@ -1,0 +1,52 @@
+"""The scheduler's own loop: every run is held to its terms, also after a new daemon, a host that was slept, or
+somebody else's hands."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from wirt.operations.distribution import PERIOD_S, distribute_once
+from wirt.operations.environment import Environment
+from wirt.operations.placement import Distribution
+from wirt.operations.scheduling import lay
+
+log = structlog.get_logger()
+
+LOOK_EVERY_S = 5.0
+"""Of runs against the record. What the distributor does is between two of these, once a period."""
+
+
+class SchedulingLoop:
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Once the domains have been taken over."""
+        self._tasks = [asyncio.create_task(self._keep())]
+        if self._environment.scheduling.placement.mode is not Distribution.OFF:
+            self._tasks.append(asyncio.create_task(self._distribute()))
+
+    async def stop(self) -> None:
+        """Guests stay where they are."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await lay(self._environment)
+            except Exception:
+                log.exception("runs could not be held to their shares; it will be tried again")
+            await self._environment.clock.sleep(LOOK_EVERY_S)
+
+    async def _distribute(self) -> None:
+        while True:
+            try:
+                await distribute_once(self._environment)
+            except Exception:
+                log.exception("vCPUs could not be distributed; it will be tried again")
+            await self._environment.clock.sleep(PERIOD_S)
