@@ -24,6 +24,7 @@ from wirt.operations import (
     bootstrap,
     clone,
     disk_move,
+    disk_qos,
     fork,
     import_domain,
     network,
@@ -290,6 +291,10 @@ async def a_running_web(host: SimulatedHost) -> None:
     await done(lambda host: start(host.environment, "web"))(host)
 
 
+async def limit_disk(host: SimulatedHost) -> None:
+    await disk_qos.limit(host.environment, "web", "xvda", {"iops": "100"})
+
+
 async def a_snapshot_of_it(host: SimulatedHost) -> None:
     await a_running_web(host)
     await done(take_snapshot)(host)
@@ -430,6 +435,7 @@ CASES = (
     Case(JobKind.DISK_MOVE, a_domain_on_a_volume, move_disk, True),
     Case(JobKind.DISK_MOVE, a_domain_and_a_device, move_onto_device, True),
     Case(JobKind.DISK_MOVE, a_domain_on_a_device, move_disk, True),
+    Case(JobKind.DISK_QOS, a_domain_on_a_volume, limit_disk, True),
     Case(JobKind.VOLUME_COPY, a_file_and_a_device, copy_onto_device, False),
     Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),

@@ -43,6 +43,7 @@ VERBS = {
         Verb(RUN, "network-detach", "vifs", "take a network card from a domain, also while it runs"),
         Verb(RUN, "network-link", "vifs", "pull the cable of a network card, or plug it in again"),
         Verb(RUN, "disk-move", "disks", "put a domain's disk into another volume, also while it runs"),
+        Verb(RUN, "disk-qos", "disk_qos", "limit what a guest asks of its disks, also while it runs"),
         Verb(RUN, "migrate", "migrate", "move running domains to another host"),
         Verb(RUN, "refresh", "refresh", "let running domains go on in the QEMU that is installed now"),
         Verb(LOOK, "list", "listing", "list domains: memory, CPUs, state, time"),

@@ -14,6 +14,7 @@ from wirt.operations.conclude import CONCLUSIONS
 from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
 from wirt.operations.disk_move import DISK_MOVE
+from wirt.operations.disk_qos import DISK_QOS
 from wirt.operations.environment import Environment
 from wirt.operations.export_domain import EXPORT
 from wirt.operations.fork import FORK
@@ -59,6 +60,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         *VOLUMES,
         *COPIES,
         DISK_MOVE,
+        DISK_QOS,
         SNAPSHOT_CREATE,
         *REVERTS,
         SNAPSHOT_DELETE,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind
+from wirt.model.diskqos import UNLIMITED, DiskQos, in_force
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
 from wirt.model.storage import Volume
@@ -67,6 +68,8 @@ class DiskPlan:
     volume: str | None = None
     """``POOL/VOLUME``, if it is one."""
     engine: DiskEngine = field(default_factory=DiskEngine)
+    qos: DiskQos = UNLIMITED
+    """What holds for it, be it its own or its group's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +333,7 @@ def _plan_disks(
     ground: _Ground,
 ) -> tuple[DiskPlan, ...]:
     plans: list[DiskPlan] = []
+    limits = in_force((disk.vdev, disk.qos) for disk in config.disks)
     ports = 0
     # A class of devices (all disks, all CDs) takes one place in boot=; within it the order of the file rules.
     for index, disk in enumerate(config.disks):
@@ -378,6 +382,7 @@ def _plan_disks(
                 device=device,
                 volume=volume.reference if volume is not None else None,
                 engine=engine,
+                qos=limits[disk.vdev],
             )
         )
     return tuple(plans)

@@ -26,6 +26,7 @@ class Verb(StrEnum):
     SET_LINK = "set-link"
     DISKS = "disks"
     RESIZE_DISK = "resize-disk"
+    THROTTLE_DISK = "throttle-disk"
     MOVE_DISK = "move-disk"
     SNAPSHOT_DISKS = "snapshot-disks"
     MERGE_DISK = "merge-disk"

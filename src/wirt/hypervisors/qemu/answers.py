@@ -73,6 +73,18 @@ def block_layers(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+def throttled(answer: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, int], str]]:
+    """Each device with something in it, the numbers of its limits and its group, from ``query-block``."""
+    found = []
+    for entry in answer:
+        device, disk = entry.get("qdev"), entry.get("inserted")
+        if isinstance(device, str) and isinstance(disk, dict):
+            words = [word for word in disk if word.startswith(("iops", "bps"))]
+            numbers = {word: _number(disk, word, MOST_SIZE) for word in words}
+            found.append((device, numbers, _text(disk, "group") if disk.get("group") is not None else ""))
+    return found
+
+
 def block_nodes(answer: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """``file``, ``ro`` and ``size`` of each node, from ``query-named-block-nodes``."""
     return {

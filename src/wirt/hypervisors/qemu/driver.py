@@ -11,7 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, cpus, disks, events, facts, launching, layers, memory, process, sending
+from wirt.hypervisors.qemu import (
+    cmdline,
+    cpus,
+    disks,
+    events,
+    facts,
+    launching,
+    layers,
+    memory,
+    process,
+    sending,
+    throttles,
+)
 from wirt.hypervisors.qemu.agents import Agents
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt
@@ -112,6 +124,7 @@ class QemuHypervisor:
         try:
             await self._greet(run, started)
             cpu = await cpus.notes(run.monitor, plan.cpu)
+            await throttles.begin(run.name, run.monitor, plan.disks)
             if launch.memory is not None:
                 await memory.load(run, launch.memory)
         except BaseException as error:

@@ -68,6 +68,12 @@ def disk_id(vdev: str) -> str:
     return f"disk-{vdev}"
 
 
+def vdev_of(device: str) -> str | None:
+    """Of a device as QEMU calls it (``qdev``); ``None`` if it is no disk of ours."""
+    match = _DEVICE.fullmatch(device)
+    return None if match is None else match[1]
+
+
 def layer_name(disk: str, number: int) -> str:
     """The topmost at launch is called as its disk: the device is attached to that."""
     return disk if number == 0 else f"{disk}.{number}"

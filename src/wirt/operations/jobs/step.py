@@ -67,6 +67,7 @@ class JobKind(StrEnum):
     RESTORE = "restore"
     REFRESH = "refresh"
     FORK = "fork"
+    DISK_QOS = "disk-qos"
 
 
 class Context(Protocol[E_co]):
