@@ -18,6 +18,7 @@ from wirt.api import (
     fork,
     groups,
     host,
+    memory,
     migrations,
     networks,
     peers,
@@ -28,6 +29,7 @@ from wirt.api import (
     storage,
     streams,
     templates,
+    vif_rate,
     vifs,
 )
 from wirt.api.peer_app import PEER_ROUTES
@@ -36,6 +38,7 @@ from wirt.operations.environment import Environment
 ROUTES = (
     domains,
     vifs,
+    vif_rate,
     host,
     streams,
     groups,
@@ -51,6 +54,7 @@ ROUTES = (
     backup,
     disks,
     disk_qos,
+    memory,
     migrations,
     peers,
     cpu_baseline,

@@ -40,9 +40,11 @@ SETTINGS = (
     Setting("peer-listen", "WIRT_PEER_LISTEN", "", "where other hosts reach this one, as in 10.99.0.1:16509"),
     Setting("migration-ports", "WIRT_MIGRATION_PORTS", "49152-49215", "the ports through which guests come in"),
     Setting("migrations-at-once", "WIRT_MIGRATIONS_AT_ONCE", "2", "so many guests leave side by side, and arrive"),
+    Setting("ballooning", "WIRT_BALLOONING", "off", "off, advising, or on: guests get memory as they need it"),
     Setting("ssh", "WIRT_SSH", "ssh", "ssh's program, by name or path, for hosts reached as ssh://USER@HOST"),
     Setting("remote-wirt", "WIRT_REMOTE_WIRT", "wirt", "what runs wirt on a host that is reached through ssh"),
 )
+_WORDS = (("hypervisor", ("qemu", "fake")), ("jail", ("on", "off")), ("ballooning", ("off", "advising", "on")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class DaemonSettings:
     remote_wirt: str
     cpu_model: str | None = None
     migrations_at_once: int = 2
+    ballooning: str = "off"
 
 
 def read_settings(text: str, file: str, environment: Mapping[str, str]) -> DaemonSettings:
@@ -75,7 +78,7 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         if not isinstance(value, str):
             raise ConfigError("a text in quotes was expected", file=file, key=name)
     chosen = {s.name: environment.get(s.variable) or values.get(s.name, s.default) for s in SETTINGS}
-    for name, able in (("hypervisor", ("qemu", "fake")), ("jail", ("on", "off"))):
+    for name, able in _WORDS:
         if chosen[name] not in able:
             raise ConfigError(f"it can't be {chosen[name]}", file=file, key=name, hint=" or ".join(able))
     return DaemonSettings(
@@ -92,6 +95,7 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         remote_wirt=chosen["remote-wirt"],
         cpu_model=_cpu_model(chosen["cpu-model"], file),
         migrations_at_once=_number(chosen["migrations-at-once"], "migrations-at-once", file),
+        ballooning=chosen["ballooning"],
     )
 
 

@@ -21,6 +21,7 @@ from wirt.operations.catalogue import OPERATIONS
 from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine
 from wirt.operations.reconcile.host import HostLoop
+from wirt.operations.reconcile.memory import MemoryLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.registry import Domains
 from wirt.plan.networks import home_tag
@@ -101,6 +102,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
         loop, networks = HostLoop(environment), NetworkLoop(environment)
+        memory = MemoryLoop(environment, settings.ballooning)
         # What the first guest would wait for otherwise.
         warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
@@ -109,11 +111,13 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             await networks.prepare()
             await loop.start()
             await networks.start()
+            memory.start()
             yield environment
         finally:
             for task in warming:
                 task.cancel()
             await asyncio.gather(*warming, return_exceptions=True)
+            await memory.stop()
             await networks.stop()
             await loop.stop()
             await engine.stop(STOP_GRACE_S)

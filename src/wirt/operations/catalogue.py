@@ -21,6 +21,7 @@ from wirt.operations.fork import FORK
 from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
+from wirt.operations.memory import MEM_SET
 from wirt.operations.migrate_offline import MIGRATE_OFFLINE
 from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.network import NETWORKING
@@ -35,6 +36,7 @@ from wirt.operations.snapshots_remove import SNAPSHOT_DELETE
 from wirt.operations.snapshots_take import SNAPSHOT_CREATE
 from wirt.operations.template import TEMPLATES
 from wirt.operations.vif import ATTACH, DETACH, LINK
+from wirt.operations.vif_rate import RATE
 from wirt.operations.volumes import VOLUMES
 from wirt.operations.volumes_copy import COPIES
 
@@ -61,6 +63,8 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         *COPIES,
         DISK_MOVE,
         DISK_QOS,
+        MEM_SET,
+        RATE,
         SNAPSHOT_CREATE,
         *REVERTS,
         SNAPSHOT_DELETE,

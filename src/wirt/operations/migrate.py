@@ -227,7 +227,7 @@ async def _forecast(environment: Environment, domain: Domain, wish: MoveWish, ho
         except WirtError:
             dirty = None
     return forecast(
-        domain.config.memory_mib * MIB,
+        domain.config.most_mib * MIB,
         dirty,
         wish.bytes_per_s or await _seen_link(environment, host),
         wish.max_downtime_ms / 1000,

@@ -17,7 +17,7 @@
     reference   the table as a page
 """
 
-from wirt.config.xlcfg.cards import read_card, vif_entries, with_card, without_card
+from wirt.config.xlcfg.cards import read_card, vif_entries, with_card, with_rates, without_card
 from wirt.config.xlcfg.disks import disk_entries, with_qos, with_volumes
 from wirt.config.xlcfg.document import with_value
 from wirt.config.xlcfg.entries import disk_entry, entries, own_card, with_entries
@@ -48,6 +48,7 @@ __all__ = [
     "with_card",
     "with_entries",
     "with_qos",
+    "with_rates",
     "with_value",
     "with_volumes",
     "without_card",

@@ -27,6 +27,8 @@ class Verb(StrEnum):
     DISKS = "disks"
     RESIZE_DISK = "resize-disk"
     THROTTLE_DISK = "throttle-disk"
+    BALLOON = "balloon"
+    LOOK_BALLOON = "look-balloon"
     MOVE_DISK = "move-disk"
     SNAPSHOT_DISKS = "snapshot-disks"
     MERGE_DISK = "merge-disk"

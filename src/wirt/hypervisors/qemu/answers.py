@@ -26,6 +26,8 @@ _SHAPES: dict[str, type] = {
     "query-pci": list,
     "query-version": dict,
     "query-kvm": dict,
+    "query-balloon": dict,
+    "x-query-virtio-status": dict,
     "query-memory-size-summary": dict,
     "add-fd": dict,
     "query-chardev": list,
@@ -161,6 +163,28 @@ def dirty_rate(answer: Mapping[str, Any]) -> int | None:
 def memory_bytes(answer: Mapping[str, Any]) -> int:
     """What the guest was started with, from ``query-memory-size-summary``."""
     return _number(answer, "base-memory", MOST_SIZE)
+
+
+def balloon_bytes(answer: Mapping[str, Any]) -> int:
+    """What the guest holds, from ``query-balloon``."""
+    return _number(answer, "actual", MOST_SIZE)
+
+
+def driver_ready(answer: Mapping[str, Any]) -> bool:
+    """Whether a driver in the guest has the device in its hands, from ``x-query-virtio-status``."""
+    states = _part(answer, "status").get("statuses")
+    if not isinstance(states, list):
+        raise Malformed("no status that could be one")
+    return any(isinstance(state, str) and state.startswith("VIRTIO_CONFIG_S_DRIVER_OK") for state in states)
+
+
+def available_bytes(answer: object) -> int | None:
+    """From the property ``guest-stats``; ``None`` if the guest has not told, which QEMU says with -1."""
+    stats = answer.get("stats") if isinstance(answer, dict) else None
+    if not isinstance(stats, dict):
+        raise Malformed("no stats that could be some")
+    told = stats.get("stat-available-memory")
+    return told if type(told) is int and 0 <= told <= MOST_SIZE else None
 
 
 def uses_kvm(answer: Mapping[str, Any]) -> bool:

@@ -68,6 +68,8 @@ class JobKind(StrEnum):
     REFRESH = "refresh"
     FORK = "fork"
     DISK_QOS = "disk-qos"
+    MEM_SET = "mem-set"
+    VIF_RATE = "network-rate"
 
 
 class Context(Protocol[E_co]):
