@@ -28,7 +28,7 @@ def test_the_environment_overrules_the_file() -> None:
         ('bridg = "x"', "bridge"),
         ("bridge = 1", "quotes"),
         ('hypervisor = "vmware"', "vmware"),
-        ('distribution = "maybe"', "off or advise or on"),
+        ('distribution = "maybe"', "off or advising or on"),
         ('domain-0-cpus = "first"', "names no CPUs"),
         ('bridge-address = "home"', "10.219.0.1/24"),
     ],

@@ -93,7 +93,7 @@ async def test_a_cache_is_left_to_the_kernels_scheduler(host: SimulatedHost) -> 
 
 
 async def test_advice_moves_nothing_and_is_given_once(host: SimulatedHost, told: list[dict[str, Any]]) -> None:
-    turn(host, Distribution.ADVISE)
+    turn(host, Distribution.ADVISING)
     threads = [await busy(host, name) for name in ("web", "mail")]
     await periods(host, 8)
     assert {host.threads.affinity(thread) for thread in threads} == {frozenset({0, 1, 2, 3})}

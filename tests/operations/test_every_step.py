@@ -24,8 +24,10 @@ from wirt.operations import (
     bootstrap,
     clone,
     disk_move,
+    disk_qos,
     fork,
     import_domain,
+    memory,
     network,
     pools_verbs,
     refresh,
@@ -34,6 +36,7 @@ from wirt.operations import (
     snapshots_verbs,
     template,
     vif,
+    vif_rate,
     volumes,
     volumes_copy,
 )
@@ -290,6 +293,22 @@ async def a_running_web(host: SimulatedHost) -> None:
     await done(lambda host: start(host.environment, "web"))(host)
 
 
+async def limit_disk(host: SimulatedHost) -> None:
+    await disk_qos.limit(host.environment, "web", "xvda", {"iops": "100"})
+
+
+async def limit_card(host: SimulatedHost) -> None:
+    await vif_rate.set_rate(host.environment, "web", "4", {"rate": "10Mb/s"})
+
+
+async def with_room(host: SimulatedHost) -> None:
+    await host.create("maxmem = 512")
+
+
+async def give_memory(host: SimulatedHost) -> None:
+    await memory.set_memory(host.environment, "web", 300)
+
+
 async def a_snapshot_of_it(host: SimulatedHost) -> None:
     await a_running_web(host)
     await done(take_snapshot)(host)
@@ -418,6 +437,7 @@ CASES = (
     Case(JobKind.VIF_ATTACH, two_cards, attach_card, True),
     Case(JobKind.VIF_DETACH, two_cards, detach_card, True),
     Case(JobKind.VIF_LINK, two_cards, pull_cable, True),
+    Case(JobKind.VIF_RATE, two_cards, limit_card, True),
     Case(JobKind.NETWORK_CREATE, nothing, make_network, False),
     Case(JobKind.NETWORK_DESTROY, a_network, destroy_network, False),
     Case(JobKind.POOL_CREATE, nothing, make_pool, False),
@@ -430,6 +450,8 @@ CASES = (
     Case(JobKind.DISK_MOVE, a_domain_on_a_volume, move_disk, True),
     Case(JobKind.DISK_MOVE, a_domain_and_a_device, move_onto_device, True),
     Case(JobKind.DISK_MOVE, a_domain_on_a_device, move_disk, True),
+    Case(JobKind.DISK_QOS, a_domain_on_a_volume, limit_disk, True),
+    Case(JobKind.MEM_SET, with_room, give_memory, True),
     Case(JobKind.VOLUME_COPY, a_file_and_a_device, copy_onto_device, False),
     Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),

@@ -13,11 +13,13 @@ from wirt.api import (
     bootstrap,
     cpu_baseline,
     cpu_pools,
+    disk_qos,
     disks,
     domains,
     fork,
     groups,
     host,
+    memory,
     migrations,
     networks,
     peers,
@@ -30,6 +32,7 @@ from wirt.api import (
     storage,
     streams,
     templates,
+    vif_rate,
     vifs,
 )
 from wirt.api.peer_app import PEER_ROUTES
@@ -38,6 +41,7 @@ from wirt.operations.environment import Environment
 ROUTES = (
     domains,
     vifs,
+    vif_rate,
     host,
     streams,
     groups,
@@ -52,6 +56,8 @@ ROUTES = (
     appliances,
     backup,
     disks,
+    disk_qos,
+    memory,
     migrations,
     peers,
     cpu_baseline,

@@ -20,7 +20,8 @@ MOST_AT_ONCE = 64
 CHOICES = {
     "hypervisor": ("qemu", "fake"),
     "jail": ("on", "off"),
-    "distribution": ("off", "advise", "on"),
+    "distribution": ("off", "advising", "on"),
+    "ballooning": ("off", "advising", "on"),
     "distribution-reach": ("cache", "cpu"),
 }
 
@@ -47,11 +48,14 @@ SETTINGS = (
     Setting("peer-listen", "WIRT_PEER_LISTEN", "", "where other hosts reach this one, as in 10.99.0.1:16509"),
     Setting("migration-ports", "WIRT_MIGRATION_PORTS", "49152-49215", "the ports through which guests come in"),
     Setting("migrations-at-once", "WIRT_MIGRATIONS_AT_ONCE", "2", "so many guests leave side by side, and arrive"),
-    Setting("distribution", "WIRT_DISTRIBUTION", "off", "whether vCPUs are moved among CPUs: off, advise or on"),
+    Setting(
+        "distribution", "WIRT_DISTRIBUTION", "off", "whether vCPUs are moved among CPUs: off, advising, or on"
+    ),
     Setting(
         "distribution-reach", "WIRT_DISTRIBUTION_REACH", "cache", "leave each a whole cache's CPUs, or one: cpu"
     ),
     Setting("domain-0-cpus", "WIRT_DOMAIN_0_CPUS", "", "CPUs that no guest gets, as in 0-1 or node:0"),
+    Setting("ballooning", "WIRT_BALLOONING", "off", "off, advising, or on: guests get memory as they need it"),
     Setting("ssh", "WIRT_SSH", "ssh", "ssh's program, by name or path, for hosts reached as ssh://USER@HOST"),
     Setting("remote-wirt", "WIRT_REMOTE_WIRT", "wirt", "what runs wirt on a host that is reached through ssh"),
 )
@@ -75,6 +79,7 @@ class DaemonSettings:
     distribution: str = "off"
     distribution_reach: str = "cache"
     domain_0_cpus: str = ""
+    ballooning: str = "off"
 
 
 def read_settings(text: str, file: str, environment: Mapping[str, str]) -> DaemonSettings:
@@ -110,6 +115,7 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         distribution_reach=chosen["distribution-reach"],
         domain_0_cpus=_cpus(chosen["domain-0-cpus"], "domain-0-cpus", file),
         migrations_at_once=_number(chosen["migrations-at-once"], "migrations-at-once", file),
+        ballooning=chosen["ballooning"],
     )
 
 

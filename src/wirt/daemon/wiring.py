@@ -22,6 +22,7 @@ from wirt.operations.environment import Environment, Settings
 from wirt.operations.jobs.engine import Engine
 from wirt.operations.placement import Distribution, Placement, Reach
 from wirt.operations.reconcile.host import HostLoop
+from wirt.operations.reconcile.memory import MemoryLoop
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.reconcile.scheduling import SchedulingLoop
 from wirt.operations.registry import Domains
@@ -109,6 +110,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
         environment.wire(engine)
         loop, networks = HostLoop(environment), NetworkLoop(environment)
         scheduling = SchedulingLoop(environment)
+        memory = MemoryLoop(environment, settings.ballooning)
         # What the first guest would wait for otherwise.
         warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
@@ -119,6 +121,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             await networks.start()
             environment.accounting.start()
             await scheduling.start()
+            memory.start()
             yield environment
         finally:
             for task in warming:
@@ -126,6 +129,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             await asyncio.gather(*warming, return_exceptions=True)
             await environment.accounting.stop()
             await scheduling.stop()
+            await memory.stop()
             await networks.stop()
             await loop.stop()
             await engine.stop(STOP_GRACE_S)

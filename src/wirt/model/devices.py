@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from wirt.model.diskqos import UNLIMITED, DiskQos
 from wirt.model.engine import Aio, CacheMode, DetectZeroes, IoThread
 
 VOLUME_PREFIX = "pool:"
@@ -66,6 +67,7 @@ class DiskSpec:
     detect_zeroes: DetectZeroes | None = None
     iothread: IoThread | None = None
     queues: int | None = None
+    qos: DiskQos = UNLIMITED
 
     @property
     def volume(self) -> str | None:

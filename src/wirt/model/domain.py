@@ -68,6 +68,11 @@ class DomainConfig:
     cpu_model: str | None = None
     """As :func:`wirt.model.cpu.parse_choice` takes it; ``None``: the host's choice."""
 
+    @property
+    def most_mib(self) -> int:
+        """What the guest can ever have, with which it is started."""
+        return self.maxmem_mib or self.memory_mib
+
 
 class Wanted(StrEnum):
     """The power state that the domain's owner asked for; loops make it so."""

@@ -14,12 +14,14 @@ from wirt.operations.conclude import CONCLUSIONS
 from wirt.operations.create import CREATE, START
 from wirt.operations.destroy import DESTROY
 from wirt.operations.disk_move import DISK_MOVE
+from wirt.operations.disk_qos import DISK_QOS
 from wirt.operations.environment import Environment
 from wirt.operations.export_domain import EXPORT
 from wirt.operations.fork import FORK
 from wirt.operations.image import BUILD_IMAGE
 from wirt.operations.import_domain import IMPORT
 from wirt.operations.jobs.step import JobKind, Operation
+from wirt.operations.memory import MEM_SET
 from wirt.operations.migrate_offline import MIGRATE_OFFLINE
 from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.network import NETWORKING
@@ -34,6 +36,7 @@ from wirt.operations.snapshots_remove import SNAPSHOT_DELETE
 from wirt.operations.snapshots_take import SNAPSHOT_CREATE
 from wirt.operations.template import TEMPLATES
 from wirt.operations.vif import ATTACH, DETACH, LINK
+from wirt.operations.vif_rate import RATE
 from wirt.operations.volumes import VOLUMES
 from wirt.operations.volumes_copy import COPIES
 
@@ -59,6 +62,9 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         *VOLUMES,
         *COPIES,
         DISK_MOVE,
+        DISK_QOS,
+        MEM_SET,
+        RATE,
         SNAPSHOT_CREATE,
         *REVERTS,
         SNAPSHOT_DELETE,

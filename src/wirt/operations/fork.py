@@ -140,8 +140,8 @@ def _check_memory(environment: Environment, source: Domain, count: int) -> None:
     """Of all copies together: each by itself would find what the others are about to take."""
     facts = environment.host_facts()
     free = max(0, facts.memory_available_bytes - facts.reserve_bytes) // MIB
-    if count * source.config.memory_mib > free:
-        asked = count * source.config.memory_mib
+    if count * source.config.most_mib > free:
+        asked = count * source.config.most_mib
         raise Shortage(
             f"{count} copies of {source.name} ask for {asked} MiB and {free} MiB are free",
             hint="make fewer, or shut another domain down",

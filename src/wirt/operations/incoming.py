@@ -97,7 +97,7 @@ async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> 
         "through-ssh": through_ssh,
     }
     if offer.start or not offer.offline:
-        arguments["memory_mib"] = considered.domain.config.memory_mib
+        arguments["memory_mib"] = considered.domain.config.most_mib
     if not offer.offline:
         arguments |= {"cpu": cpu_argument(given_of(offer)), PADDING: offer.padding_kib}
     kind = JobKind.RECEIVE_OFFLINE if offer.offline else JobKind.RECEIVE

@@ -238,7 +238,7 @@ async def _forecast(
     if wish.offline:
         return forecast_offline(domain.state is State.RUNNING)
     return forecast(
-        domain.config.memory_mib * MIB,
+        domain.config.most_mib * MIB,
         dirty,
         wish.bytes_per_s or await _seen_link(environment, host),
         wish.max_downtime_ms / 1000,

@@ -31,7 +31,7 @@ class Distribution(StrEnum):
     """Whether the distributor moves vCPUs, only says what it would, or is not asked."""
 
     OFF = "off"
-    ADVISE = "advise"
+    ADVISING = "advising"
     ON = "on"
 
 

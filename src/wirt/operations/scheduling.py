@@ -190,7 +190,7 @@ def mechanism(environment: Environment) -> str:
 
 _MODES = {
     Distribution.OFF: "off",
-    Distribution.ADVISE: "advising: wirt events shows what it would do",
+    Distribution.ADVISING: "advising: wirt events shows what it would do",
     Distribution.ON: "on",
 }
 

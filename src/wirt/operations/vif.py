@@ -271,7 +271,7 @@ async def release(context: EnvContext) -> None:
         return
     if devid in _present(environment, domain):
         _check_detachable(domain, devid)
-    context.transient["plugged"] = await _plugged(environment, domain, devid)
+    context.transient["plugged"] = await plugged_card(environment, domain, devid)
     await environment.hypervisor.detach_vif(domain.uuid, devid)
 
 
@@ -279,10 +279,10 @@ async def adopt_cards(environment: Environment, domain: Domain) -> None:
     """Have the network know what an earlier daemon plugged in for the run of ``domain``, with its filters."""
     for key in _notes(domain):
         if key.startswith("tap."):
-            await _plugged(environment, domain, int(key.removeprefix("tap.")))
+            await plugged_card(environment, domain, int(key.removeprefix("tap.")))
 
 
-async def _plugged(environment: Environment, domain: Domain, devid: int) -> Plugged | None:
+async def plugged_card(environment: Environment, domain: Domain, devid: int) -> Plugged | None:
     """What the card of a run is plugged into; ``None`` if that is gone, or never was."""
     notes = _notes(domain)
     if f"kind.{devid}" not in notes or devid not in macs(domain):

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind
+from wirt.model.diskqos import UNLIMITED, DiskQos, in_force
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
 from wirt.model.storage import Volume
@@ -67,6 +68,8 @@ class DiskPlan:
     volume: str | None = None
     """``POOL/VOLUME``, if it is one."""
     engine: DiskEngine = field(default_factory=DiskEngine)
+    qos: DiskQos = UNLIMITED
+    """What holds for it, be it its own or its group's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ class LaunchPlan:
     """PCI slot of the controller that has the guest agent's port; ``None``: the guest has none."""
     cpu: ChosenCpu | None = None
     """What ``cpu_model`` comes to on this host; ``None``: just that."""
+    start_mib: int | None = None
+    """What of ``memory_mib`` it is to hold at first, by its balloon; ``None``: all."""
 
     def forwards(self) -> tuple[PortForward, ...]:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
@@ -160,7 +165,8 @@ def plan_launch(
         cpu_model=cpu.model,
         vcpus=config.vcpus,
         maxvcpus=config.maxvcpus or config.vcpus,
-        memory_mib=config.memory_mib,
+        memory_mib=config.most_mib,
+        start_mib=config.memory_mib,
         direct_boot=_direct_boot(config),
         firmware=None if _direct_boot(config) else config.firmware,
         firmware_path=config.firmware_path or hypervisor.firmware_file(config.firmware),
@@ -260,18 +266,20 @@ def _check_memory(config: DomainConfig, host: HostFacts) -> None:
             key="memory",
             hint=f"give it at least {least}",
         )
-    wanted = config.memory_mib * MIB
+    # Until its balloon driver is at work, a guest can have all that it ever may.
+    wanted = config.most_mib * MIB
+    lower = "memory=" if config.most_mib == config.memory_mib else "maxmem="
     if wanted > host.memory_bytes - host.reserve_bytes:
         most = (host.memory_bytes - host.reserve_bytes) // MIB
         raise Shortage(
-            f"{config.name} asks for {config.memory_mib} MiB and this host can give at most {most} MiB",
-            hint=f"lower memory=; {host.reserve_bytes // MIB} MiB are kept for Domain-0",
+            f"{config.name} asks for {config.most_mib} MiB and this host can give at most {most} MiB",
+            hint=f"lower {lower}; {host.reserve_bytes // MIB} MiB are kept for Domain-0",
         )
     free = host.memory_available_bytes - host.reserve_bytes
     if wanted > free:
         raise Shortage(
-            f"{config.name} asks for {config.memory_mib} MiB and {max(0, free) // MIB} MiB are free",
-            hint="shut another domain down, or lower memory=",
+            f"{config.name} asks for {config.most_mib} MiB and {max(0, free) // MIB} MiB are free",
+            hint=f"shut another domain down, or lower {lower}",
         )
 
 
@@ -330,6 +338,7 @@ def _plan_disks(
     ground: _Ground,
 ) -> tuple[DiskPlan, ...]:
     plans: list[DiskPlan] = []
+    limits = in_force((disk.vdev, disk.qos) for disk in config.disks)
     ports = 0
     # A class of devices (all disks, all CDs) takes one place in boot=; within it the order of the file rules.
     for index, disk in enumerate(config.disks):
@@ -378,6 +387,7 @@ def _plan_disks(
                 device=device,
                 volume=volume.reference if volume is not None else None,
                 engine=engine,
+                qos=limits[disk.vdev],
             )
         )
     return tuple(plans)

@@ -19,6 +19,7 @@ from wirt.model.lifecycle import EndReason, State
 from wirt.plan.cpu import ChosenCpu
 from wirt.plan.host import HypervisorFacts
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.balloons import Balloons
 from wirt.ports.guest_agent import GuestAgents
 from wirt.ports.network import Plugged
 
@@ -157,6 +158,11 @@ class Hypervisor(Protocol):
     @property
     def agents(self) -> GuestAgents:
         """The way to agents inside the guests."""
+        ...
+
+    @property
+    def balloons(self) -> Balloons:
+        """The way to the memory of guests that run."""
         ...
 
     async def facts(self) -> HypervisorFacts: ...

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
+from wirt.model.diskqos import DiskQos
 from wirt.model.storage import Volume
 from wirt.plan.engine import DiskEngine
 from wirt.ports.storage import Progress
@@ -43,6 +44,15 @@ class LiveDisks(Protocol):
 
     async def resize(self, domain: UUID, vdev: str, size: int) -> None:
         """The guest sees the new size at once. The volume has room for it already."""
+        ...
+
+    async def throttle(self, domain: UUID, limits: Mapping[str, DiskQos]) -> None:
+        """From now on these hold, by vdev, for what the guest asks of each disk, wherever that goes on.
+        ``NotFound`` before anything is changed; if the hypervisor refuses one, those before it hold."""
+        ...
+
+    async def throttles(self, domain: UUID) -> Mapping[str, DiskQos]:
+        """What holds now, for every disk with something in it. Of a disk alone no group is told."""
         ...
 
     async def move(

@@ -17,8 +17,8 @@
     reference   the table as a page
 """
 
-from wirt.config.xlcfg.cards import read_card, vif_entries, with_card, without_card
-from wirt.config.xlcfg.disks import disk_entries, with_volumes
+from wirt.config.xlcfg.cards import read_card, vif_entries, with_card, with_rates, without_card
+from wirt.config.xlcfg.disks import disk_entries, with_qos, with_volumes
 from wirt.config.xlcfg.document import with_value
 from wirt.config.xlcfg.entries import disk_entry, entries, own_card, with_entries
 from wirt.config.xlcfg.keys import KEYS, Group, Key, Kind, nearest
@@ -47,6 +47,8 @@ __all__ = [
     "vif_entries",
     "with_card",
     "with_entries",
+    "with_qos",
+    "with_rates",
     "with_value",
     "with_volumes",
     "without_card",

@@ -3,12 +3,12 @@ number."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wirt.config.xlcfg.document import with_value
 from wirt.config.xlcfg.overrides import COMMAND_LINE
 from wirt.config.xlcfg.settings import Settings, settle
-from wirt.config.xlcfg.spec import SpecError
+from wirt.config.xlcfg.spec import SpecError, parts
 from wirt.config.xlcfg.syntax import Source, parse
 from wirt.config.xlcfg.vif import parse_vif
 from wirt.model.devices import VifSpec, devids
@@ -40,6 +40,24 @@ def without_card(text: str, devid: int) -> str:
     if devids([parse_vif(entry).vif for entry in kept]) != tuple(number for number, _ in left):
         kept = [_numbered(entry, number) for number, entry in left]
     return with_value(text, "vif", kept or None)
+
+
+RATES = ("rate", "rate-in")
+
+
+def with_rates(text: str, devid: int, rates: Mapping[str, str]) -> str:
+    """``text`` in which the card number ``devid`` has these of :data:`RATES`; an empty one is taken away."""
+    entries = vif_entries(text)
+    numbers = devids([parse_vif(entry).vif for entry in entries])
+    written = [
+        _rated(entry, rates) if number == devid else entry for number, entry in zip(numbers, entries, strict=True)
+    ]
+    return with_value(text, "vif", written)
+
+
+def _rated(entry: str, rates: Mapping[str, str]) -> str:
+    kept = [part.text for part in parts(entry) if part.name not in rates]
+    return ",".join((*kept, *(f"{name}={rate}" for name, rate in rates.items() if rate)))
 
 
 def vif_entries(text: str) -> tuple[str, ...]:

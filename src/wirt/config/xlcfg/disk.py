@@ -6,21 +6,24 @@ The prefixes of xend (``phy:``, ``tap:aio:``, ``qcow2:``) are read with a remark
 position for the format. ``pool:`` is none of them but a part of the target: ``pool:POOL/VOLUME``.
 
 Beyond xl, wirt reads how the disk is to be served, which it chooses by itself otherwise: ``cache=``, ``aio=``,
-``detect-zeroes=``, ``iothread=`` and ``queues=`` (``model/engine.py`` says what the words mean).
+``detect-zeroes=``, ``iothread=`` and ``queues=`` (``model/engine.py`` says what the words mean); and how much may
+be asked of it (``diskqos.py``).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from wirt.config.xlcfg import diskqos
 from wirt.config.xlcfg.spec import Part, Remark, SpecError, part_at
 from wirt.config.xlcfg.vdev import parse_vdev
 from wirt.model.devices import VOLUME_PREFIX, DiskBackend, DiskFormat, DiskSpec
+from wirt.model.diskqos import DiskQos
 from wirt.model.engine import MOST_QUEUES, Aio, CacheMode, DetectZeroes, IoThread
 from wirt.model.errors import BadInput
 from wirt.model.storage import VolumeRef
@@ -49,6 +52,7 @@ _NAMED = (
     "grant_usage",
     "target",
     *_ENGINE,
+    *diskqos.WORDS,
     *_COLO,
 )
 _T = TypeVar("_T")
@@ -242,9 +246,10 @@ class _Reader:
             raise SpecError(self.vdev_at, f"{self.vdev} is no vdev", hint=hint)
         self._check_empty()
         self._check_engine()
+        qos = self._qos()
         target, spec = self._absolute(cwd, pools)
         format_ = DiskFormat.EMPTY if not target else self.format or DiskFormat.RAW
-        disk = self._disk(target or None, format_)
+        disk = replace(self._disk(target or None, format_), qos=qos)
         return ParsedDisk(disk, spec, tuple(self.remarks))
 
     def _check_empty(self) -> None:
@@ -324,6 +329,17 @@ class _Reader:
             iothread=_wish(IoThread, self.texts.get("iothread")),
             queues=int(self.texts["queues"]) if "queues" in self.texts else None,
         )
+
+    def _qos(self) -> DiskQos:
+        words = {name: self.texts[name] for name in diskqos.WORDS if name in self.texts}
+        if words and self.cdrom:
+            raise SpecError(self.places[next(iter(words))], "a cdrom has no limits")
+        try:
+            return diskqos.read_words(words)
+        except BadInput as error:
+            named = [name for name in words if name in error.message]
+            at = self.places[max(named or words, key=len)]
+            raise SpecError(at, error.message, hint=error.hint) from None
 
 
 def _set_cdrom(reader: _Reader) -> None:

@@ -12,7 +12,9 @@ from wirt.config.xlcfg.syntax import Text
 from wirt.config.xlcfg.vdev import parse_vdev
 from wirt.config.xlcfg.vif import parse_vif
 from wirt.model.devices import DiskSpec, NicType, VifSpec
+from wirt.model.diskqos import in_force
 from wirt.model.domain import GuestType
+from wirt.model.errors import BadInput
 
 MOST_OEM_STRINGS = 99
 SMBIOS_NAMES = frozenset(
@@ -59,6 +61,11 @@ def disks(reading: Reading) -> tuple[DiskSpec, ...]:
         _remark(reading, node, "disk", parsed.remarks)
         _not_yet(reading, node, "disk", {"script": disk.script, "backend": disk.backend != "0"})
         disks.append(disk)
+    try:
+        in_force((disk.vdev, disk.qos) for disk in disks)
+    except BadInput as error:
+        assert setting is not None
+        raise setting.error(error.message, hint=error.hint) from None
     return tuple(disks)
 
 

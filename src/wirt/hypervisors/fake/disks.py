@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wirt.hypervisors.fake.images import Claim, ImageLocks
+from wirt.model.diskqos import UNLIMITED, DiskQos
 from wirt.model.errors import HypervisorError, IllegalState, NotFound
 from wirt.plan.engine import DiskEngine
 from wirt.plan.launch import LaunchPlan
@@ -32,6 +33,7 @@ class FakeDisk:
     locked: bool
     chain: tuple[str, ...]
     engine: DiskEngine
+    qos: DiskQos
 
 
 class FakeDisks:
@@ -55,6 +57,7 @@ class FakeDisks:
                 not disk.shared,
                 (disk.path, *backing.get(disk.path, ())),
                 disk.engine,
+                disk.qos if disk.qos.limits else UNLIMITED,
             )
             for disk in plan.disks
             if disk.path is not None
@@ -89,6 +92,12 @@ class FakeDisks:
 
     def serve(self, vdev: str, engine: DiskEngine) -> None:
         self._disks[vdev] = replace(self.find(vdev), engine=engine)
+
+    def throttle(self, limits: Mapping[str, DiskQos]) -> None:
+        for vdev in limits:
+            self.find(vdev)
+        for vdev, qos in limits.items():
+            self._disks[vdev] = replace(self._disks[vdev], qos=qos if qos.limits else UNLIMITED)
 
     def begin_copy(self, owner: object, vdev: str, path: str) -> None:
         """``ResourceBusy`` if someone has ``path``."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.fake.agent import FakeAgents
+from wirt.hypervisors.fake.balloon import FakeBalloons
 from wirt.hypervisors.fake.faults import DaemonDies, DaemonKilled, Die, Fault, Refuse, Silence, Verb
 from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.hypervisors.fake.world import FakeWorld
@@ -20,6 +21,7 @@ from wirt.model.errors import HypervisorError, HypervisorSilent, IllegalState, L
 from wirt.model.lifecycle import EndReason, State
 from wirt.plan.host import HypervisorFacts
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.balloons import Balloons
 from wirt.ports.guest_agent import GuestAgents
 from wirt.ports.hypervisor import (
     Console,
@@ -57,6 +59,7 @@ class FakeHypervisor:
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
         world.listen(self._changed)
         self.agents: GuestAgents = FakeAgents(self.reach)
+        self.balloons: Balloons = FakeBalloons(self.reach)
 
     @property
     def alive(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.fake.agent import FakeAgent
+from wirt.hypervisors.fake.balloon import FakeBalloon
 from wirt.hypervisors.fake.console import FakeConsole
 from wirt.hypervisors.fake.counters import FakeCounts
 from wirt.hypervisors.fake.disks import FakeDisks
@@ -29,7 +30,8 @@ GUEST_STATES = (State.RUNNING, State.PAUSED)
 class FakeGuest:
     """Tests and simulations drive the public methods of the second half; the driver those of the first.
 
-    ``obeys_power_button``, ``lets_cards_go``, ``agent``, ``load`` and ``counted`` may be set at any time.
+    ``obeys_power_button``, ``lets_cards_go``, ``agent``, ``balloon``, ``load`` and ``counted`` may be set at any
+    time.
     ``links``: of each card, by its devid, whether the cable is in. ``thrown_out``: cards that it did away with
     unasked. ``memory``: anything that a script keeps in it.
     """
@@ -45,6 +47,7 @@ class FakeGuest:
         "_running_since",
         "_tell",
         "agent",
+        "balloon",
         "console",
         "counted",
         "directory",
@@ -90,6 +93,7 @@ class FakeGuest:
         self.name = plan.name
         self.memory_mib = plan.memory_mib
         self.vcpus = plan.vcpus
+        self.balloon = FakeBalloon.of(plan)
         self.disks = disks
         self.memory = b""
         self.console = FakeConsole(plan.name, ring_bytes)

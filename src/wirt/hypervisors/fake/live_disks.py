@@ -12,6 +12,7 @@ from uuid import UUID
 from wirt.hypervisors.fake.driver import MEMORY_HEADER, FakeHypervisor
 from wirt.hypervisors.fake.faults import Verb
 from wirt.hypervisors.fake.guest import FakeGuest
+from wirt.model.diskqos import DiskQos
 from wirt.model.errors import HypervisorError, IllegalState, Shortage
 from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
@@ -38,6 +39,14 @@ class FakeLiveDisks:
     async def resize(self, domain: UUID, vdev: str, size: int) -> None:
         async with self._hypervisor.reach(Verb.RESIZE_DISK, domain) as guest:
             guest.disks.resize(vdev, size)
+
+    async def throttle(self, domain: UUID, limits: Mapping[str, DiskQos]) -> None:
+        async with self._hypervisor.reach(Verb.THROTTLE_DISK, domain) as guest:
+            guest.disks.throttle(limits)
+
+    async def throttles(self, domain: UUID) -> Mapping[str, DiskQos]:
+        async with self._hypervisor.reach(Verb.DISKS, domain) as guest:
+            return {vdev: disk.qos for vdev, disk in guest.disks.all().items()}
 
     async def move(
         self,

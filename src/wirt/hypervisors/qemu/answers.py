@@ -27,6 +27,7 @@ _SHAPES: dict[str, type] = {
     "query-pci": list,
     "query-version": dict,
     "query-kvm": dict,
+    "x-query-virtio-status": dict,
     "query-memory-size-summary": dict,
     "add-fd": dict,
     "query-chardev": list,
@@ -71,6 +72,18 @@ def block_layers(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
         if found or not name.startswith(FILTER):
             found.append((name, _text(below, "node-name")))
         here = here.get("backing")
+    return found
+
+
+def throttled(answer: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, int], str]]:
+    """Each device with something in it, the numbers of its limits and its group, from ``query-block``."""
+    found = []
+    for entry in answer:
+        device, disk = entry.get("qdev"), entry.get("inserted")
+        if isinstance(device, str) and isinstance(disk, dict):
+            words = [word for word in disk if word.startswith(("iops", "bps"))]
+            numbers = {word: _number(disk, word, MOST_SIZE) for word in words}
+            found.append((device, numbers, _text(disk, "group") if disk.get("group") is not None else ""))
     return found
 
 
@@ -167,6 +180,23 @@ def disk_counters(entry: Mapping[str, Any]) -> tuple[int, int, int, int, int, in
     stats = _part(entry, "stats")
     reads, writes, flushes, read, written = (_number(stats, name, MOST_SIZE) for name in _OPERATIONS)
     return reads, writes, flushes, read, written, sum(_number(stats, name, MOST_SIZE) for name in _DURATIONS)
+
+
+def driver_ready(answer: Mapping[str, Any]) -> bool:
+    """Whether a driver in the guest has the device in its hands, from ``x-query-virtio-status``."""
+    states = _part(answer, "status").get("statuses")
+    if not isinstance(states, list):
+        raise Malformed("no status that could be one")
+    return any(isinstance(state, str) and state.startswith("VIRTIO_CONFIG_S_DRIVER_OK") for state in states)
+
+
+def available_bytes(answer: object) -> int | None:
+    """From the property ``guest-stats``; ``None`` if the guest has not told, which QEMU says with -1."""
+    stats = answer.get("stats") if isinstance(answer, dict) else None
+    if not isinstance(stats, dict):
+        raise Malformed("no stats that could be some")
+    told = stats.get("stat-available-memory")
+    return told if type(told) is int and 0 <= told <= MOST_SIZE else None
 
 
 def uses_kvm(answer: Mapping[str, Any]) -> bool:

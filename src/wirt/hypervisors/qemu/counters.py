@@ -141,7 +141,7 @@ class QemuCounters:
 def _disks(stats: Sequence[Mapping[str, Any]]) -> tuple[DiskCount, ...]:
     found = []
     for entry in stats:
-        vdev = vdev_of(entry)
+        vdev = vdev_of(str(entry.get("qdev")))
         if vdev is not None:
             found.append(DiskCount(vdev, *answers.disk_counters(entry)))
     return tuple(found)

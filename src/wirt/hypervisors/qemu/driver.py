@@ -11,8 +11,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import cmdline, cpus, disks, events, facts, launching, layers, memory, process, sending
+from wirt.hypervisors.qemu import (
+    cmdline,
+    cpus,
+    disks,
+    events,
+    facts,
+    launching,
+    layers,
+    memory,
+    process,
+    sending,
+    throttles,
+)
 from wirt.hypervisors.qemu.agents import Agents
+from wirt.hypervisors.qemu.balloons import QemuBalloons, at_start
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
@@ -33,6 +46,7 @@ from wirt.model.lifecycle import State
 from wirt.plan.host import Accelerator, HypervisorFacts
 from wirt.plan.jail import JailPlan, names_read, plan_jail
 from wirt.plan.launch import LaunchPlan
+from wirt.ports.balloons import Balloons
 from wirt.ports.files import touch
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
 from wirt.ports.network import Plugged
@@ -69,6 +83,7 @@ class QemuHypervisor:
         self._facts_of = ""
         self._runs: dict[UUID, Run] = {}
         self.agents = Agents(self.run)
+        self.balloons: Balloons = QemuBalloons(self.run)
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
 
     async def facts(self) -> HypervisorFacts:
@@ -112,6 +127,8 @@ class QemuHypervisor:
         try:
             await self._greet(run, started)
             cpu = await cpus.notes(run.monitor, plan.cpu)
+            await at_start(run.monitor, plan)
+            await throttles.begin(run.name, run.monitor, plan.disks)
             if launch.memory is not None:
                 await memory.load(run, launch.memory)
         except BaseException as error:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
-from wirt.hypervisors.qemu import blockjobs, memory, nodes
+from wirt.hypervisors.qemu import blockjobs, memory, nodes, throttles
 from wirt.hypervisors.qemu.blockjobs import SLOW_S, BlockJob, to_the_end
 from wirt.hypervisors.qemu.disks import Disk, at_work, check_alone, check_overlay
 from wirt.hypervisors.qemu.driver import QemuHypervisor
 from wirt.hypervisors.qemu.nodes import Layer
 from wirt.model.devices import DiskFormat
+from wirt.model.diskqos import DiskQos
 from wirt.model.errors import HypervisorError, IllegalState, NotFound
 from wirt.model.lifecycle import State
 from wirt.model.storage import Volume
@@ -48,6 +49,14 @@ class QemuLiveDisks:
                 raise HypervisorError(f"{run.name}: disk {vdev} would shrink under a guest that runs")
             disk.allow_bytes(_most_bytes(size))
             await run.monitor.execute("block_resize", {"node-name": top.name, "size": size}, deadline_s=SLOW_S)
+
+    async def throttle(self, domain: UUID, limits: Mapping[str, DiskQos]) -> None:
+        run = self._hypervisor.run(domain)
+        await to_the_end(throttles.change(run.name, run.monitor, limits))
+
+    async def throttles(self, domain: UUID) -> Mapping[str, DiskQos]:
+        run = self._hypervisor.run(domain)
+        return await throttles.look(run.name, run.monitor)
 
     async def move(
         self,

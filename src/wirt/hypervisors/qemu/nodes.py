@@ -68,6 +68,12 @@ def disk_id(vdev: str) -> str:
     return f"disk-{vdev}"
 
 
+def vdev_of(device: str) -> str | None:
+    """Of a device as QEMU calls it (``qdev``); ``None`` if it is no disk of ours."""
+    match = _DEVICE.fullmatch(device)
+    return None if match is None else match[1]
+
+
 def layer_name(disk: str, number: int) -> str:
     """The topmost at launch is called as its disk: the device is attached to that."""
     return disk if number == 0 else f"{disk}.{number}"
@@ -88,19 +94,13 @@ def protocol_name(descriptor: int, set_: int, traits: Traits) -> str:
     return f"{identity[0]}{marks}{identity[1:]}-{set_}"
 
 
-def vdev_of(entry: Mapping[str, Any]) -> str | None:
-    """Of a device as ``query-blockstats`` tells of it; ``None`` if it is no disk of the guest's."""
-    match = _DEVICE.fullmatch(str(entry.get("qdev")))
-    return None if match is None else match[1]
-
-
 async def chains(name: str, monitor: Monitor, *, deadline_s: float = LOOK_S) -> Chains:
     """Of all disks, by vdev, the topmost layer first. ``HypervisorError`` if what QEMU tells can't be."""
     trees = await monitor.execute("query-blockstats", deadline_s=deadline_s)
     nodes = await monitor.execute("query-named-block-nodes", {"flat": True}, deadline_s=deadline_s)
     try:
         known = block_nodes(nodes)
-        disks = {vdev: tree for tree in trees if (vdev := vdev_of(tree)) is not None}
+        disks = {vdev: tree for tree in trees if (vdev := vdev_of(str(tree.get("qdev")))) is not None}
         found = {vdev: tuple(_layer(pair, known) for pair in block_layers(tree)) for vdev, tree in disks.items()}
     except Malformed as error:
         raise HypervisorError(f"{name}: QEMU tells of a disk with {error}") from error

@@ -67,6 +67,9 @@ class JobKind(StrEnum):
     RESTORE = "restore"
     REFRESH = "refresh"
     FORK = "fork"
+    DISK_QOS = "disk-qos"
+    MEM_SET = "mem-set"
+    VIF_RATE = "network-rate"
 
 
 class Context(Protocol[E_co]):

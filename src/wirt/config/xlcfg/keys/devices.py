@@ -28,7 +28,10 @@ DEVICES = (
         "The guest's disks, each as target,format,vdev,access or with names: format, vdev, access, devtype, "
         "backendtype, and target= last. See xl-disk-configuration(5). wirt adds how it is to be served, which it "
         "chooses by itself otherwise: cache=none|writeback|directsync|writethrough|unsafe, "
-        "aio=io_uring|native|threads, detect-zeroes=off|on|unmap, iothread=none|shared|own and queues=1 to 64.",
+        "aio=io_uring|native|threads, detect-zeroes=off|on|unmap, iothread=none|shared|own and queues=1 to 64; "
+        "and limits (wirt disk-qos): iops=100, iops-read, iops-write, bps=10M, bps-read, bps-write, each with a "
+        "burst as in iops-burst=500, burst-seconds=10, and qos-group=NAME for disks that share limits, which one "
+        "of them names.",
         default="none",
         honoured=QEMU,
     ),

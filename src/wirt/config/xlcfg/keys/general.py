@@ -186,6 +186,7 @@ MEMORY = (
         default="memory",
         low=1,
         high=2**40,
+        honoured=QEMU,
     ),
     Key(
         "vnuma",

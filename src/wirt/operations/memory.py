@@ -1,0 +1,223 @@
+"""``mem-set``, ``mem-max`` and ``wirt memory plan``: what guests hold of the host's memory. All sizes in MiB.
+
+A guest is started with all that it can ever have (``maxmem``) and gives back at once what is more than ``memory``.
+So what it can have is settled with its run, and what it has changes by its balloon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from uuid import UUID
+
+from wirt.config.xlcfg import load, with_value
+from wirt.model.domain import Domain
+from wirt.model.errors import BadInput, IllegalState, Shortage, WirtError
+from wirt.model.job import Job, Recovery
+from wirt.model.lifecycle import State
+from wirt.model.units import MIB
+from wirt.operations.environment import Environment
+from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.running import EnvContext, domain_of
+from wirt.operations.turns import promised_bytes
+from wirt.plan.jail import OVERHEAD_MIB, VCPU_MIB
+from wirt.plan.launch import LEAST_DIRECT_BOOT_MIB, LEAST_FIRMWARE_BOOT_MIB
+from wirt.plan.memory import GuestMemory, HostMemory, MemoryPlan, plan_memory
+from wirt.ports.balloons import Balloon
+
+SPARE_MIB = 16
+"""What a guest is left beyond what it uses, so that it need not kill a task to give the rest."""
+WAIT_S, LOOK_S = 10.0, 0.1
+TELL_S = 5.0
+"""A guest that tells what it uses has told it within this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """``untold``: why there are running domains that are not in ``guests``."""
+
+    host: HostMemory
+    guests: tuple[GuestMemory, ...]
+    plan: MemoryPlan
+    untold: tuple[str, ...]
+
+
+async def set_memory(environment: Environment, ref: str, mib: int) -> Job:
+    """Have a domain hold ``mib``: a guest that runs at once, by its balloon; one that is off from its next start.
+    ``BadInput`` says what can be."""
+    domain = environment.domains.find(ref)
+    low, high, why = _least(domain), domain.config.most_mib, ""
+    if domain.incarnation is not None:
+        balloon = await _balloon(environment, domain)
+        high = min(high, balloon.most)
+        if mib < balloon.actual and balloon.used is not None:
+            floor = min(balloon.used + SPARE_MIB, balloon.actual)
+            low, why = max(low, floor), f"; it uses {balloon.used} now"
+        if low <= mib <= high:
+            _check_room(environment, domain, mib - balloon.actual)
+    if not low <= mib <= high:
+        raise BadInput(
+            f"memory of domain {domain.name} can be from {low} to {high} MiB, not {mib}{why}",
+            hint=f"wirt mem-max {domain.name} raises the most, while it is off" if mib > high else None,
+        )
+    arguments = {"uuid": str(domain.uuid), "domid": domain.domid, "mib": mib}
+    return await environment.jobs.submit(JobKind.MEM_SET, domain.name, arguments)
+
+
+async def set_most(environment: Environment, ref: str, mib: int) -> Domain:
+    """The most that a domain which is off can have in its next runs."""
+    domain = environment.domains.find(ref)
+    if domain.incarnation is not None:
+        raise IllegalState(
+            f"domain {domain.name} is {domain.state}, and what a guest can have at most is settled at its start",
+            hint=f"wirt mem-set gives it up to {domain.config.most_mib} MiB now; for more, wirt shutdown "
+            f"{domain.name} first",
+        )
+    if domain.saved is not None:
+        raise IllegalState(
+            f"domain {domain.name} is saved, and goes on with the memory that it had",
+            hint=f"wirt restore {domain.name} and shut it down first",
+        )
+    if environment.jobs.busy(domain.uuid):
+        raise IllegalState(f"a job of domain {domain.name} is under way", hint="wirt jobs shows it")
+    facts = environment.host_facts()
+    low, high = domain.config.memory_mib, (facts.memory_bytes - facts.reserve_bytes) // MIB
+    if not low <= mib <= high:
+        raise BadInput(
+            f"the most memory of domain {domain.name} can be from {low} to {high} MiB, not {mib}",
+            hint=f"its memory is {low}: wirt mem-set lowers that" if mib < low else None,
+        )
+    changed = await _write(environment, domain, domain.config.memory_mib, mib)
+    environment.tell(changed, change="mem-max")
+    return changed
+
+
+async def planned(environment: Environment) -> Planned:
+    """What there is, who has it, and that it fits. Nothing is done."""
+    guests, untold = [], []
+    for domain in environment.domains:
+        if domain.state not in (State.RUNNING, State.PAUSED):
+            continue
+        try:
+            balloon = await environment.hypervisor.balloons.look(domain.uuid)
+        except WirtError as error:
+            untold.append(f"domain {domain.name}: {error.message}")
+        else:
+            guests.append(_guest(domain, balloon))
+    facts = environment.host_facts()
+    promised = promised_bytes(environment, UUID(int=0))
+    available = max(0, facts.memory_available_bytes - facts.reserve_bytes - promised) // MIB
+    host = HostMemory(facts.memory_bytes // MIB, facts.reserve_bytes // MIB, available)
+    return Planned(host, tuple(guests), plan_memory(host, guests), tuple(untold))
+
+
+def _guest(domain: Domain, balloon: Balloon) -> GuestMemory:
+    config = domain.config
+    return GuestMemory(
+        name=domain.name,
+        has=balloon.actual,
+        most=balloon.most,
+        guaranteed=config.memory_mib,
+        wished=config.memory_mib,
+        overhead=OVERHEAD_MIB + (config.maxvcpus or config.vcpus) * VCPU_MIB,
+        used=balloon.used if balloon.driver else None,
+        balloon=balloon.driver,
+    )
+
+
+def _least(domain: Domain) -> int:
+    return LEAST_FIRMWARE_BOOT_MIB if domain.config.kernel is None else LEAST_DIRECT_BOOT_MIB
+
+
+async def _balloon(environment: Environment, domain: Domain) -> Balloon:
+    """Of a guest whose memory can change now."""
+    if domain.state is not State.RUNNING:
+        paused = domain.state is State.PAUSED
+        raise IllegalState(
+            f"domain {domain.name} is {domain.state}, and only a guest that runs gives memory",
+            hint=f"wirt unpause {domain.name}" if paused else f"wirt destroy {domain.name} ends it",
+        )
+    clock = environment.clock
+    until = clock.monotonic() + TELL_S
+    while True:
+        balloon = await environment.hypervisor.balloons.look(domain.uuid)
+        if not balloon.driver:
+            raise IllegalState(
+                f"the guest of domain {domain.name} has no balloon driver at work, and holds all of its "
+                f"{balloon.actual} MiB",
+                hint="load virtio_balloon in it, wait until it has booted, or change its memory while it is off",
+            )
+        if balloon.available is not None or clock.monotonic() >= until:
+            return balloon
+        await clock.sleep(1.0)
+
+
+def _check_room(environment: Environment, domain: Domain, more: int) -> None:
+    """The host must not swap for it."""
+    facts = environment.host_facts()
+    free = facts.memory_available_bytes - facts.reserve_bytes - promised_bytes(environment, domain.uuid)
+    if more * MIB > max(0, free):
+        raise Shortage(
+            f"domain {domain.name} would take {more} MiB more, and {max(0, free) // MIB} MiB are free",
+            hint="wirt memory plan shows who has what; lower another domain's memory, or shut one down",
+        )
+
+
+async def _ask(context: EnvContext) -> None:
+    """The guest gives in its own time: if it has not within a while, it is told how far it came, and goes on."""
+    environment, domain, mib = context.environment, domain_of(context), context.job.arguments["mib"]
+    if domain.domid != context.job.arguments["domid"]:
+        raise IllegalState(f"domain {domain.name} is {domain.state} by now", hint="look at it, and ask again")
+    result = {"name": domain.name, "memory_mib": mib, "actual_mib": None}
+    if domain.incarnation is not None:
+        await environment.hypervisor.balloons.ask(domain.uuid, mib)
+        result["actual_mib"] = await _reached(environment, domain, mib)
+    await context.note(result=result)
+
+
+async def _reached(environment: Environment, domain: Domain, mib: int) -> int:
+    until = environment.clock.monotonic() + WAIT_S
+    while True:
+        balloon = await environment.hypervisor.balloons.look(domain.uuid)
+        if balloon.actual == mib or environment.clock.monotonic() >= until:
+            return balloon.actual
+        await environment.clock.sleep(LOOK_S)
+
+
+async def _ask_as_before(context: EnvContext) -> None:
+    domain = domain_of(context)
+    if domain.incarnation is not None and domain.domid == context.job.arguments["domid"]:
+        await context.environment.hypervisor.balloons.ask(domain.uuid, domain.config.memory_mib)
+
+
+async def _record(context: EnvContext) -> None:
+    environment, domain = context.environment, domain_of(context)
+    if "before" not in context.job.notes:
+        await context.note(before=domain.config.memory_mib)
+    changed = await _write(environment, domain, context.job.arguments["mib"], domain.config.most_mib)
+    environment.tell(changed, change="mem-set")
+
+
+async def _record_as_before(context: EnvContext) -> None:
+    before = context.job.notes.get("before")
+    if before is not None:
+        domain = domain_of(context)
+        await _write(context.environment, domain, before, domain.config.most_mib)
+
+
+async def _write(environment: Environment, domain: Domain, memory: int, most: int) -> Domain:
+    text = with_value(with_value(domain.text, "memory", memory), "maxmem", most)
+    config = load(text, file=domain.name, cwd=PurePosixPath("/")).config
+    if config != replace(domain.config, memory_mib=memory, maxmem_mib=most):
+        raise IllegalState(
+            f"the memory in the configuration of domain {domain.name} can't be changed safely",
+            hint=f"change it by hand: wirt undefine {domain.name} and wirt define FILE",
+        )
+    return await environment.domains.change(domain.uuid, config=config, text=text)
+
+
+MEM_SET = Operation(
+    JobKind.MEM_SET,
+    (Step("balloon", _ask, _ask_as_before, interruptible=True), Step("record", _record, _record_as_before)),
+    recovery=Recovery.FINISH,
+)

@@ -1,0 +1,60 @@
+"""The API's types of memory, version 1; sizes in MiB. Conventions as in :mod:`wirt.wire.v1`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRequest:
+    """``mib``: what a domain is to hold, or the most that it can have."""
+
+    mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMost:
+    """What a domain has at its start, and the most that it can have."""
+
+    name: str
+    memory_mib: int
+    maxmem_mib: int
+    api: str = "v1"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGuest:
+    """``used`` is what the guest tells, if it does; ``target`` what it should have now, ``reason`` why.
+    ``balloon``: its driver is at work."""
+
+    name: str
+    has: int
+    most: int
+    guaranteed: int
+    overhead: int
+    target: int
+    reason: str
+    balloon: bool
+    used: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryProof:
+    """``what`` fits into the host, if it ``holds``; ``text`` is the sum, written out."""
+
+    what: str
+    holds: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """``reserve`` is Domain-0's. ``available``: what could be given now without swapping."""
+
+    total: int
+    reserve: int
+    available: int
+    guests: list[MemoryGuest] = field(default_factory=list)
+    proofs: list[MemoryProof] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    api: str = "v1"
