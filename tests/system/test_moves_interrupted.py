@@ -150,10 +150,6 @@ class Shaken:
 @pytest.fixture
 def shaken(tmp_path: Path, tiny: TinyImage) -> Iterator[Shaken]:
     with Lab.up(f"t{uuid.uuid4().hex[:8]}", 2, tmp_path / "lab") as lab:
-        shared = tmp_path / "shared"
-        shared.mkdir()
-        for host in lab.hosts:
-            host.wirt("pool", "create", "shared", "--type", "dir", "--target", str(shared))
         lab.host("h1").wirt("volume", "create", "shared/web", "--size", "8M", "--format", "raw")
         made = Shaken(lab, random.Random(SEED), tiny, tmp_path)
         made.create()
