@@ -16,14 +16,18 @@ from .test_qmp import FLOODS, HONEST
 
 pytestmark = pytest.mark.real
 
-FIRST_ALL_IS_WELL = '"qmp_capabilities", "set-action", "cont", "query-status", "qom-list", "qom-get"'
+FIRST_ALL_IS_WELL = (
+    '"qmp_capabilities", "set-action", "cont", "query-status", "qom-list", "qom-get", '
+    '"query-cpus-fast", "query-blockstats", "query-balloon"'
+)
+"""What wirt asks of every run by itself."""
 CONFIG = 'name = "{name}"\ntype = "pvh"\nmemory = 96\nkernel = "{kernel}"\n'
 
 
 @contextmanager
 def host_with(hostile: str, tmp_path: Path) -> Iterator[Host]:
-    """A host whose guests are stand-ins: what is called ``evil`` does ``hostile`` when it is asked to stop or for
-    its vCPUs. What wirt wants to know of QEMU a real one tells."""
+    """A host whose guests are stand-ins: what is called ``evil`` does ``hostile`` when it is asked to stop.
+    What wirt wants to know of QEMU a real one tells."""
     real = shutil.which("qemu-system-x86_64")
     if real is None:
         pytest.skip("needs QEMU: make setup (Debian: apt-get install qemu-system-x86)")

@@ -33,6 +33,7 @@ import contextlib, json, threading
 BASE = {{"return": {{}}}}
 ANSWERS = {{
     "query-status": {{"return": {{"status": "paused", "running": False}}}},
+    "query-blockstats": {{"return": []}},
     "query-cpus-fast": {{"return": [{{"cpu-index": 0, "thread-id": os.getpid()}}]}},
     "qom-list": {{"return": []}},
 }}

@@ -58,10 +58,10 @@ def _overview(session: Session) -> int:
         rows = [{"verb": verb.name, "group": verb.group, "help": verb.help} for verb in VERBS.values()]
         session.document({"api": "v1", "verbs": rows})
         return 0
-    text = INTRO
+    text, width = INTRO, max(map(len, VERBS)) + 2
     for group in dict.fromkeys(verb.group for verb in VERBS.values()):
         text += f"\n{group}\n"
-        text += "".join(f"  {verb.name:<16}{verb.help}\n" for verb in VERBS.values() if verb.group == group)
+        text += "".join(f"  {verb.name:<{width}}{verb.help}\n" for verb in VERBS.values() if verb.group == group)
     session.write(text + OUTRO)
     return 0
 
