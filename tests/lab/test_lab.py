@@ -150,6 +150,10 @@ def test_a_lab_of_which_all_was_killed_is_removed_and_made_again(name: str, tmp_
         assert making.stderr is not None
         while b"daemons" not in making.stderr.readline():
             assert making.poll() is None
+        # One that it is just forking would not be known yet, and begin when all is removed.
+        while not all(processes_of(place / f"h{number}") for number in (1, 2)):
+            assert making.poll() is None
+            time.sleep(0.01)
         making.kill()
     for host in Lab.find(name).hosts:
         host.lose_power()
