@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from wirt.model.accounting import CardCount, DiskCount, HostSample, RunCount, Sample, Told, VcpuCount
-from wirt.plan.accounting import VcpuRate, busy, grown, rates, same_run, series, smoothed
+from wirt.model.accounting import CardCount, DiskCount, RunCount, Sample, Told, VcpuCount
+from wirt.plan.accounting import VcpuRate, grown, rates, same_run, series
 
 NS = 1_000_000_000
 
@@ -44,7 +44,7 @@ def test_a_vcpu_that_ran_half_the_time_and_waited_a_quarter() -> None:
 
 def test_one_sample_says_nothing_of_rates() -> None:
     assert rates([]) is None and rates([sample(1, 1)]) is None
-    assert smoothed([sample(1, 1)]) == () and series([sample(1, 1)]) == []
+    assert series([sample(1, 1)]) == []
 
 
 def test_a_run_that_came_from_elsewhere_or_began_anew_has_no_rates_before_its_second_sample() -> None:
@@ -74,7 +74,6 @@ def test_the_time_asked_for_is_covered_as_far_as_there_are_samples() -> None:
 def test_where_the_kernel_does_not_count_waiting_it_is_unknown_and_not_nothing() -> None:
     found = rates([sample(1, 0, None), sample(2, 1, None)])
     assert found is not None and found.vcpus[0].waited is None and found.waited is None
-    assert smoothed([sample(1, 0, None), sample(2, 1, None)])[0].waited is None
 
 
 def test_what_no_vcpu_did_has_no_rate_before_it_is_known_which_threads_are_vcpus() -> None:
@@ -114,21 +113,6 @@ def test_a_disk_that_came_between_two_answers_has_no_rate_and_without_answers_no
     assert without is not None and without.disks == () and without.disks_over_s == 0
 
 
-def test_what_was_long_ago_counts_less() -> None:
-    idle_then_busy = [sample(at, max(0, at - 10)) for at in range(14)]
-    (load,) = smoothed(idle_then_busy, half_life_s=3)
-    assert load.used == pytest.approx(0.5) and load.cpu == 1
-    (settled,) = smoothed([*idle_then_busy, *(sample(at, at - 10) for at in range(14, 60))], half_life_s=3)
-    assert settled.used == pytest.approx(1, abs=0.001)
-
-
-def test_what_others_take_of_a_cpu_is_what_no_vcpu_took() -> None:
-    before, now = HostSample(1, 0, ((0, 10.0), (1, 20.0), (3, 0.0))), HostSample(3, 0, ((0, 11.0), (1, 22.0)))
-    loads = [VcpuRate(0, 0.75, 0.0, 1), VcpuRate(0, 0.9, 0.0, 0), VcpuRate(0, 0.5, 0.0, 7)]
-    assert busy(before, now, loads) == {0: 0.0, 1: 0.25}
-    assert busy(before, before, loads) == {}
-
-
 @given(some.lists(some.tuples(some.floats(0.1, 5), some.floats(0, 1), some.floats(0, 1)), min_size=2, max_size=12))
 def test_parts_of_the_time_are_parts(steps: list[tuple[float, float, float]]) -> None:
     """However unevenly samples are taken, loads lie between 0 and 1, and rates add up to what was counted."""
@@ -136,12 +120,10 @@ def test_parts_of_the_time_are_parts(steps: list[tuple[float, float, float]]) ->
     for passed, used, stood in steps:
         at, ran, waited = at + passed, ran + passed * used, waited + passed * stood * (1 - used)
         samples.append(sample(at, ran, waited))
-    for load in (*smoothed(samples), *(vcpu for _, rate in series(samples) for vcpu in rate.vcpus)):
+    for load in (vcpu for _, rate in series(samples) for vcpu in rate.vcpus):
         assert 0 <= load.used <= 1 and load.waited is not None and 0 <= load.waited <= 1
     counted = sum(rate.cpu * rate.over_s for _, rate in series(samples))
     assert counted == pytest.approx(ran - steps[0][0] * steps[0][1], abs=1e-6)
-    most = max(used for _, used, _ in steps)
-    assert all(load.used <= most + 1e-6 for load in smoothed(samples))
 
 
 @given(some.integers(0, 1 << 63), some.integers(0, 1 << 63))

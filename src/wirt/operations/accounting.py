@@ -17,7 +17,6 @@ import structlog
 
 from wirt.model.accounting import CardCount, HostSample, Sample
 from wirt.model.domain import Domain
-from wirt.plan.accounting import VcpuRate, busy, smoothed
 from wirt.ports.machine import MachineNow
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ class Accounting:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._samples: dict[UUID, deque[Sample]] = {}
-        self._loads: dict[UUID, tuple[float, tuple[VcpuRate, ...]]] = {}
         self._host: deque[HostSample] = deque(maxlen=KEPT)
         self._waiting: deque[UUID] = deque()
         self._asking: set[asyncio.Task[None]] = set()
@@ -68,24 +66,6 @@ class Accounting:
     def host(self) -> Sequence[HostSample]:
         return tuple(self._host)
 
-    def loads(self, domain: UUID) -> tuple[VcpuRate, ...]:
-        """Each vCPU's load, smoothed: for whoever distributes them (:class:`wirt.plan.distribute_load.Vcpu`).
-        Asked for after each pass it costs no more than that pass's."""
-        samples, (since_s, before) = self.of(domain), self._loads.get(domain, (0.0, ()))
-        new = [sample for sample in samples if sample.at_s >= since_s]
-        # What is known may be of the time before the oldest sample that is kept.
-        found = smoothed(new, before) if new and new[0].at_s == since_s else smoothed(samples)
-        if samples:
-            self._loads[domain] = (samples[-1].at_s, found)
-        return found
-
-    def busy(self) -> Mapping[int, float]:
-        """Of each CPU of the host, the part that other things than vCPUs took since the last pass but one
-        (:class:`wirt.plan.distribute_load.Load`)."""
-        if len(self._host) < 2:
-            return {}
-        return busy(self._host[-2], self._host[-1], [load for key in self._samples for load in self.loads(key)])
-
     def take(self) -> None:
         """One pass: never waits, and no run can keep it from the others."""
         environment = self._environment
@@ -95,7 +75,6 @@ class Accounting:
         running = {domain.uuid: domain for domain in environment.domains if domain.uuid in counts}
         for gone in self._samples.keys() - running.keys():
             del self._samples[gone]
-            self._loads.pop(gone, None)
         for uuid, domain in running.items():
             kept = self._samples.setdefault(uuid, deque(maxlen=KEPT))
             kept.append(Sample(now, counts[uuid], _cards(domain, traffic)))

@@ -7,16 +7,14 @@ it began to count. Over a gap between two samples (the daemon was busy, the host
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from wirt.model.accounting import CardCount, DiskCount, HostSample, Sample, Told, VcpuCount
+from wirt.model.accounting import CardCount, DiskCount, Sample, Told, VcpuCount
 
 LEAST_S = 0.05
 """Between two samples. Closer ones tell more of the clock's ticks than of the run."""
-HALF_LIFE_S = 3.0
-"""After which a load counts half in :func:`smoothed`."""
 _NS = 1e9
 
 
@@ -126,40 +124,6 @@ def series(samples: Sequence[Sample]) -> list[tuple[float, Rates]]:
     return found
 
 
-def smoothed(
-    samples: Sequence[Sample], before: Iterable[VcpuRate] = (), half_life_s: float = HALF_LIFE_S
-) -> tuple[VcpuRate, ...]:
-    """Each vCPU's load with what it was before, the longer ago the less: what guests are distributed from
-    (:class:`wirt.plan.distribute_load.Vcpu`). ``before``: what it was at the first of ``samples``. Nothing while
-    there are no rates."""
-    found = {load.index: load for load in before}
-    for earlier, now in pairwise(samples):
-        passed = now.at_s - earlier.at_s
-        if earlier.count.run != now.count.run:
-            found = {}
-        elif passed >= LEAST_S:
-            kept = 0.5 ** (passed / half_life_s)
-            loads = _vcpus(earlier, now, passed)
-            found = {load.index: _mixed(found.get(load.index), load, kept) for load in loads}
-    return tuple(found.values())
-
-
-def busy(before: HostSample, now: HostSample, loads: Iterable[VcpuRate]) -> Mapping[int, float]:
-    """The part of each CPU's time, 0 to 1, that other things than the vCPUs of ``loads`` took: these count where
-    they ran last, which is a guess for those that wander."""
-    passed = now.at_s - before.at_s
-    if passed < LEAST_S:
-        return {}
-    earlier = dict(before.each_cpu_time_s)
-    found = {
-        cpu: max(0.0, time_s - earlier[cpu]) / passed for cpu, time_s in now.each_cpu_time_s if cpu in earlier
-    }
-    for load in loads:
-        if load.cpu in found:
-            found[load.cpu] -= load.used
-    return {cpu: min(1.0, max(0.0, part)) for cpu, part in found.items()}
-
-
 def _base(samples: Sequence[Sample], over_s: float) -> Sample | None:
     older = [sample for sample in samples[:-1] if samples[-1].at_s - sample.at_s >= LEAST_S]
     wide = [sample for sample in older if samples[-1].at_s - sample.at_s >= over_s]
@@ -222,13 +186,3 @@ def _disk(before: DiskCount, now: DiskCount, passed: float) -> DiskRate:
         grown(before.written_bytes, now.written_bytes) / passed,
         grown(before.busy_ns, now.busy_ns) / _NS / passed,
     )
-
-
-def _mixed(before: VcpuRate | None, now: VcpuRate, kept: float) -> VcpuRate:
-    if before is None:
-        return now
-    used = before.used * kept + now.used * (1 - kept)
-    waited = now.waited
-    if waited is not None and before.waited is not None:
-        waited = before.waited * kept + waited * (1 - kept)
-    return VcpuRate(now.index, used, waited, now.cpu)
