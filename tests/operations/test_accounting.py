@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -18,14 +16,9 @@ from wirt.plan.accounting import rates, same_run
 from wirt.ports.network import VifStatistics
 
 from .kit import SimulatedHost
+from .scheduling_kit import host
 
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[SimulatedHost]:
-    made = SimulatedHost(tmp_path)
-    await made.boot()
-    yield made
-    await made.stop()
+__all__ = ["host"]
 
 
 async def begun(host: SimulatedHost, name: str) -> UUID:

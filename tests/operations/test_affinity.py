@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from wirt.machine.topology import parse
-from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, Unavailable, WirtError
-from wirt.operations.affinity import pin, set_vcpus
+from wirt.operations.affinity import pin, set_vcpus, shown
 from wirt.operations.create import Source, preview
 from wirt.operations.scheduling import lay, notes, remarks
 
 from .kit import SimulatedHost, config
+from .scheduling_kit import host, started
 
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[SimulatedHost]:
-    made = SimulatedHost(tmp_path)
-    await made.boot()
-    yield made
-    await made.stop()
-
-
-async def started(host: SimulatedHost, more: str = "", name: str = "web") -> Domain:
-    await host.create(more, name=name)
-    return host.environment.domains.find(name)
+__all__ = ["host"]
 
 
 async def places(host: SimulatedHost, name: str = "web") -> list[set[int]]:
@@ -37,17 +24,17 @@ async def places(host: SimulatedHost, name: str = "web") -> list[set[int]]:
 
 
 async def test_a_guest_is_where_its_file_says(host: SimulatedHost) -> None:
-    await started(host, 'vcpus = 2\ncpus = "2-3"')
+    await started(host, more='vcpus = 2\ncpus = "2-3"')
     assert await places(host) == [{2, 3}, {2, 3}]
 
 
 async def test_a_list_is_for_each_vcpu_in_turn_and_the_rest_is_free(host: SimulatedHost) -> None:
-    await started(host, 'vcpus = 3\ncpus = ["1", "node:1"]')
+    await started(host, more='vcpus = 3\ncpus = ["1", "node:1"]')
     assert await places(host) == [{1}, {2, 3}, {0, 1, 2, 3}]
 
 
 async def test_pins_change_at_once_and_a_new_daemon_takes_them_up(host: SimulatedHost) -> None:
-    await started(host, "vcpus = 2")
+    await started(host, more="vcpus = 2")
     await pin(host.environment, "web", "1", "0", "node:0")
     assert await places(host) == [{0, 1, 2, 3}, {0}]
     await host.crash()
@@ -60,7 +47,7 @@ async def test_pins_change_at_once_and_a_new_daemon_takes_them_up(host: Simulate
 
 
 async def test_all_takes_pins_away_and_leaves_no_key_behind(host: SimulatedHost) -> None:
-    domain = await started(host, "vcpus = 2")
+    domain = await started(host, more="vcpus = 2")
     await pin(host.environment, "web", "all", "1")
     assert await places(host) == [{1}, {1}]
     after = await pin(host.environment, "web", "all", "all")
@@ -70,7 +57,7 @@ async def test_all_takes_pins_away_and_leaves_no_key_behind(host: SimulatedHost)
 
 async def test_of_whom_nothing_is_said_may_be_where_the_rest_of_its_process_may(host: SimulatedHost) -> None:
     """Somebody may keep a whole QEMU to some CPUs, or wirtd with all that it starts."""
-    domain = await started(host, "vcpus = 2")
+    domain = await started(host, more="vcpus = 2")
     assert domain.incarnation is not None
     main = (await host.threads.of(domain.uuid))[0]
     await host.environment.domains.start_run(replace(domain.incarnation, pid=main))
@@ -91,7 +78,7 @@ async def test_of_whom_nothing_is_said_may_be_where_the_rest_of_its_process_may(
 async def test_what_can_not_be_is_refused_with_what_can(
     host: SimulatedHost, vcpu: str, cpus: str, words: str
 ) -> None:
-    domain = await started(host, "vcpus = 2")
+    domain = await started(host, more="vcpus = 2")
     with pytest.raises(BadInput) as caught:
         await pin(host.environment, "web", vcpu, cpus)
     assert words in str(caught.value)
@@ -106,7 +93,7 @@ async def test_a_guest_for_cpus_that_the_host_has_not_got_is_refused_before_ther
 
 
 async def test_a_cpu_that_goes_offline_is_told_and_the_guest_goes_on(host: SimulatedHost) -> None:
-    domain = await started(host, 'cpus = "3"')
+    domain = await started(host, more='cpus = "3"')
     host.processors.offline = (3,)
     host.threads.online -= {3}
     await lay(host.environment)
@@ -142,16 +129,27 @@ async def test_what_the_machine_does_not_tell_is_noted(
 ) -> None:
     bare = parse({"cpu/online": "0-3", "cpu/present": "0-3", "node/online": ""})
     monkeypatch.setattr(host.processors, "topology", lambda: bare)
-    await started(host, 'cpus = "2"')
+    await started(host, more='cpus = "2"')
     assert await places(host) == [{2}]
     assert any("no NUMA table" in note for note in notes(host.environment))
 
 
 async def test_vcpus_of_a_guest_that_runs_stay_and_of_one_that_is_off_change(host: SimulatedHost) -> None:
-    await started(host, "vcpus = 1\nmaxvcpus = 4")
+    await started(host, more="vcpus = 1\nmaxvcpus = 4")
     with pytest.raises(IllegalState, match="until it is started anew"):
         await set_vcpus(host.environment, "web", 2)
     await host.environment.domains.end_run(host.environment.domains.find("web").uuid)
     with pytest.raises(BadInput, match="1 to 4"):
         await set_vcpus(host.environment, "web", 5)
     assert (await set_vcpus(host.environment, "web", 2)).config.vcpus == 2
+
+
+async def test_who_is_pinned_where_is_shown(host: SimulatedHost) -> None:
+    domain = await started(host, more='vcpus = 3\ncpus = ["1", "2-3"]\ncpus_soft = "node:1"')
+    assert [shown(host.environment, domain, number) for number in range(3)] == [
+        ("1", "2-3"),
+        ("2-3", "2-3"),
+        ("all", "2-3"),
+    ]
+    domain = replace(domain, config=replace(domain.config, cpus="77", cpus_soft=None))
+    assert shown(host.environment, domain, 0) == ("none", "all")

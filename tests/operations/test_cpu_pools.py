@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, NameInUse, NotFound, ResourceBusy, WirtError
 from wirt.operations import cpu_pools_verbs as verbs
 from wirt.operations.create import Source, preview
@@ -16,19 +14,9 @@ from wirt.operations.environment import Environment
 from wirt.operations.scheduling import lay, remarks
 
 from .kit import SimulatedHost, config
+from .scheduling_kit import host, started
 
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[SimulatedHost]:
-    made = SimulatedHost(tmp_path)
-    await made.boot()
-    yield made
-    await made.stop()
-
-
-async def started(host: SimulatedHost, name: str = "web", more: str = "") -> Domain:
-    await host.create(more, name=name)
-    return host.environment.domains.find(name)
+__all__ = ["host"]
 
 
 async def place(host: SimulatedHost, name: str = "web") -> set[int]:

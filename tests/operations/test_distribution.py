@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +12,9 @@ from wirt.operations.placement import Distribution, Reach
 from wirt.operations.scheduling import lay, mechanism
 
 from .kit import SimulatedHost
+from .scheduling_kit import host
 
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[SimulatedHost]:
-    made = SimulatedHost(tmp_path)
-    await made.boot()
-    yield made
-    await made.stop()
+__all__ = ["host"]
 
 
 def turn(host: SimulatedHost, mode: Distribution, reach: Reach = Reach.CPU) -> None:

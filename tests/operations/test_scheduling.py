@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, Unavailable
 from wirt.operations.create import Source, preview
 from wirt.operations.sched_verbs import set_credit, set_real_time
@@ -17,21 +14,9 @@ from wirt.plan.shares import Quota
 from wirt.ports.shares import Mechanism, RunShares
 
 from .kit import SimulatedHost, config
+from .scheduling_kit import host, started
 
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[SimulatedHost]:
-    made = SimulatedHost(tmp_path)
-    await made.boot()
-    yield made
-    await made.stop()
-
-
-async def started(host: SimulatedHost, name: str = "web", more: str = "") -> Domain:
-    await host.create(more, name=name)
-    domain = host.environment.domains.named(name)
-    assert domain is not None
-    return domain
+__all__ = ["host"]
 
 
 def shares(host: SimulatedHost, name: str = "web") -> RunShares:

@@ -45,6 +45,8 @@ def test_terms_reach_the_kernel_and_a_new_daemon_keeps_them(real_host: Host, tin
     real_host.ok("vcpu-pin", "web", "0", str(ONE))
     real_host.ok("sched-credit", "-d", "web", "-w", "512", "-c", "150")
     assert [os.sched_getaffinity(thread) for thread in threads] == [{ONE}, {OTHER}]
+    shown = [row["affinity_hard"] for row in real_host.json("vcpu-list", "web")["vcpus"]]
+    assert shown == [str(ONE), str(OTHER)]
     assert (group_of(threads[0]) / "cpu.cfs_quota_us").read_text().strip() == "150000"
     assert (group_of(threads[0]).parent / "cpu.shares").read_text().strip() == "2048"
 

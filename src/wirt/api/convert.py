@@ -13,6 +13,7 @@ from wirt.model import domain as model
 from wirt.model.devices import devids
 from wirt.model.job import Job
 from wirt.model.lifecycle import State, flags
+from wirt.operations import affinity
 from wirt.operations.bus import Happening
 from wirt.operations.create import Preview
 from wirt.operations.environment import Environment
@@ -184,7 +185,8 @@ def preview(of: Preview) -> v1.PlanPreview:
     )
 
 
-def vcpu(of: model.Domain, info: VcpuInfo) -> v1.Vcpu:
+def vcpu(environment: Environment, of: model.Domain, info: VcpuInfo) -> v1.Vcpu:
+    hard, soft = affinity.shown(environment, of, info.index)
     marks = "--p" if of.state is not State.RUNNING else ("-b-" if info.blocked else "r--")
     return v1.Vcpu(
         domain=of.name,
@@ -193,8 +195,8 @@ def vcpu(of: model.Domain, info: VcpuInfo) -> v1.Vcpu:
         cpu=info.cpu,
         flags=marks,
         cpu_time_s=round(info.cpu_time_s, 2),
-        affinity_hard=info.affinity,
-        affinity_soft="all",
+        affinity_hard=hard,
+        affinity_soft=soft,
     )
 
 

@@ -81,7 +81,9 @@ def _reading(routes: APIRouter, environment: Environment) -> None:
             chosen = [environment.domains.find(domain)]
         for each in chosen:
             if each.incarnation is not None and each.state is not State.OFF:
-                rows += [convert.vcpu(each, info) for info in await environment.hypervisor.vcpus(each.uuid)]
+                rows += [
+                    convert.vcpu(environment, each, info) for info in await environment.hypervisor.vcpus(each.uuid)
+                ]
         return reply(VcpuList(rows))
 
     @routes.get("/domains/{ref}/wait", response_model=v1.Domain)

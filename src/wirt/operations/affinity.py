@@ -10,7 +10,7 @@ from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, Unavailable
 from wirt.model.topology import Topology
 from wirt.operations.environment import Environment
-from wirt.operations.placement import check_place
+from wirt.operations.placement import check_place, wish
 from wirt.operations.sched_verbs import Value, change, guest, read
 from wirt.operations.scheduling import vcpus_of
 
@@ -69,6 +69,27 @@ def _written(now: str | tuple[str, ...] | None, count: int, chosen: range, said:
     if len(set(each)) > 1:
         return each
     return None if each[0] == ALL else each[0]
+
+
+def shown(environment: Environment, domain: Domain, vcpu: int) -> tuple[str, str]:
+    """The CPUs that ``vcpu`` is kept to, and those that it is better on, as lists: ``all`` if nothing is said of
+    them, ``none`` if this host has none of them."""
+    try:
+        topology = environment.scheduling.placement.topology()
+    except Unavailable:
+        topology = None
+    hard, soft = (_list(said, vcpu, topology) for said in (domain.config.cpus, domain.config.cpus_soft))
+    return hard, soft
+
+
+def _list(said: str | tuple[str, ...] | None, vcpu: int, topology: Topology | None) -> str:
+    if topology is None:
+        return ALL  # nobody can be pinned there
+    try:
+        cpus = wish(said, vcpu, topology)
+    except BadInput:
+        return "none"
+    return ALL if cpus is None else list_text(cpus)
 
 
 async def set_vcpus(environment: Environment, ref: str, count: int) -> Domain:

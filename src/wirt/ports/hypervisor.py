@@ -53,7 +53,6 @@ class VcpuInfo:
     running: bool
     blocked: bool
     cpu_time_s: float
-    affinity: str = "all"
 
 
 @dataclass(frozen=True, slots=True)
