@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.operations.kit import SimulatedHost, Strike, config, crash, fail
 
-from wirt.hypervisors.fake import Silence, Verb
+from wirt.hypervisors.fake import DaemonKilled, Silence, Verb
 from wirt.model.devices import DiskFormat
 from wirt.model.errors import (
     BadInput,
@@ -101,6 +101,29 @@ def scribble(host: SimulatedHost, dice: random.Random) -> None:
     for name in ("a", "b"):
         for _ in range(dice.randrange(4)):
             disk(host, name).write(dice.randrange(MIB - 9000), dice.randbytes(dice.randrange(1, 9000)))
+
+
+async def test_a_guest_that_a_killed_daemon_left_standing_while_a_backup_began_goes_on(
+    host: SimulatedHost,
+) -> None:
+    await running(host)
+    uuid = host.environment.domains.find("db").uuid
+
+    def die() -> None:
+        """Between the first disk and the second."""
+        host.world.guest(uuid).pause()
+        host.world.kill_daemon()
+        raise DaemonKilled
+
+    host.live_backup.at_instant = die
+    job = await backup.create(host.environment, "db", str(host.place), "/")
+    await host.settle()
+    host.live_backup.at_instant = lambda: None
+    await host.crash()
+    await host.boot()
+    await finished(host, job, JobState.FAILED)
+    assert host.environment.domains.find("db").state is State.RUNNING
+    await back_up(host)
 
 
 async def test_the_first_is_full_and_the_next_moves_only_what_changed(host: SimulatedHost) -> None:
