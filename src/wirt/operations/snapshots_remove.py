@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import structlog
+
 from wirt.model.domain import Domain
 from wirt.model.errors import Shortage, WirtError
 from wirt.model.job import Recovery
@@ -36,6 +38,8 @@ from wirt.operations.volumes_steps import image_tool
 from wirt.plan.snapshots import plan_removal
 from wirt.ports.live_disks import Settle
 from wirt.ports.storage import Pool, Progress
+
+log = structlog.get_logger()
 
 
 def _tree(context: EnvContext) -> SnapshotTree:
@@ -162,10 +166,11 @@ async def _pivot(context: EnvContext, work: DiskWork, now: Volume, kept: Volume,
             await context.note(was=str(domain.state))
         try:
             await live(environment).merge(domain.uuid, work.vdev, now.path, _teller(context), settle)
-        except WirtError:
+        except WirtError as error:
             if not _is_over(context, work):
                 raise
-            # The guest ended a moment later, and names are all that is left to do.
+            # Names are all that is left to do, and a guest that ended a moment later needs them to start again.
+            log.warning("a guest did not go on after a merge", domain=domain.name, error=str(error))
             return
     here = environment.domains.get(domain.uuid)
     if here is not None and here.state is State.PAUSED and context.job.notes.get("was") == State.RUNNING:
