@@ -20,6 +20,8 @@ where xl prints a warning and goes on; ``type`` must be written out, where xl ta
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -99,7 +101,12 @@ TOKENS = st.lists(
 ).map("".join)
 
 
+NUMERIC = re.compile(r"\\[0-7x]")
+
+
 def compare(oracle: Oracle, text: str) -> None:
+    if NUMERIC.search(text):
+        return  # libxlutil wants three octal digits, and then loses the byte that they stand for
     # Ours needs no newline after a last comment (test below), so the oracle always gets one.
     mine = ours(text)
     theirs = oracle.values(text if text.endswith("\n") else text + "\n", {*KEYS, *(mine or ())})
@@ -126,6 +133,7 @@ def test_jumbles_of_tokens_are_accepted_and_refused_alike(oracle: Oracle, text: 
 
 
 @settings(max_examples=300, deadline=None)
+@example("a=['\\n', 0, 0]", 0.375, 0, "12")
 @given(DOCUMENTS, st.floats(0, 1), st.integers(0, 2), TOKENS.filter(lambda tokens: len(tokens) < 6))
 def test_damaged_documents_are_accepted_and_refused_alike(
     oracle: Oracle, text: str, where: float, removed: int, added: str

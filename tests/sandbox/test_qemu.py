@@ -56,9 +56,9 @@ async def test_a_guest_boots_in_the_jail_with_disk_and_tap_by_descriptor_and_pow
             await run.execute("cont")
             await run.until_console(b"wirt-tiny ready")
             await run.type(
-                "echo written | dd of=/dev/vda conv=fsync 2>/dev/null; ls /sys/class/net; echo do''ne\n"
+                "echo written | dd of=/dev/vda conv=fsync 2>/dev/null; ls /sys/class/net; echo all-do''ne\n"
             )
-            await run.until_console(b"done")
+            await run.until_console(b"all-done")
             assert b"eth0" in run.console()
 
             await run.execute("system_powerdown")
