@@ -234,6 +234,20 @@ def test_what_is_due_goes_by_weight_and_cap() -> None:
     }
 
 
+def test_a_load_that_has_faded_out_for_an_hour_asks_for_nothing() -> None:
+    """Halved each second, it becomes as small as a number can be, and never nothing."""
+    fading = [0.5 * 0.5**seconds for seconds in (900, 1000, 1073)]
+    guests = (
+        Guest("busy", tuple(Vcpu(0.0, 1.0, None, 0) for _ in range(6))),
+        Guest(
+            "idle", (*(Vcpu(each, 0.0, None, 0, hard=frozenset({0})) for each in fading), Vcpu(1.0, 0.0, None, 0))
+        ),
+    )
+    entitled = distribute(Load(FOUR, guests)).entitled
+    assert sum(entitled.values()) == pytest.approx(4)
+    assert [entitled["idle", number] for number in range(3)] == [0, 0, 0]
+
+
 # ---- whatever there is
 
 CPUS = st.frozensets(st.integers(0, 9), min_size=1, max_size=6)
@@ -317,7 +331,8 @@ def test_nobody_is_due_more_than_he_asks_for_or_there_is(load: Load) -> None:
     assert placed <= len(load.topology.cpus) + 1e-6
 
 
-def comes_to_rest(load: Load) -> None:
+def at_rest(load: Load) -> tuple[float, float]:
+    """With steady demand moves end. What waited once all had a place, and what does then."""
     load = done(load, distribute(load))
     plan = distribute(load)
     waiting = plan.before.waiting
@@ -327,13 +342,31 @@ def comes_to_rest(load: Load) -> None:
         load = done(load, plan)
         plan = distribute(load)
     assert plan.moves == ()
-    assert plan.after.waiting <= waiting + 0.1
+    return waiting, plan.after.waiting
 
 
 @given(LOADS)
 @settings(deadline=None, max_examples=50)
-def test_steady_demand_comes_to_rest_and_nothing_gets_worse(load: Load) -> None:
-    comes_to_rest(load)
+def test_steady_demand_comes_to_rest(load: Load) -> None:
+    at_rest(load)
+
+
+def plain(load: Load, shape: tuple[int, int, int, int]) -> Load:
+    """Nothing in it that is worth some waiting: wishes, memory, cores of several threads, others' work."""
+    guests = (
+        replace(guest, vcpus=tuple(replace(vcpu, soft=None) for vcpu in guest.vcpus), memory={})
+        for guest in load.guests
+    )
+    return replace(load, topology=machine(*shape), guests=tuple(guests), busy={})
+
+
+@given(LOADS, st.sampled_from(((2, 2, 2, 1), (1, 1, 3, 1))))
+@settings(deadline=None, max_examples=50)
+def test_no_more_waits_at_rest_than_before_if_nothing_is_worth_it(
+    load: Load, shape: tuple[int, int, int, int]
+) -> None:
+    before, after = at_rest(plain(load, shape))
+    assert after <= before + 0.1
 
 
 def test_an_exchange_for_next_to_nothing_is_not_made_and_taken_back_for_ever() -> None:
@@ -342,7 +375,7 @@ def test_an_exchange_for_next_to_nothing_is_not_made_and_taken_back_for_ever() -
     pinned, soft = replace(idle, hard=frozenset({0})), replace(idle, soft=frozenset({0}))
     guests = (Guest("one", (idle, idle, busy, busy, pinned)), Guest("two", (busy, soft)))
     for gone in ({1, 2}, {1, 4}, {4, 5}):
-        comes_to_rest(Load(without(machine(1, 1, 4, 2), frozenset(gone)), guests))
+        at_rest(Load(without(machine(1, 1, 4, 2), frozenset(gone)), guests))
 
 
 def test_an_exchange_does_not_leave_a_cpu_idle_for_which_others_wait() -> None:
@@ -354,7 +387,8 @@ def test_an_exchange_does_not_leave_a_cpu_idle_for_which_others_wait() -> None:
         Guest("two", wants(0, 1, 1, 1), weight=1),
         Guest("heavy", wants(1, 0.5, 0.75), weight=256),
     )
-    comes_to_rest(Load(without(machine(1, 1, 4, 2), frozenset({1, 2})), guests))
+    before, after = at_rest(Load(without(machine(1, 1, 4, 2), frozenset({1, 2})), guests))
+    assert after <= before
 
 
 @given(LOADS)

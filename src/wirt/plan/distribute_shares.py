@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+NOTHING = 1e-6
+"""CPUs. Who asks for less asks for nothing: a load that fades out by halves never ends by itself."""
 MOST_SETS = 48
 """Of CPUs, beside single ones, in which shares are filled up separately: each costs a pass."""
 
@@ -27,15 +30,16 @@ class Claim:
 def fill(wishes: Sequence[tuple[float, float]], capacity: float) -> list[float]:
     """The shares of ``(weight, demand)``, which use up ``capacity`` or serve every demand."""
     shares = [0.0] * len(wishes)
-    weights = sum(weight for weight, demand in wishes if demand > 0)
     left = max(0.0, capacity)
-    for place in sorted(range(len(wishes)), key=lambda place: wishes[place][1] / wishes[place][0]):
+    asking = [place for place, (_, demand) in enumerate(wishes) if demand > NOTHING]
+    asking.sort(key=lambda place: wishes[place][1] / wishes[place][0])
+    # With all who come later; summed from the end, since taking off one after the other leaves no small one.
+    weights = list(accumulate(wishes[place][0] for place in reversed(asking)))
+    for place in asking:
         weight, demand = wishes[place]
-        if demand <= 0:
-            continue
         # Who asks for the least of his weight is served first, and leaves the rest to those who want more.
-        shares[place] = min(demand, left * weight / weights)
-        left, weights = left - shares[place], weights - weight
+        shares[place] = min(demand, left * weight / weights.pop())
+        left -= shares[place]
     return shares
 
 
