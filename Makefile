@@ -27,8 +27,8 @@ test: dev qemu-7.2
 	@$(python) -m tools.all_tests $(ARGS)
 endif
 
-test-long: dev qemu-7.2 ## the tests that take long, and those in the test host
-	$(call pytest,-m "long or testhost" $(TESTS))
+test-long: dev qemu-7.2 ## the tests that take long, those in the test host, and properties with new examples each time
+	$(call pytest,--hypothesis-profile=default -m "long or testhost or hypothesis" $(TESTS))
 
 simulate: dev ## whole clusters in memory, from seeds
 	$(call pytest,tests/simulation)

@@ -11,12 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from wirt.images.tiny import TinyImage, build_tiny, find_tiny, is_current
 from wirt.model.errors import ImageBuildFailed
 
 pytest_plugins = ("tests.testhost.plugin",)
+
+# What is to decide about a change says the same of it each time. `make test-long` looks for what nobody knows yet.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 
 CACHE = Path(os.environ.get("WIRT_TEST_CACHE", Path(__file__).resolve().parents[1] / ".cache"))
 
