@@ -41,6 +41,7 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         compares_cpus=True,
         takes_offline=True,
         takes_turns=True,
+        brings_offline=True,
         files=list(considered.files),
     )
 
