@@ -4,7 +4,7 @@ is for :mod:`test_qemu_migration_bytes` to show."""
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -71,27 +71,39 @@ class Answering:
     version: str
     kvm: bool
     memory_bytes: int
-    asked: list[str] = field(default_factory=list)
+    plugged_bytes: int | None
 
     async def execute(self, command: str) -> dict[str, Any]:
-        self.asked.append(command)
         major, minor, micro = (int(part) for part in self.version.split("."))
+        plugged = {} if self.plugged_bytes is None else {"plugged-memory": self.plugged_bytes}
         answers: dict[str, dict[str, Any]] = {
             "query-version": {"qemu": {"major": major, "minor": minor, "micro": micro}, "package": ""},
             "query-kvm": {"enabled": self.kvm, "present": self.kvm},
-            "query-memory-size-summary": {"base-memory": self.memory_bytes, "plugged-memory": 0},
+            "query-memory-size-summary": {"base-memory": self.memory_bytes, **plugged},
         }
         return answers[command]
 
 
-def run(version: str, *, kvm: bool = False, memory_bytes: int = 256 * MIB, state: State = State.RUNNING) -> Run:
-    monitor = Answering(version, kvm, memory_bytes)
+def run(
+    version: str,
+    *,
+    kvm: bool = False,
+    memory_bytes: int = 256 * MIB,
+    plugged_bytes: int | None = None,
+    state: State = State.RUNNING,
+) -> Run:
+    monitor = Answering(version, kvm, memory_bytes, plugged_bytes)
     return cast(Run, SimpleNamespace(name="web", monitor=monitor, observed=SimpleNamespace(state=state)))
 
 
-async def test_a_guest_that_would_lose_pages_is_not_sent_and_it_is_said_what_helps() -> None:
+@pytest.mark.parametrize(
+    "unsafe",
+    [run("7.2.22"), run("8.2.7"), run("7.2.22", memory_bytes=256 * MIB + 8192, plugged_bytes=128 * MIB)],
+    ids=["7.2", "8.2", "plugged in"],
+)
+async def test_a_guest_that_would_lose_pages_is_not_sent_and_it_is_said_what_helps(unsafe: Run) -> None:
     with pytest.raises(IllegalState, match="web runs emulated in an old QEMU, which would lose") as refused:
-        await check_keeps_pages(run("7.2.22"))
+        await check_keeps_pages(unsafe)
     assert "wirt pause web" in str(refused.value.hint)
 
 
@@ -102,9 +114,10 @@ async def test_a_guest_that_would_lose_pages_is_not_sent_and_it_is_said_what_hel
         run("10.0.2"),
         run("7.2.22", kvm=True),
         run("7.2.22", memory_bytes=256 * MIB + 8192),
+        run("7.2.22", memory_bytes=256 * MIB + 8192, plugged_bytes=0),
         run("7.2.22", state=State.PAUSED),
     ],
-    ids=["9.0", "10", "kvm", "two pages more", "paused"],
+    ids=["9.0", "10", "kvm", "two pages more", "nothing plugged in", "paused"],
 )
 async def test_one_that_loses_none_is_sent(safe: Run) -> None:
     await check_keeps_pages(safe)
