@@ -36,6 +36,7 @@ FIGURES: tuple[Figure[Any], ...] = (
     attach.FIGURE,
     neighbours.FIGURE,
     shares.FIGURE,
+    shares.THEFT,
     shares.CHANGE,
     throughput.FIGURE,
     filter_rules.FIGURE,
