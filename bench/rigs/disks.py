@@ -52,7 +52,9 @@ KINDS = (
     Kind("lvm", "a logical volume", "raw", aio="native", pool="lvm"),
     Kind("lvmthin", "a thin logical volume", "raw", pool="lvmthin"),
     Kind("nfs", "raw on NFS", "raw", pool="nfs"),
+    Kind("nfs, native", "raw on NFS, aio=native asked for", "raw", entry=",aio=native", pool="nfs"),
 )
+"""On NFS wirt takes threads unasked, which a server that is away keeps waiting in the place of the guest."""
 
 
 ENGINES = (
@@ -74,9 +76,10 @@ class Load:
     order: str
     block: int
     key: str
+    window_ms: int = WINDOW_MS
 
     def command(self, device: str) -> str:
-        return f"wirt disk-speed {device} {self.way} {self.order} {self.block} {DEPTH} {WINDOW_MS}"
+        return f"wirt disk-speed {device} {self.way} {self.order} {self.block} {DEPTH} {self.window_ms}"
 
 
 READ, WRITE = Load("read", "read", "seq", 256 << 10, "mib_s"), Load("write", "write", "seq", 256 << 10, "mib_s")

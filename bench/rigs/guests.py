@@ -25,6 +25,8 @@ class Guest:
     wanted_mib: int | None = None
     words: str = ""
     """More for the kernel's command line."""
+    more: str = ""
+    """More lines for the xl.cfg."""
     identity: str = ""
     """A UUID for libvirt, which else makes one of its own."""
 
@@ -43,7 +45,7 @@ class Guest:
             lines += [f'extra = "{self.command_line}"']
         else:
             lines += ['type = "hvm"', f'disk = [ "{self.disk},qcow2,xvda,rw" ]']
-        return "\n".join(lines) + "\n"
+        return "\n".join((*lines, self.more)) + "\n"
 
     def domain_xml(
         self, name: str, emulator: str, accelerator: str, console: Path, typed: Path | None = None, more: str = ""

@@ -62,14 +62,16 @@ class ByWirt:
 
 @dataclass(frozen=True, slots=True)
 class ByLibvirt:
-    """Asked by the command virsh: its own start, some 15 ms, is part of the seconds."""
+    """Asked by the command virsh: its own start, some 15 ms, is part of the seconds. ``devices``: more of each
+    guest's, as XML."""
 
     libvirt: Libvirt
+    devices: str = ""
 
     @contextlib.contextmanager
     def start(self, guest: Guest, name: str) -> Iterator[Path]:
         log, file = self._console(name).with_suffix(".log"), self.libvirt.home / f"{name}.xml"
-        file.write_text(guest.domain_xml(name, found(EMULATOR), "tcg", log, self._console(name)))
+        file.write_text(guest.domain_xml(name, found(EMULATOR), "tcg", log, self._console(name), self.devices))
         with self.libvirt.cleared(name):
             self.libvirt.run("create", str(file))
             (group_of_guests() / "cpu.shares").write_text(str(_SHARES))
@@ -91,11 +93,11 @@ class ByLibvirt:
 
 
 @contextlib.contextmanager
-def by_libvirt(workshop: Workshop) -> Iterator[ByLibvirt]:
+def by_libvirt(workshop: Workshop, devices: str = "") -> Iterator[ByLibvirt]:
     """``NotHere`` where there is none that holds its guests to anything."""
     group_of_guests()
     with started(workshop) as libvirt:
-        yield ByLibvirt(libvirt)
+        yield ByLibvirt(libvirt, devices)
 
 
 def timed(what: Callable[[], object]) -> float:
