@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -12,7 +16,7 @@ from wirt.api.convert import vcpu as shown
 from wirt.hypervisors.fake import FakeGuest
 from wirt.hypervisors.fake.faults import Refuse, Silence, Verb
 from wirt.model.domain import Domain
-from wirt.model.errors import BadInput, IllegalState, Unavailable
+from wirt.model.errors import BadInput, HypervisorError, IllegalState, Unavailable
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
@@ -20,6 +24,7 @@ from wirt.model.units import MIB
 from wirt.operations import power, snapshots_verbs, volumes
 from wirt.operations.create import Source, define
 from wirt.operations.destroy import destroy
+from wirt.operations.fork import ForkWish, fork
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.migrate import MoveWish, migrate, plan_move
 from wirt.operations.refresh import refresh
@@ -36,6 +41,7 @@ from .scheduling_kit import host, started
 
 __all__ = ["host"]
 
+T = TypeVar("T")
 ROOM = "vcpus = 1\nmaxvcpus = 4"
 
 
@@ -320,3 +326,54 @@ async def test_a_new_qemu_of_the_same_host_has_them_all(host: SimulatedHost) -> 
     refreshed = await finished(host, await refresh(host.environment, "web"))
     assert refreshed.state is JobState.DONE, refreshed.error
     assert (guest(host).vcpus, used(host), web(host).config.vcpus) == (3, [0, 1], 2)
+
+
+async def test_running_copies_have_them_all(host: SimulatedHost) -> None:
+    await with_a_disk(host)
+    made = await finished(host, await fork(host.environment, "web", ForkWish(count=1)))
+    assert made.state is JobState.DONE, made.error
+    copy = host.environment.domains.find("web-1")
+    its = host.world.guest(copy.uuid)
+    assert (its.vcpus, its.unused, copy.config.vcpus) == (3, {2}, 2)
+
+
+async def in_time(host: SimulatedHost, work: Awaitable[T]) -> T:
+    """``work``'s result; time goes by meanwhile."""
+    task = asyncio.ensure_future(work)
+    for _ in range(2000):
+        if task.done():
+            return task.result()
+        await host.clock.advance(0.1)
+        await asyncio.sleep(0)
+    raise AssertionError("it takes for ever")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_happens_a_guest_uses_what_is_recorded(tmp_path: Path, seed: int) -> None:
+    """It is asked for any number, its agent stumbles, its machine refuses, wirtd dies, and it is started anew."""
+    chance, host = random.Random(seed), SimulatedHost(tmp_path, seed)
+    await host.boot()
+    await define(host.environment, Source(config("web", ROOM), "web.cfg", "/cfg"))
+    await finished(host, await start(host.environment, "web"))
+    for _ in range(25):
+        guest(host).uses_new_vcpus = chance.random() < 0.5
+        if chance.random() < 0.4:
+            verb = chance.choice((Verb.AGENT, Verb.SET_VCPUS, Verb.PLUG_VCPUS, Verb.VCPUS))
+            host.world.fail(verb, chance.choice((Refuse(), Silence(0.1), Silence(0.1, done=True))))
+        count, before = chance.randint(1, 4), guest(host).vcpus
+        with contextlib.suppress(HypervisorError):
+            job = await in_time(host, set_vcpus(host.environment, "web", count))
+            if chance.random() < 0.3:
+                await host.clock.advance(chance.random())
+                await host.crash()
+                await in_time(host, host.boot())
+            job = await finished(host, job)
+            assert job.state is not JobState.DONE or web(host).config.vcpus == count
+        assert guest(host).vcpus >= before, "none is ever taken out"
+        if chance.random() < 0.2:
+            await finished(host, await destroy(host.environment, "web"))
+            await finished(host, await start(host.environment, "web"))
+            assert guest(host).vcpus == web(host).config.vcpus
+        await host.settle()
+        await host.assert_consistent()
+    await host.stop()
