@@ -23,6 +23,10 @@ WITHIN_S = 60.0
 
 def begin(host: Host, tiny: TinyImage, more: str = ROOM) -> None:
     host.ok("create", host.write("web.cfg", pvh(tiny, "web", more=more)))
+    up(host)
+
+
+def up(host: Host) -> None:
     with watch(host, "web") as console:
         console.until(READY)
     wait_until(lambda: host.json("agent", "web")["answers"], WITHIN_S, "the agent to answer")
@@ -91,3 +95,31 @@ def test_a_guest_moves_there_and_back_and_is_saved_with_all_that_was_plugged_in(
     assert used(a) == 3
     assert "ok=1" in ask(port_of(a, "web"), "wirt mem-verify")
     a.ok("destroy", "web")
+
+
+@pytest.mark.long
+def test_a_snapshot_a_new_qemu_and_running_copies_have_all_that_was_plugged_in(
+    real_host: Host, tiny: TinyImage
+) -> None:
+    real_host.ok("define", real_host.write("web.cfg", pvh(tiny, "web", more=ROOM)))
+    real_host.ok("start", "web")
+    up(real_host)
+    assert "ok=1" in ask(port_of(real_host, "web"), "wirt dirty 8 4")
+    real_host.ok("vcpu-set", "web", "3")
+    real_host.ok("vcpu-set", "web", "2")
+    real_host.ok("snapshot", "create", "web", "then", "--memory")
+    real_host.ok("refresh", "web")
+    assert (used(real_host), unused(real_host), len(threads(real_host))) == (2, [2], 3)
+    real_host.ok("vcpu-set", "web", "1")
+    real_host.ok("snapshot", "revert", "web", "then", "--force")
+    assert (used(real_host), unused(real_host), len(threads(real_host))) == (2, [2], 3)
+    assert "ok=1" in ask(port_of(real_host, "web"), "wirt mem-verify")
+    (copy,) = (each["name"] for each in real_host.json("fork", "web")["result"]["domains"])
+    rows = real_host.json("vcpu-list", copy)["vcpus"]
+    assert [row["flags"] == "--p" for row in rows] == [False, False, True]
+    assert "ok=1" in ask(port_of(real_host, copy), "wirt mem-verify")
+    for name in (copy, "web"):
+        real_host.ok("destroy", name)
+    real_host.ok("snapshot", "delete", "web", "then")
+    for name in real_host.names():
+        real_host.ok("undefine", name)
