@@ -84,6 +84,8 @@ class Offer:
     created_at: float = 0.0
     padding_kib: int = 8
     """Of its memory, beyond what ``text`` says."""
+    vcpus: int | None = None
+    """That it has: some may have been plugged in, some be unused. ``None``: as ``text`` says."""
     cpu_features: list[str] = field(default_factory=list)
     """What its CPU really has; empty: not known."""
     cpu_identity: str = ""
@@ -150,6 +152,8 @@ class Terms:
     """Nor does it have those wait for which it has no room yet."""
     brings_offline: bool = False
     """Nor does it ask for what a domain that is off starts from, and what its disks stand on."""
+    counts_vcpus: bool = False
+    """Nor does it know of vCPUs that were plugged in."""
     files: list[PlacedFile] = field(default_factory=list)
 
 
