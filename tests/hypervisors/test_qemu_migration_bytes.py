@@ -12,7 +12,9 @@ import asyncio
 import hashlib
 import mmap
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -26,6 +28,7 @@ from .test_contract_migration import Journey, Pair, pair
 
 __all__ = ["pair"]
 
+T = TypeVar("T")
 REAL, LONG = pytest.mark.real, pytest.mark.long
 WAYS = ("qemu qemu", "qemu-7.2 qemu-7.2", "qemu-7.2 qemu")
 MEMORY_MIB, DIRTY_MB, DIRTY_MB_PER_S = 96, 16, 20
@@ -35,8 +38,12 @@ SLOW = Course(bytes_per_s=40 << 20, max_downtime_ms=30)
 """So that what the guest changes is sent in many rounds."""
 
 
-async def memory(rig: Rig, started: Started) -> str:
-    """Of a guest that stands still, all of it: what its own QEMU reads there."""
+def digest(memory: memoryview) -> str:
+    return hashlib.blake2b(memory).hexdigest()
+
+
+async def memory(rig: Rig, started: Started, look: Callable[[memoryview], T]) -> T:
+    """What ``look`` makes of all memory of a guest that stands still, as its own QEMU reads it."""
     assert isinstance(rig.hypervisor, QemuHypervisor)
     size = started.config.memory_mib * (1 << 20) + (started.padding_kib << 10)
     run = rig.hypervisor.run(started.domain)
@@ -45,17 +52,27 @@ async def memory(rig: Rig, started: Started) -> str:
         await run.monitor.hand_over("core", descriptor)
         arguments = {"paging": False, "protocol": "fd:core", "begin": 0, "length": size}
         await run.monitor.execute("dump-guest-memory", arguments, deadline_s=60)
-        return await asyncio.to_thread(_digest, descriptor, size)
+        return await asyncio.to_thread(_looked, descriptor, size, look)
     finally:
         os.close(descriptor)
 
 
-def _digest(descriptor: int, size: int) -> str:
+def _looked(descriptor: int, size: int, look: Callable[[memoryview], T]) -> T:
     """Without the notes before it, which tell of the processor and QEMU's own version."""
     whole = os.fstat(descriptor).st_size
     assert whole > size
-    with mmap.mmap(descriptor, whole, prot=mmap.PROT_READ) as view:
-        return hashlib.blake2b(view[whole - size :]).hexdigest()
+    with (
+        mmap.mmap(descriptor, whole, prot=mmap.PROT_READ) as mapped,
+        memoryview(mapped) as view,
+        view[whole - size :] as memory,
+    ):
+        return look(memory)
+
+
+async def both(pair: Pair, here: Started, there: Started, look: Callable[[memoryview], T]) -> tuple[T, T]:
+    """The same of what was sent, and of what arrived."""
+    sent, arrived = await asyncio.gather(memory(pair.here, here, look), memory(pair.there, there, look))
+    return sent, arrived
 
 
 async def busy_guest(pair: Pair, padding_kib: int | None = None) -> Started:
@@ -75,7 +92,7 @@ async def to_and_fro(pair: Pair, times: int, course: Course) -> None:
         journey = await Journey.begin(pair, started, course)
         await journey.send()
         await journey.finish()
-        sent, arrived = await asyncio.gather(memory(pair.here, started), memory(pair.there, journey.there))
+        sent, arrived = await both(pair, started, journey.there, digest)
         assert sent == arrived, f"move {number} of {times}"
         await pair.there.hypervisor.resume(started.domain)
         await pair.here.hypervisor.destroy(started.domain)
@@ -115,6 +132,6 @@ async def differs(pair: Pair, started: Started) -> bool:
     journey = await Journey.begin(pair, started, SLOW)
     await journey.send()
     await journey.finish()
-    sent, arrived = await asyncio.gather(memory(pair.here, started), memory(pair.there, journey.there))
+    sent, arrived = await both(pair, started, journey.there, digest)
     await journey.back()
     return sent != arrived
