@@ -118,6 +118,16 @@ async def take_console(environment: Environment, handover: str, piece: ConsolePi
     take_piece(attempt, piece)
 
 
+async def stands_still(environment: Environment, handover: str) -> None:
+    """The source's guest does, with a last rest to go: what is sent to it waits at its new cards from now on, and
+    would be lost at the old ones. Should it go on there after all, its hypervisor says so."""
+    attempt = _heard(environment, handover)
+    if attempt is None:
+        raise NotFound(f"there is no hand-over {handover} under way")
+    if attempt.herald is not None and await environment.handovers.outcome(handover) is not Outcome.ABORTED:
+        attempt.herald.announce()
+
+
 async def give_leave(environment: Environment, handover: str, leave: Leave | None = None) -> Standing:
     """The source stands still and leaves it to this host to go on, if all has arrived."""
     attempt = _heard(environment, handover)

@@ -137,6 +137,19 @@ async def _make(context: EnvContext) -> None:
     await make_disks(intake)
 
 
+async def _plug(context: EnvContext) -> None:
+    """With somebody who speaks for the cards until the guest can."""
+    await number_and_plug(context)
+    attempt_of(context).herald = context.environment.network.herald(context.transient["plugged"])
+
+
+async def _unplug(context: EnvContext) -> None:
+    attempt = context.environment.incoming.get(context.job.arguments["handover"])
+    if attempt is not None:
+        attempt.dismiss_herald()  # a tap that he holds does not go
+    await unplug(context)
+
+
 async def _receive(context: EnvContext) -> None:
     """Open the doors, tell the source where they are, and take what comes: all that the guest needs."""
     attempt, offer = attempt_of(context), offer_of(context)
@@ -224,12 +237,15 @@ async def _resume(context: EnvContext) -> None:
 async def _set_going(context: EnvContext) -> None:
     """A run that did not live to see this is gone, and its end is followed up as any."""
     environment, domain = context.environment, domain_of(context)
+    attempt = environment.incoming.get(context.job.arguments["handover"])
+    if attempt is not None and attempt.herald is not None:
+        attempt.herald.announce()  # whether or not the source has asked for it: its guest is here
     if not offer_of(context).paused and domain.incarnation is not None and domain.state is not State.OFF:
         await environment.hypervisor.resume(domain.uuid)
         environment.tell(environment.domains.observe(domain.uuid, State.RUNNING), reason="arrived")
-    attempt = environment.incoming.get(context.job.arguments["handover"])
     if attempt is not None:
         attempt.tell(phase="resumed", resumed_at=environment.clock.now())
+        attempt.dismiss_herald()
     context.transient["goes"] = True
 
 
@@ -316,7 +332,7 @@ RECEIVE = Operation(
         Step("reserve", _reserve, unless_owned(_forget)),
         Step("make", once(_make), unless_owned(unmake_disks), interruptible=True),
         Step("disks", once(take_volumes), unless_owned(let_volumes_go)),
-        Step("plug", once(number_and_plug), unless_owned(unplug)),
+        Step("plug", once(_plug), unless_owned(_unplug)),
         Step("launch", once(launch), unless_owned(clear)),
         Step("receive", once(_receive), nothing_to_undo, interruptible=True),
         Step("own", _own, _keep_going, final=True),

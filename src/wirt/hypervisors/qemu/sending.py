@@ -127,15 +127,15 @@ async def back(run: Run) -> None:
         status = await run.monitor.execute("query-status")
         if status.get("status") in ("postmigrate", "finish-migrate", "paused"):
             await run.resume()
-            await _announce(run)
+        await _announce(run)  # also of one that stood still and went on by itself
     await travel.forget_course(run)
     await credentials.hide(run)
     run.files.moving.unlink(missing_ok=True)
 
 
 async def _announce(run: Run) -> None:
-    """The other side's QEMU may have told the switches that the guest's addresses are there: it does so once it
-    has all of the guest, before anybody decides where that goes on (QEMU, migration/migration.c)."""
+    """The other host may have told the switches that the guest's addresses are there: it does so as soon as the
+    guest stands still, before anybody decides where that goes on."""
     with contextlib.suppress(HypervisorError):
         await run.monitor.execute("announce-self", ANNOUNCED)
 
