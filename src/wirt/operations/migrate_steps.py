@@ -11,6 +11,7 @@ Notes: those of ``migrate_end``; ``began_at``, ``moved_at`` and the like for the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import asdict
 
 import structlog
@@ -239,8 +240,18 @@ async def _deliver(context: EnvContext) -> None:
 async def _end(context: EnvContext) -> None:
     """The run here, which stands still and has let go of its disks. First it is heard how the guest does there."""
     await hear_how_it_does(context, HEALTH_S)
+    await _take_account(context)
     if context.environment.domains.get(uuid_of(context)) is not None:
         await end_run(context)
+
+
+async def _take_account(context: EnvContext) -> None:
+    """The hypervisor's own of how long the guest stood still, if it had none yet while that lasted."""
+    travelled = context.transient.get("travelled")
+    if travelled is not None and travelled.phase is Phase.COMPLETED and travelled.downtime_ms is None:
+        with contextlib.suppress(WirtError):
+            done = live_of(context.environment).delivered(uuid_of(context), lambda now: None)
+            context.transient["travelled"] = await done
 
 
 async def _end_and_forget(context: EnvContext) -> None:
