@@ -1,46 +1,61 @@
-"""Weights and caps: what spinning guests get beside what is theirs, and how soon a change holds."""
+"""Weights and caps: what spinning guests get beside what is theirs, what a thief of credit gains, and how soon a
+change holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from bench.figure import Basis, Contender, Direction, Figure, Promise
-from bench.rigs.spinners import NAMES, Spinners, spinners
+from bench.rigs.spinners import LIBVIRT, NAMES, WIRT, Managers, spinners
 
 WEIGHTS, CAPS = (512, 1024), (25, 50)
+MANAGERS = (WIRT, LIBVIRT)
 ONE, OTHER = NAMES
-CHANGE_WEIGHT, CHANGE_CAP = "another weight", "another cap"
-POINTS, CAP_POINTS, SOON_MS = 3.0, 2.0, 100.0
+POINTS, CAP_POINTS, GAIN_PERCENT, SOON_MS = 3.0, 2.0, 5.0, 100.0
 
 
-def beside_256(weight: int) -> Callable[[Spinners], float]:
-    def run(rig: Spinners) -> float:
-        rig.set(ONE, weight=256)
-        rig.set(OTHER, weight=weight)
-        with rig.spinning(*NAMES):
-            rig.set(ONE, weight=256)
-            rig.set(OTHER, weight=weight)
-            used = rig.used()
+def beside_256(manager: str, weight: int) -> Callable[[Managers], float]:
+    def run(rig: Managers) -> float:
+        guests = rig.of(manager)
+        with guests.spinning(*NAMES):
+            guests.set(ONE, weight=256)
+            guests.set(OTHER, weight=weight)
+            used = guests.used()
         return 100 * abs(used[OTHER] / sum(used.values()) - weight / (256 + weight))
 
     return run
 
 
-def capped(cap: int) -> Callable[[Spinners], float]:
-    def run(rig: Spinners) -> float:
-        with rig.spinning(ONE):
-            rig.set(ONE, cap=cap)
-            return abs(100 * rig.used()[ONE] - cap)
+def capped(manager: str, cap: int) -> Callable[[Managers], float]:
+    def run(rig: Managers) -> float:
+        guests = rig.of(manager)
+        with guests.spinning(ONE):
+            guests.set(ONE, cap=cap)
+            return abs(100 * guests.used()[ONE] - cap)
 
     return run
 
 
-def change_weight(rig: Spinners) -> float:
-    return max(rig.set(ONE, weight=512), rig.set(ONE)) * 1000
+def stolen(manager: str) -> Callable[[Managers], float]:
+    def run(rig: Managers) -> float:
+        guests = rig.of(manager)
+        with guests.spinning(*NAMES, thief=ONE):
+            used = guests.used()
+        return 100 * (2 * used[ONE] / sum(used.values()) - 1)
+
+    return run
 
 
-def change_cap(rig: Spinners) -> float:
-    return max(rig.set(ONE, cap=50), rig.set(ONE)) * 1000
+def change(manager: str, **there: int) -> Callable[[Managers], float]:
+    def run(rig: Managers) -> float:
+        guests = rig.of(manager)
+        return max(guests.set(ONE, **there), guests.set(ONE)) * 1000
+
+    return run
+
+
+def _named(what: str, manager: str) -> str:
+    return f"{what}, {manager}"
 
 
 def _weights(weight: int) -> str:
@@ -51,40 +66,32 @@ def _cap(cap: int) -> str:
     return f"cap of {cap}%"
 
 
+def _within(what: str, limit: float, unit: str = "points") -> Promise:
+    name = _named(what, WIRT)
+    return Promise(f"{what}: within {limit:g} {unit}", name, Basis.VALUE, Direction.AT_MOST, limit, unit)
+
+
 FIGURE = Figure(
     name="shares",
     measures="How far spinning guests are from what is theirs: the heavier one's part of what both get of one "
-    "CPU, or a capped one's part of a CPU that is free otherwise. libvirt is not beside it: its session mode "
-    "has no control groups",
+    "CPU, or a capped one's part of a CPU that is free otherwise",
     unit="points",
     rig=spinners,
     contenders=(
-        *(Contender(_weights(each), "two guests on one CPU", beside_256(each)) for each in WEIGHTS),
-        *(Contender(_cap(each), "one guest alone", capped(each)) for each in CAPS),
+        *(
+            Contender(_named(_weights(each), who), "two guests on one CPU", beside_256(who, each))
+            for each in WEIGHTS
+            for who in MANAGERS
+        ),
+        *(
+            Contender(_named(_cap(each), who), "one guest alone", capped(who, each))
+            for each in CAPS
+            for who in MANAGERS
+        ),
     ),
     promises=(
-        *(
-            Promise(
-                f"{_weights(each)}: within {POINTS:g} points",
-                _weights(each),
-                Basis.VALUE,
-                Direction.AT_MOST,
-                POINTS,
-                "points",
-            )
-            for each in WEIGHTS
-        ),
-        *(
-            Promise(
-                f"{_cap(each)}: within {CAP_POINTS:g} points",
-                _cap(each),
-                Basis.VALUE,
-                Direction.AT_MOST,
-                CAP_POINTS,
-                "points",
-            )
-            for each in CAPS
-        ),
+        *(_within(_weights(each), POINTS) for each in WEIGHTS),
+        *(_within(_cap(each), CAP_POINTS) for each in CAPS),
     ),
     runs=5,
     quick_runs=1,
@@ -92,18 +99,50 @@ FIGURE = Figure(
     timeout_s=120,
 )
 
+THEFT = Figure(
+    name="credit-stealing",
+    measures="What a guest gains that works for 9.5 ms of every 10 ms and sleeps when a tick would find it, of "
+    "its half of a CPU, beside one that always works",
+    unit="percent",
+    rig=spinners,
+    contenders=tuple(
+        Contender(_named("a thief", who), "below 0: it lost what it slept", stolen(who)) for who in MANAGERS
+    ),
+    promises=(
+        Promise(
+            "a thief of credit gains next to nothing",
+            _named("a thief", WIRT),
+            Basis.VALUE,
+            Direction.AT_MOST,
+            GAIN_PERCENT,
+            "percent",
+        ),
+    ),
+    runs=7,
+    quick_runs=1,
+    warm_up=0,
+    timeout_s=120,
+)
+
+_CHANGES = {"another weight": {"weight": 512}, "another cap": {"cap": 50}}
+_HOW = {
+    WIRT: "the slower of there and back, over its socket",
+    LIBVIRT: "the slower of there and back, by virsh, whose start is in it",
+}
+
 CHANGE = Figure(
     name="shares-change",
     measures="From the request to the answer, which comes when the run is held to it",
     unit="ms",
     rig=spinners,
-    contenders=(
-        Contender(CHANGE_WEIGHT, "the slower of there and back", change_weight),
-        Contender(CHANGE_CAP, "the slower of there and back", change_cap),
+    contenders=tuple(
+        Contender(_named(what, who), _HOW[who], change(who, **there))
+        for what, there in _CHANGES.items()
+        for who in MANAGERS
     ),
     promises=tuple(
-        Promise(f"{name} within {SOON_MS:g} ms", name, Basis.VALUE, Direction.BELOW, SOON_MS, "ms")
-        for name in (CHANGE_WEIGHT, CHANGE_CAP)
+        Promise(f"{what} within {SOON_MS:g} ms", _named(what, WIRT), Basis.VALUE, Direction.BELOW, SOON_MS, "ms")
+        for what in _CHANGES
     ),
     runs=20,
     quick_runs=3,

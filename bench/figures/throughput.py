@@ -9,36 +9,25 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
-import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench.figure import Basis, Contender, Direction, Figure, Promise
 from bench.rigs.bare import bare
 from bench.rigs.groups import common_group
 from bench.rigs.namespace import own_namespace, run
 from bench.rigs.processes import CPU, hold_to
-from bench.rigs.shells import Send, bare_console, managed_console, type_line, wait_ready
+from bench.rigs.shells import bare_console, managed_console, wait_ready
+from bench.rigs.traffic import IN, OUT, Move, connected, serve
 from bench.rigs.wirtd import Wirtd, serving
 from bench.rigs.workshop import Workshop
 
 MANAGED_NAME, BARE_NAME = "managed", "bare"
 HOST, MANAGED, BARE = "10.78.0.1", "10.78.0.11", "10.78.0.12"
 BARE_TAP = "bare0"
-SINK, SOURCE = 5001, 5002
 WARM_UP_S, WINDOW_S = 0.5, 4.0
-STALL_S, BOOT_S = 20.0, 120.0
-CHUNK_BYTES = 1 << 16
-_ACKED = 120
-"""Where ``tcpi_bytes_acked`` is (linux/tcp.h, struct tcp_info)."""
-_SERVERS = (
-    f"(while :; do nc -l -p {SINK} </dev/null >/dev/null; done) &",
-    f"(while :; do nc -l -p {SOURCE} </dev/zero >/dev/null; done) 2>/dev/null &",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +85,6 @@ vif = [ "bridge=br0,ip={address}/24" ]
 """
 
 
-def serve(send: Send, log: Path) -> None:
-    for line in _SERVERS:
-        type_line(send, log, line)
-
-
 def together(rig: Rig, move: Move) -> float:
     """Mbit/s of the managed guest; those of the bare one are kept for when it is asked for."""
     with ThreadPoolExecutor(2) as threads, connected(MANAGED, move.port) as one, connected(BARE, move.port) as two:
@@ -108,60 +92,6 @@ def together(rig: Rig, move: Move) -> float:
         managed, bare = threads.map(lambda end: move.count(end, begin, begin + WINDOW_S), (one, two))
     rig.seen[move.way] = bare * 8 / 1e6 / WINDOW_S
     return managed * 8 / 1e6 / WINDOW_S
-
-
-def sent(connection: socket.socket, begin: float, end: float) -> int:
-    """Bytes of TCP that come from the guest between the two moments."""
-    buffer, total = bytearray(CHUNK_BYTES), 0
-    while (now := time.monotonic()) < end:
-        count = connection.recv_into(buffer)
-        total += count if now >= begin else 0
-    return total
-
-
-def received(connection: socket.socket, begin: float, end: float) -> int:
-    """Bytes of TCP that the guest acknowledges between the two moments."""
-    data, before = bytes(CHUNK_BYTES), 0
-    while (now := time.monotonic()) < end:
-        before = before or (_acked(connection) if now >= begin else 0)
-        connection.send(data)
-    return _acked(connection) - before
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    way: str
-    port: int
-    count: Callable[[socket.socket, float, float], int]
-
-
-OUT, IN = Move("out", SOURCE, sent), Move("in", SINK, received)
-
-
-@contextlib.contextmanager
-def connected(address: str, port: int) -> Iterator[socket.socket]:
-    """To a server that takes one caller after the other, and may not be back yet."""
-    deadline = time.monotonic() + STALL_S
-    while True:
-        try:
-            connection = socket.create_connection((address, port), timeout=STALL_S)
-            break
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-    try:
-        yield connection
-    finally:
-        # With a reset: what is still under way must not disturb whoever is next.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
-
-
-def _acked(connection: socket.socket) -> int:
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED + 8)
-    acked: int = struct.unpack_from("Q", info, _ACKED)[0]
-    return acked
 
 
 def _contenders(move: Move) -> tuple[Contender[Rig], Contender[Rig]]:

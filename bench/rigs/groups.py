@@ -62,7 +62,7 @@ class Group:
     def own(self, pid: int) -> dict[str, Path]:
         """Where ``pid`` is, for each controller."""
         found: dict[str, Path] = {}
-        base = {name: _root(name, place) for name, place in self.places.items()}
+        base = {name: mount_of(name, place) for name, place in self.places.items()}
         for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             for name in self.places:
@@ -141,9 +141,9 @@ def _remove(group: Group) -> None:
                 time.sleep(0.01)
 
 
-def _root(controller: str, place: Path) -> Path:
-    """The mount point that ``place`` is below."""
-    for parent in place.parents:
+def mount_of(controller: str, place: Path) -> Path:
+    """The mount point that ``place`` is, or is below."""
+    for parent in (place, *place.parents):
         if os.path.ismount(parent):
             return parent
     raise NotHere(f"no mount of the {controller} controller is above {place}")

@@ -25,6 +25,8 @@ class Guest:
     wanted_mib: int | None = None
     words: str = ""
     """More for the kernel's command line."""
+    more: str = ""
+    """More lines for the xl.cfg."""
     identity: str = ""
     """A UUID for libvirt, which else makes one of its own."""
 
@@ -43,20 +45,27 @@ class Guest:
             lines += [f'extra = "{self.command_line}"']
         else:
             lines += ['type = "hvm"', f'disk = [ "{self.disk},qcow2,xvda,rw" ]']
-        return "\n".join(lines) + "\n"
+        return "\n".join((*lines, self.more)) + "\n"
 
-    def domain_xml(self, name: str, emulator: str, accelerator: str, console: Path) -> str:
+    def domain_xml(
+        self, name: str, emulator: str, accelerator: str, console: Path, typed: Path | None = None, more: str = ""
+    ) -> str:
         """The same directly booted guest for libvirt 9.0, which has no pvpanic on PCI and puts PCI Express root
-        ports before the devices."""
+        ports before the devices. ``typed``: where a socket is for what is typed; ``more`` devices."""
         kvm = accelerator == "kvm"
         identity = f"<uuid>{self.identity}</uuid>" if self.identity else ""
+        file = escape(str(console))
+        serial = f"<serial type='file'><source path='{file}'/></serial>"
+        if typed is not None:
+            source = f"<source mode='bind' path='{escape(str(typed))}'/><log file='{file}' append='on'/>"
+            serial = f"<serial type='unix'>{source}</serial>"
         return f"""<domain type='{"kvm" if kvm else "qemu"}'>
   <name>{escape(name)}</name>{identity}<memory unit='MiB'>{self.memory_mib}</memory><vcpu>1</vcpu>
   <os><type arch='x86_64' machine='{MACHINE}'>hvm</type><kernel>{escape(str(self.tiny.kernel))}</kernel>
     <initrd>{escape(str(self.tiny.initramfs))}</initrd><cmdline>{self.command_line}</cmdline></os>
   <features><acpi/></features><cpu mode='{"host-passthrough" if kvm else "maximum"}'/><clock offset='utc'/>
   <devices><emulator>{escape(emulator)}</emulator><controller type='usb' model='none'/>
-    <serial type='file'><source path='{escape(str(console))}'/></serial>
+    {serial}{more}
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng><memballoon model='virtio'/>
     <panic model='isa'/><watchdog model='i6300esb' action='pause'/></devices>
 </domain>

@@ -1,7 +1,8 @@
 """Debian's libvirt as a peer: libvirtd in session mode with its whole state in the workshop, and virsh.
 
 Session mode needs neither systemd nor anything of /etc, and does the least: no security driver, no cgroups, no
-virtlogd. Root's libvirtd would be the system's, so root runs it as Debian's own user for guests.
+virtlogd. Root's libvirtd would be the system's, so root runs it as Debian's own user for guests; for what only the
+system's does, see :mod:`bench.rigs.libvirt_system`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Libvirt:
     process: subprocess.Popen[bytes]
     environment: Mapping[str, str]
     user: Mapping[str, object]
+    mode: str = "session"
 
     @property
     def socket(self) -> Path:
@@ -45,10 +47,10 @@ class Libvirt:
     @property
     def address(self) -> str:
         """As virsh is told it."""
-        return f"qemu+unix:///session?socket={self.socket}"
+        return f"qemu+unix:///{self.mode}?socket={self.socket}"
 
     def command(self, *words: str) -> list[str]:
-        return [_found(CLIENT), "-q", "-c", self.address, *words]
+        return [found(CLIENT), "-q", "-c", self.address, *words]
 
     def run(self, *words: str) -> float:
         """Seconds that the whole command ``virsh WORDS`` takes."""
@@ -74,7 +76,7 @@ class Libvirt:
         """The path of a file that virsh can create ``guest`` from."""
         path = self.home / f"{name}.xml"
         console = self.home / f"{name}.console"
-        path.write_text(guest.domain_xml(name, _found(EMULATOR), accelerator, console))
+        path.write_text(guest.domain_xml(name, found(EMULATOR), accelerator, console))
         path.chmod(0o644)
         return str(path)
 
@@ -82,8 +84,8 @@ class Libvirt:
 @contextlib.contextmanager
 def started(workshop: Workshop) -> Iterator[Libvirt]:
     """``NotHere`` if it is not installed or does not come up; the reason says how to get it."""
-    daemon = _found(DAEMON)
-    _found(CLIENT)
+    daemon = found(DAEMON)
+    found(CLIENT)
     home = workshop.folder("libvirt")
     user = _user()
     environment = _prepare(home, user)
@@ -101,14 +103,14 @@ def started(workshop: Workshop) -> Iterator[Libvirt]:
         )
     libvirt = Libvirt(home, process, environment, user)
     try:
-        _wait_serving(libvirt, log)
+        wait_serving(libvirt, log)
         yield libvirt
     finally:
         end(process)
         kill_guests(home)
 
 
-def _found(program: str) -> str:
+def found(program: str) -> str:
     path = shutil.which(program, path=PATH)
     if path is None:
         raise NotHere(f"{program} is not installed: {REMEDY}")
@@ -151,7 +153,7 @@ def _prepare(home: Path, user: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _wait_serving(libvirt: Libvirt, log: Path) -> None:
+def wait_serving(libvirt: Libvirt, log: Path) -> None:
     deadline = time.monotonic() + START_S
     while not _answers(libvirt.socket):
         if libvirt.process.poll() is not None or time.monotonic() > deadline:

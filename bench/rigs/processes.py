@@ -77,17 +77,22 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def kill_guests(directory: Path) -> None:
     """Every QEMU whose command line names ``directory``, which nobody but us has: guests outlive their daemons."""
     for pid in guests(directory):
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            wait_gone(pidfd)
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(pidfd)
+        kill(pid)
+
+
+def kill(pid: int) -> None:
+    """Returns when it is gone, or was before."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        wait_gone(pidfd)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)
 
 
 def guests(directory: Path) -> list[int]:

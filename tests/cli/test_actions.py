@@ -79,6 +79,17 @@ def test_shutdown_wait_gives_up_at_its_timeout(wirtd: Canned, wirt: Run) -> None
     assert "domain a is still running, and the time is over" in result.err
 
 
+def test_shutdown_wait_says_once_what_a_guest_that_does_nothing_may_need(wirtd: Canned, wirt: Run) -> None:
+    answers = iter([problem(504, "not yet"), problem(504, "not yet"), (200, samples.domain("a", None))])
+    wirtd.routes |= {
+        "POST /v1/domains/a/shutdown": DONE,
+        "GET /v1/domains/a/wait": lambda _: next(answers),
+    }
+    result = wirt("shutdown", "-w", "a")
+    assert result.code == 0
+    assert result.err.count("a still runs: a guest that was not up yet has not heard it") == 1
+
+
 def test_reboot_wait_returns_when_the_domain_runs_anew(wirtd: Canned, wirt: Run) -> None:
     domids = iter([4, 4, 4, 5])
 

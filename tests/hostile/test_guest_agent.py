@@ -20,6 +20,7 @@ from wirt.hypervisors.qemu.freezing import Freezer
 from wirt.hypervisors.qemu.guest_agent import MOST_SKIPPED_BYTES, Agent, AgentRefused
 from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.errors import HypervisorError, HypervisorSilent, Shortage
+from wirt.model.vcpus import GuestVcpu
 from wirt.ports.guest_agent import AgentInfo, GuestInterface
 
 from .mutations import mutated
@@ -43,6 +44,10 @@ INFO = {
         {"enabled": False, "name": "guest-exec", "success-response": True},
     ],
 }
+VCPUS = [
+    {"logical-id": 0, "online": True, "can-offline": False},
+    {"logical-id": 1, "online": False},
+]
 SYSTEM = {"pretty-name": "Debian GNU/Linux 12", "kernel-release": "6.1.0", "id": "debian"}
 
 
@@ -202,6 +207,7 @@ def test_honest_answers_are_understood() -> None:
         GuestInterface("eth0", "00:16:3e:00:00:01", ("192.0.2.7/24", "fe80::1/64")),
     )
     assert agent_answers.count(3) == 3
+    assert agent_answers.vcpus(VCPUS) == (GuestVcpu(0, online=True, fixed=True), GuestVcpu(1, online=False))
     assert agent_answers.frozen("frozen")
     assert not agent_answers.frozen("thawed")
 
@@ -212,6 +218,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "info": agent_answers.info,
     "system": agent_answers.system,
     "interfaces": agent_answers.interfaces,
+    "vcpus": agent_answers.vcpus,
 }
 
 
@@ -229,6 +236,9 @@ def check(read: Callable[[object], object], answer: object) -> None:
         assert told.version.isprintable()
     elif isinstance(told, tuple) and told and isinstance(told[0], GuestInterface):
         assert all(part.isprintable() for each in told for part in (each.name, each.mac, *each.addresses))
+    elif isinstance(told, tuple) and told and isinstance(told[0], GuestVcpu):
+        assert len({each.number for each in told}) == len(told) <= agent_answers.MOST_VCPUS
+        assert all(0 <= each.number < 1 << 31 for each in told)
     elif isinstance(told, tuple):
         assert all(isinstance(text, str) and text.isprintable() for text in told)
 
@@ -240,7 +250,7 @@ def test_no_answer_is_too_strange(name: str, answer: object) -> None:
 
 
 def test_damaged_answers_are_understood_or_refused() -> None:
-    samples = [json.dumps(each).encode() for each in (INFO, SYSTEM, [CARD], 3, "frozen")]
+    samples = [json.dumps(each).encode() for each in (INFO, SYSTEM, [CARD], VCPUS, 3, "frozen")]
     understood = 0
     for data in mutated(samples, 5000, seed=4):
         try:
@@ -336,3 +346,22 @@ async def test_what_can_not_be_written_down_is_not_frozen(tmp_path: Path) -> Non
         with pytest.raises(Shortage, match="can't be written down"):
             await Freezer(agent, tmp_path / "no such directory" / "frozen", 60).freeze()
     assert behave.asked == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [{"logical-id": 0}],
+        [{"logical-id": -1, "online": True}],
+        [{"logical-id": True, "online": True}],
+        [{"logical-id": 1 << 31, "online": True}],
+        [{"logical-id": 0, "online": 1}],
+        [{"logical-id": 0, "online": True, "can-offline": "no"}],
+        [{"logical-id": 0, "online": True}] * 2,
+        [{"logical-id": number, "online": True} for number in range(agent_answers.MOST_VCPUS + 1)],
+        {"logical-id": 0, "online": True},
+    ],
+)
+def test_vcpus_that_can_not_be_are_refused(answer: object) -> None:
+    with pytest.raises(Malformed):
+        agent_answers.vcpus(answer)

@@ -18,6 +18,7 @@ from wirt.hypervisors.qemu.freezing import Freezer
 from wirt.hypervisors.qemu.guest_agent import Agent
 from wirt.hypervisors.qemu.monitor import Patience
 from wirt.hypervisors.qemu.run import RunFiles
+from wirt.model.domain import DomainConfig
 from wirt.model.errors import IllegalState, Unavailable
 from wirt.model.lifecycle import EndReason, State
 from wirt.ports.guest_agent import HELD_S, GuestAgents
@@ -36,8 +37,8 @@ async def answering(agents: GuestAgents, domain: UUID) -> None:
     raise AssertionError("no agent answers")
 
 
-async def booted(rig: Rig) -> Started:
-    started = await rig.start(rig.config())
+async def booted(rig: Rig, config: DomainConfig | None = None) -> Started:
+    started = await rig.start(config or rig.config())
     await rig.hypervisor.resume(started.domain)
     await ready(rig, started.domain)
     await answering(rig.hypervisor.agents, started.domain)

@@ -13,6 +13,7 @@ import pytest
 from wirt.hypervisors.qemu import agent_answers
 from wirt.hypervisors.qemu.guest_agent import Agent, AgentRefused
 from wirt.model.errors import HypervisorError
+from wirt.ports.guest_agent import LISTS_VCPUS, SETS_VCPUS
 
 from .rigs import eventually
 
@@ -48,6 +49,8 @@ async def test_qemus_own_agent_is_understood(agent: Agent) -> None:
     assert not agent_answers.frozen(await agent.ask("guest-fsfreeze-status"))
     interfaces = agent_answers.interfaces(await agent.ask("guest-network-get-interfaces"))
     assert "127.0.0.1/8" in next(each for each in interfaces if each.name == "lo").addresses
+    assert {LISTS_VCPUS, SETS_VCPUS} <= info.commands
+    assert any(each.online for each in agent_answers.vcpus(await agent.ask(LISTS_VCPUS)))
     with pytest.raises(AgentRefused, match="guest: its guest agent refused guest-fsfreeze-freeze: "):
         await agent.ask("guest-fsfreeze-freeze")
 

@@ -198,6 +198,12 @@ async def test_a_key_that_is_not_there_is_told_before_anything_is_done(tmp_path:
         (["W: GPG error: NO_PUBKEY 648ACFD622F3D138", "E: x is not signed."], Unavailable, "not signed"),
         (["tar: x: Cannot write: No space left on device"], Shortage, "does not fit"),
         (["mke2fs: Could not allocate block in ext2 filesystem while writing"], Shortage, "does not fit"),
+        (
+            ["  - Curl error (7): Couldn't connect to server", "No match for argument: systemd"],
+            Unavailable,
+            "the mirror can't be reached",
+        ),
+        (['Error: There are no enabled repositories in "/etc".'], BadInput, "knows no place of packages"),
         (["something else"], Unavailable, "mmdebstrap failed: something else"),
         ([], Unavailable, "said nothing"),
         (["E: \x1b[2J" + "x" * 5000], Unavailable, "mmdebstrap failed"),

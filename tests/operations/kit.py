@@ -294,6 +294,8 @@ class SimulatedHost:
         for domain in domains:
             if domain.state in (State.RUNNING, State.PAUSED):
                 self._assert_cards(domain)
+                guest = self.world.guest(domain.uuid)
+                assert guest.vcpus - len(guest.unused) == domain.config.vcpus, "it uses what is recorded"
 
     async def _assert_networks(self) -> None:
         """The host has what is recorded, and nothing of what is not."""

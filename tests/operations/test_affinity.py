@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from wirt.machine.topology import parse
-from wirt.model.errors import BadInput, IllegalState, Unavailable, WirtError
-from wirt.operations.affinity import pin, set_vcpus, shown
+from wirt.model.errors import BadInput, Unavailable, WirtError
+from wirt.operations.affinity import pin, shown
 from wirt.operations.create import Source, preview
 from wirt.operations.scheduling import lay, notes, remarks
 
@@ -132,16 +132,6 @@ async def test_what_the_machine_does_not_tell_is_noted(
     await started(host, more='cpus = "2"')
     assert await places(host) == [{2}]
     assert any("no NUMA table" in note for note in notes(host.environment))
-
-
-async def test_vcpus_of_a_guest_that_runs_stay_and_of_one_that_is_off_change(host: SimulatedHost) -> None:
-    await started(host, more="vcpus = 1\nmaxvcpus = 4")
-    with pytest.raises(IllegalState, match="until it is started anew"):
-        await set_vcpus(host.environment, "web", 2)
-    await host.environment.domains.end_run(host.environment.domains.find("web").uuid)
-    with pytest.raises(BadInput, match="1 to 4"):
-        await set_vcpus(host.environment, "web", 5)
-    assert (await set_vcpus(host.environment, "web", 2)).config.vcpus == 2
 
 
 async def test_who_is_pinned_where_is_shown(host: SimulatedHost) -> None:

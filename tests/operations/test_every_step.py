@@ -35,6 +35,7 @@ from wirt.operations import (
     save_restore,
     snapshots_verbs,
     template,
+    vcpus,
     vif,
     vif_rate,
     volumes,
@@ -309,6 +310,14 @@ async def give_memory(host: SimulatedHost) -> None:
     await memory.set_memory(host.environment, "web", 300)
 
 
+async def with_room_for_vcpus(host: SimulatedHost) -> None:
+    await host.create("vcpus = 1\nmaxvcpus = 3")
+
+
+async def give_vcpus(host: SimulatedHost) -> None:
+    await vcpus.set_vcpus(host.environment, "web", 3)
+
+
 async def a_snapshot_of_it(host: SimulatedHost) -> None:
     await a_running_web(host)
     await done(take_snapshot)(host)
@@ -452,6 +461,7 @@ CASES = (
     Case(JobKind.DISK_MOVE, a_domain_on_a_device, move_disk, True),
     Case(JobKind.DISK_QOS, a_domain_on_a_volume, limit_disk, True),
     Case(JobKind.MEM_SET, with_room, give_memory, True),
+    Case(JobKind.VCPU_SET, with_room_for_vcpus, give_vcpus, True),
     Case(JobKind.VOLUME_COPY, a_file_and_a_device, copy_onto_device, False),
     Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),

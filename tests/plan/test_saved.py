@@ -49,6 +49,7 @@ guests = st.builds(
     padding_kib=numbers,
     hardware=st.dictionaries(words, words, max_size=5).map(lambda each: tuple(each.items())),
     paused=st.booleans(),
+    vcpus=st.none() | numbers,
 )
 disks = st.builds(
     SavedDisk,

@@ -35,7 +35,8 @@ def test_what_is_kept_of_a_debian_guest_needs_no_repair_and_the_guest_goes_on(
         words = ("--into", "default/web", "--size", "2G", "--packages", "qemu-guest-agent")
         done = host.run("bootstrap", "debian", *words, timeout_s=INSTALL_S)
         assert done.code == 0, done.err
-        host.ok("define", str(Path(host.home.state, "boot/web/web.cfg")))
+        text = Path(host.home.state, "boot/web/web.cfg").read_text()
+        host.ok("define", host.write("web.cfg", f"{text}\nmaxvcpus = 2\n"))
         host.ok("start", "web")
         with watch(host, "web") as console:
             console.until(b"web login:", within_s=LOGIN_S)
@@ -51,6 +52,10 @@ def test_what_is_kept_of_a_debian_guest_needs_no_repair_and_the_guest_goes_on(
         assert made["result"]["quiesced"] is True, made
         assert not needs_recovery(host, "default/web+quiet")
         assert host.json("agent", "web")["answers"]
+        # Each of them ends once the agent has told that it is so.
+        host.ok("vcpu-set", "web", "2")
+        host.ok("vcpu-set", "web", "1")
+        assert [row["flags"] == "--p" for row in host.json("vcpu-list", "web")["vcpus"]] == [False, True]
         host.ok("destroy", "web")
         host.ok("snapshot", "delete", "web", "quiet")
 

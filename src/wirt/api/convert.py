@@ -187,12 +187,14 @@ def preview(of: Preview) -> v1.PlanPreview:
 
 def vcpu(environment: Environment, of: model.Domain, info: VcpuInfo) -> v1.Vcpu:
     hard, soft = affinity.shown(environment, of, info.index)
-    marks = "--p" if of.state is not State.RUNNING else ("-b-" if info.blocked else "r--")
+    # What was taken offline stays in its QEMU; if the guest has brought it up again, it is seen to run.
+    unused = info.index >= of.config.vcpus and not info.running
+    marks = "--p" if unused or of.state is not State.RUNNING else ("-b-" if info.blocked else "r--")
     return v1.Vcpu(
         domain=of.name,
         domid=of.domid or 0,
         index=info.index,
-        cpu=info.cpu,
+        cpu=None if unused else info.cpu,
         flags=marks,
         cpu_time_s=round(info.cpu_time_s, 2),
         affinity_hard=hard,

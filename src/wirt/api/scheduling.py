@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
 from wirt.model.domain import Domain
 from wirt.operations import affinity, sched_verbs, scheduling
+from wirt.operations import vcpus as switching
 from wirt.operations.environment import Environment
 from wirt.plan.shares import RealTimeTerms
+from wirt.wire import v1
 from wirt.wire import v1_scheduling as wire
 
 
@@ -45,10 +48,10 @@ def router(environment: Environment) -> APIRouter:
         changed = await affinity.pin(environment, ref, request.vcpu, request.hard, request.soft)
         return reply(_domain(environment, changed))
 
-    @routes.post("/domains/{ref}/vcpus", response_model=wire.SchedDomain)
-    async def vcpus(ref: str, request: wire.VcpusRequest) -> Response:
-        """How many vCPUs a domain that is off has when it is started next."""
-        return reply(_domain(environment, await affinity.set_vcpus(environment, ref, request.vcpus)))
+    @routes.post("/domains/{ref}/vcpus", response_model=v1.Job)
+    async def vcpus(ref: str, request: wire.VcpusRequest, wait: bool = False) -> Response:
+        """How many vCPUs a domain has: a guest that runs at once, through its agent, and from each start on."""
+        return await job_reply(environment, await switching.set_vcpus(environment, ref, request.vcpus), wait)
 
     return routes
 

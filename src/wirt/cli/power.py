@@ -49,6 +49,9 @@ def _asking_options(parser: Parser, what: str) -> None:
     parser.add_argument("--timeout", metavar="S", type=seconds, help="wait at most so many seconds (with -w)")
 
 
+_DEAF = "a guest that was not up yet has not heard it, and another wirt shutdown tells it again"
+
+
 def run_shutdown(args: Namespace, session: Session) -> int:
     from wirt.cli.waiting import deadline_of, until_ended
 
@@ -60,7 +63,7 @@ def run_shutdown(args: Namespace, session: Session) -> int:
         return session.api.act(ref, "shutdown")
 
     def finish(ref: str) -> None:
-        until_ended(session.api, ref, deadline)
+        until_ended(session.api, ref, deadline, lambda: session.say(f"{ref} still runs: {_DEAF}"))
 
     return _each(session, refs, ask, finish if args.wait else None)
 

@@ -22,6 +22,16 @@ examples:
   wirt vcpu-pin web all node:1
   wirt vcpu-pin web all - 0-3
 """
+SET = """\
+COUNT is from 1 to maxvcpus. A guest that runs has them at once: what it lacks is plugged in, and its agent
+(qemu-guest-agent) brings vCPUs online or takes them offline, the last ones first. QEMU takes none out again: it
+stays in the run, unused, until that ends, and wirt vcpu-list shows it with the flag p. It is kept in the
+configuration: the next run begins with COUNT.
+
+examples:
+  wirt vcpu-set web 4
+  wirt vcpu-set web 1
+"""
 
 
 def options_vcpu_pin(parser: Parser) -> None:
@@ -33,7 +43,7 @@ def options_vcpu_pin(parser: Parser) -> None:
 
 
 def options_vcpu_set(parser: Parser) -> None:
-    parser.epilog = "A domain that runs keeps what it has: QEMU can end with its guest when a vCPU is taken out."
+    parser.epilog = SET
     parser.add_argument("domain", metavar="DOMAIN", help="name, ID or UUID")
     parser.add_argument("vcpus", metavar="COUNT", type=int, help="1 to maxvcpus")
 
@@ -43,7 +53,20 @@ def run_vcpu_pin(args: Namespace, session: Session) -> int:
 
 
 def run_vcpu_set(args: Namespace, session: Session) -> int:
-    return _post(session, args.domain, "vcpus", {"vcpus": args.vcpus})
+    from wirt.cli.following import run_job
+    from wirt.client.decode import decode
+    from wirt.wire.v1 import Job
+
+    body: dict[str, Json] = {"vcpus": args.vcpus}
+    document = run_job(session, lambda: session.api.post(domain_path(args.domain, "vcpus"), body))
+    if session.json:
+        session.document(document)
+        return 0
+    result = decode(Job, document).result
+    unused = int(result.get("present", 0)) - int(result.get("vcpus", 0))
+    if unused > 0:
+        session.say(f"{unused} more stay in the run, unused, until {result.get('name')} is started anew")
+    return 0
 
 
 def _post(session: Session, ref: str, action: str, asked: Json) -> int:

@@ -8,6 +8,8 @@ from wirt.client.errors import ApiProblem, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wirt.client.api import Api
     from wirt.client.errors import Json
 
@@ -21,21 +23,26 @@ def deadline_of(timeout_s: float | None) -> float | None:
     return None if timeout_s is None else time.monotonic() + timeout_s
 
 
-def until(api: Api, ref: str, states: str, deadline: float | None, otherwise: str) -> Json:
+def until(
+    api: Api, ref: str, states: str, deadline: float | None, otherwise: str, late: Callable[[], None] | None = None
+) -> Json:
     """The ``Domain`` once it is in one of ``states`` (with commas between them); :class:`TimedOut`, saying
-    ``otherwise``, after ``deadline`` (monotonic)."""
+    ``otherwise``, after ``deadline`` (monotonic). ``late`` is called once if it takes long."""
     while True:
         domain = api.wait(ref, states, _slice_s(deadline))
         if domain is not None:
             return domain
         _pause(deadline, ref, otherwise)
+        if late is not None:
+            late()
+            late = None
 
 
-def until_ended(api: Api, ref: str, deadline: float | None) -> None:
+def until_ended(api: Api, ref: str, deadline: float | None, late: Callable[[], None] | None = None) -> None:
     """Returns when the run of ``ref`` is over: the domain is off or gone, runs anew, or what is left of it was
-    kept (``on_poweroff = "preserve"``), as ``xl shutdown -w`` understands it."""
+    kept (``on_poweroff = "preserve"``), as ``xl shutdown -w`` understands it. ``late`` as for :func:`until`."""
     try:
-        until(api, ref, ENDED, deadline, "is still running")
+        until(api, ref, ENDED, deadline, "is still running", late)
     except ApiProblem as problem:
         if problem.status != 404:
             raise

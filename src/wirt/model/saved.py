@@ -46,3 +46,5 @@ class SavedGuest:
     paused: bool
     cpu: GivenCpu | None = None
     """What its CPU was; ``None``: an older wirt saved it, which did not know."""
+    vcpus: int | None = None
+    """How many it had, used or not; ``None``: as ``text`` says."""

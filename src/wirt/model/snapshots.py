@@ -48,6 +48,8 @@ class Snapshot:
     padding_kib: int | None = None
     """Of the memory that was kept, beyond what the configuration says."""
     cpu: GivenCpu | None = None
+    vcpus: int | None = None
+    """That the guest in ``memory`` had, used or not; ``None``: as the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)

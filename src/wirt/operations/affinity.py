@@ -1,4 +1,4 @@
-"""``wirt vcpu-pin`` and ``wirt vcpu-set``."""
+"""``wirt vcpu-pin``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from wirt.config.xlcfg import with_value
 from wirt.model.cpulists import cpus_named, list_text
 from wirt.model.domain import Domain
-from wirt.model.errors import BadInput, IllegalState, Unavailable
+from wirt.model.errors import BadInput, Unavailable
 from wirt.model.topology import Topology
 from wirt.operations.environment import Environment
 from wirt.operations.placement import check_place, wish
@@ -90,22 +90,3 @@ def _list(said: str | tuple[str, ...] | None, vcpu: int, topology: Topology | No
     except BadInput:
         return "none"
     return ALL if cpus is None else list_text(cpus)
-
-
-async def set_vcpus(environment: Environment, ref: str, count: int) -> Domain:
-    """How many vCPUs ``ref`` has when it is started next. ``IllegalState`` of one that runs, and no change."""
-    domain = guest(environment, ref)
-    most = vcpus_of(domain.config)
-    if not 1 <= count <= most:
-        raise BadInput(
-            f"domain {domain.name} can't have {count} vCPUs",
-            hint=f"1 to {most}; maxvcpus= in its xl.cfg says more",
-        )
-    if domain.incarnation is not None and count != domain.config.vcpus:
-        name = domain.name
-        raise IllegalState(
-            f"domain {name} runs, and its vCPUs stay {domain.config.vcpus} until it is started anew: "
-            "QEMU up to 10 can end with its guest when a vCPU is taken out, and wirt plugs none in",
-            hint=f"wirt shutdown -w {name}, then this again; less at once: wirt sched-credit -d {name} -c CAP",
-        )
-    return await change(environment, domain, {"vcpus": count})

@@ -35,6 +35,7 @@ from wirt.operations.snapshots_back import REVERTS
 from wirt.operations.snapshots_remove import SNAPSHOT_DELETE
 from wirt.operations.snapshots_take import SNAPSHOT_CREATE
 from wirt.operations.template import TEMPLATES
+from wirt.operations.vcpus import VCPU_SET
 from wirt.operations.vif import ATTACH, DETACH, LINK
 from wirt.operations.vif_rate import RATE
 from wirt.operations.volumes import VOLUMES
@@ -64,6 +65,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         DISK_MOVE,
         DISK_QOS,
         MEM_SET,
+        VCPU_SET,
         RATE,
         SNAPSHOT_CREATE,
         *REVERTS,

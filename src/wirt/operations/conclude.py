@@ -18,6 +18,7 @@ from wirt.operations.checks import DISKS_RELEASED
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.power import REBOOT_NOTE, poweroff_means
+from wirt.operations.present import vcpus_of_run
 from wirt.operations.refresh_busy import first_domid
 from wirt.operations.running import END_STEPS, START_STEPS, EnvContext, domain_of, end_run
 from wirt.operations.volumes_domain import release_volumes
@@ -189,11 +190,21 @@ def _one_life(run: Incarnation, before: Domain) -> bool:
     return was is not None and (run.domid == was.domid or first_domid(run) == first_domid(was))
 
 
+async def _has_unused_vcpus(environment: Environment, domain: Domain) -> bool:
+    """Whether the guest was told to leave some unused, which no QEMU takes out."""
+    try:
+        return await vcpus_of_run(environment, domain) > domain.config.vcpus
+    except WirtError:
+        return False
+
+
 async def conclude(environment: Environment, domain: Domain, end: EndReason, action: Action, message: str) -> None:
     """Submit what ``action`` demands. A run that is gone can't be dumped, reset or preserved any more."""
     gone = domain.state is State.OFF
     if action is Action.PRESERVE and not gone:
         return
+    if action is Action.SOFT_RESET and not gone and await _has_unused_vcpus(environment, domain):
+        action = Action.RESTART  # a reset would give it all of them
     if gone:
         action = {Action.PRESERVE: Action.DESTROY, Action.RENAME_RESTART: Action.RESTART}.get(action, action)
         action = Action.DESTROY if action is Action.SOFT_RESET else action

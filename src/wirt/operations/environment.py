@@ -175,9 +175,11 @@ class Environment:
         running: bool = False,
         given: GivenCpu | None = None,
         padding_kib: int | None = None,
+        vcpus: int | None = None,
     ) -> LaunchPlan:
         """``running``: of a run that is there, which has its memory already. Of a guest that goes on from where it
-        was, ``given`` is the CPU and ``padding_kib`` what its memory has (:mod:`wirt.operations.padding`)."""
+        was, ``given`` is the CPU, ``padding_kib`` what its memory has (:mod:`wirt.operations.padding`), and
+        ``vcpus`` how many it had (:mod:`wirt.operations.present`)."""
         volumes = await self.pools.resolve(domain.config.disks)
         devices = frozenset(
             disk.target
@@ -191,7 +193,7 @@ class Environment:
         host = replace(host, memory_available_bytes=free)
         media = await self._media(domain.config.disks, volumes)
         return plan_launch(
-            domain.config, domain.uuid, domid, host, facts, devices, volumes, media, given, padding_kib
+            domain.config, domain.uuid, domid, host, facts, devices, volumes, media, given, padding_kib, vcpus
         )
 
     async def _media(self, disks: Iterable[DiskSpec], volumes: Mapping[str, Volume]) -> Mapping[str, Medium]:

@@ -15,6 +15,7 @@ from wirt.model.lifecycle import State
 from wirt.operations.clone import plans_of
 from wirt.operations.environment import Environment
 from wirt.operations.padding import PADDING
+from wirt.operations.present import VCPUS
 from wirt.operations.running import (
     EnvContext,
     clear,
@@ -56,6 +57,7 @@ class _Copy:
             "paused": job.arguments["paused"] or job.notes.get("was") == State.PAUSED,
             "memory": job.notes.get("memory"),
             PADDING: job.notes.get(PADDING),
+            VCPUS: job.notes.get(VCPUS),
             "cpu": job.arguments.get("cpu"),
         }
         return replace(job, subject=self._plan.name, arguments=arguments, notes=_noted(job, self._plan))

@@ -13,6 +13,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.padding import PADDING
+from wirt.operations.present import VCPUS
 from wirt.operations.receipts import keep
 from wirt.operations.receive_terms import consider, given_of
 from wirt.operations.running import cpu_argument
@@ -41,6 +42,7 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         compares_cpus=True,
         takes_offline=True,
         takes_turns=True,
+        counts_vcpus=True,
         files=list(considered.files),
     )
 
@@ -99,7 +101,7 @@ async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> 
     if offer.start or not offer.offline:
         arguments["memory_mib"] = considered.domain.config.most_mib
     if not offer.offline:
-        arguments |= {"cpu": cpu_argument(given_of(offer)), PADDING: offer.padding_kib}
+        arguments |= {"cpu": cpu_argument(given_of(offer)), PADDING: offer.padding_kib, VCPUS: offer.vcpus}
     kind = JobKind.RECEIVE_OFFLINE if offer.offline else JobKind.RECEIVE
     try:
         job = await environment.jobs.submit(kind, offer.name, arguments)

@@ -24,6 +24,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.migrate_layers import flattened, offered_layers
 from wirt.operations.moving import move_of, settled
+from wirt.operations.present import vcpus_of_run
 from wirt.operations.receipts import receipts
 from wirt.operations.receive import live_of, peers_of
 from wirt.operations.receive_terms import no_postcopy, side
@@ -210,6 +211,11 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
     if wish.offline and not terms.takes_offline:
         what = f"{terms.host} has an older wirt, which takes no domain that is off"
         remarks.append(Remark(True, what, "install the same wirt on both hosts"))
+    if offer.vcpus not in (None, domain.config.vcpus) and not terms.counts_vcpus:
+        what = (
+            f"{terms.host} has an older wirt, which knows nothing of vCPUs that were plugged in or taken offline"
+        )
+        remarks.append(Remark(True, what, f"install the same wirt on both hosts, or start {domain.name} anew"))
     if offer.cpu_features and not terms.compares_cpus:
         what = f"{terms.host} has an older wirt, which compares no CPUs"
         remarks.append(Remark(False, what, "install the same wirt on both hosts"))
@@ -260,6 +266,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
     run = domain.incarnation if not wish.offline else None
     given = GivenCpu(plan.cpu_model) if run is None else given_cpu(run, plan.cpu_model)
     here = await side(environment, plan)
+    vcpus = None if run is None else await vcpus_of_run(environment, domain)
     volumes = await environment.pools.resolve(domain.config.disks)
     disks = []
     for disk in domain.config.disks:
@@ -298,6 +305,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         machine=here.machine,
         cpu_model=given.model,
         padding_kib=plan.padding_kib,
+        vcpus=vcpus,
         disks=disks,
         course=OfferedCourse(
             bytes_per_s=wish.bytes_per_s,

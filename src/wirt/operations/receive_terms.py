@@ -58,8 +58,8 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
     try:
         check_files(environment, replace(here.config, kernel=files.here.kernel, ramdisk=files.here.ramdisk))
         await check_disks_free(environment, here.uuid, here.config)
-        padding_kib = None if offer.offline else offer.padding_kib
-        plan = await environment.plan(here, 0, given=given, padding_kib=padding_kib)
+        padding_kib, vcpus = (None, None) if offer.offline else (offer.padding_kib, offer.vcpus)
+        plan = await environment.plan(here, 0, given=given, padding_kib=padding_kib, vcpus=vcpus)
     except WirtError as error:
         needed = offer.start or not offer.offline or not isinstance(error, Shortage | ResourceBusy)
         wrong.append(Remark(needed, error.message, error.hint))

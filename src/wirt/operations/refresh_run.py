@@ -13,6 +13,7 @@ from wirt.model.lifecycle import State
 from wirt.operations.backing import check_backing
 from wirt.operations.environment import Environment
 from wirt.operations.padding import noted_padding_kib, padding_note
+from wirt.operations.present import vcpus_of_run
 from wirt.operations.running import EnvContext, card_notes, tell_noted_scripts
 from wirt.plan.launch import LaunchPlan
 from wirt.plan.nics import NicPlan
@@ -74,8 +75,8 @@ async def plug(context: EnvContext) -> None:
 async def _plan(context: EnvContext, domain: Domain, given: GivenCpu | None = None) -> LaunchPlan:
     assert domain.incarnation is not None
     padding_kib = noted_padding_kib(domain.incarnation.notes)
-    domid = context.job.notes["domid"]
-    return await context.environment.plan(domain, domid, given=given, padding_kib=padding_kib)
+    domid, vcpus = context.job.notes["domid"], await vcpus_of_run(context.environment, domain)
+    return await context.environment.plan(domain, domid, given=given, padding_kib=padding_kib, vcpus=vcpus)
 
 
 def _as_before(nic: NicPlan, notes: dict[str, str]) -> tuple[PortForward, ...]:

@@ -2,7 +2,8 @@
 
 Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` or ``saved`` (the file that the run
 goes on from: memory as the hypervisor wrote it, or a saved guest), ``handover`` (it waits for its memory from
-another host), ``cpu`` and :data:`~wirt.operations.padding.PADDING` (what a guest that goes on has already), and
+another host), ``cpu``, :data:`~wirt.operations.padding.PADDING` and :data:`~wirt.operations.present.VCPUS` (what a
+guest that goes on has already), and
 ``domid`` of the run that is to end. Notes that they write: ``domid`` for the run that is started.
 """
 
@@ -25,6 +26,7 @@ from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import Context, Step, nothing_to_undo
 from wirt.operations.padding import PADDING, padding_note
+from wirt.operations.present import VCPUS
 from wirt.operations.scheduling import lay_new
 from wirt.operations.volumes_domain import claim_volumes, release_volumes
 from wirt.plan.launch import LaunchPlan
@@ -83,8 +85,9 @@ async def plug(context: EnvContext) -> None:
 async def plan_of(context: EnvContext) -> LaunchPlan:
     """Of the run that is being started."""
     domid, padding_kib = context.job.notes["domid"], context.job.arguments.get(PADDING)
-    given = _given(context)
-    return await context.environment.plan(domain_of(context), domid, given=given, padding_kib=padding_kib)
+    given, vcpus = _given(context), context.job.arguments.get(VCPUS)
+    domain = domain_of(context)
+    return await context.environment.plan(domain, domid, given=given, padding_kib=padding_kib, vcpus=vcpus)
 
 
 async def unplug(context: EnvContext) -> None:

@@ -24,6 +24,7 @@ from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.create import Source, load_source
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.present import vcpus_of_run
 from wirt.operations.running import END_STEPS, EnvContext, domain_of, running, save_files
 from wirt.operations.save_disks import disks_now, may_write
 from wirt.operations.snapshots_steps import live, run_of
@@ -114,7 +115,8 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
     plan = await environment.plan(domain, domain.domid, running=True)
     assert domain.incarnation is not None
     cpu = given_cpu(domain.incarnation, plan.cpu_model)
-    plan = await environment.plan(domain, domain.domid, running=True, given=cpu)
+    vcpus = await vcpus_of_run(environment, domain)
+    plan = await environment.plan(domain, domain.domid, running=True, given=cpu, vcpus=vcpus)
     return SavedGuest(
         id=context.job.id,
         uuid=domain.uuid,
@@ -132,6 +134,7 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
         hardware=hardware(plan),
         paused=domain.state is State.PAUSED,
         cpu=cpu if cpu.features else None,
+        vcpus=vcpus,
     )
 
 

@@ -23,6 +23,7 @@ from wirt.operations.create import Source, check_name, load_source
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.padding import PADDING
+from wirt.operations.present import VCPUS
 from wirt.operations.running import START_STEPS, EnvContext, cpu_argument, domain_of, save_files
 from wirt.operations.save import check_path
 from wirt.operations.save_disks import stamps_of_plan
@@ -70,7 +71,7 @@ async def preview(environment: Environment, wish: RestoreWish) -> RestorePreview
     domain = _domain(environment, guest, loaded, known)
     check_files(environment, domain.config)
     await check_disks_free(environment, domain.uuid, domain.config)
-    plan = await environment.plan(domain, 0, given=guest.cpu, padding_kib=guest.padding_kib)
+    plan = await _plan(environment, domain, guest)
     await check_backing(environment, plan)
     await _check_hardware(environment, guest, plan)
     doubts = await _doubts(environment, disks, plan)
@@ -93,10 +94,16 @@ async def restore(environment: Environment, wish: RestoreWish) -> Job:
         "saved-id": found.guest.id,
         "force": wish.force,
         PADDING: found.guest.padding_kib,
+        VCPUS: found.guest.vcpus,
         "cpu": None if found.guest.cpu is None else cpu_argument(found.guest.cpu),
         "notices": [asdict(notice) for notice in found.loaded.notices],
     }
     return await environment.jobs.submit(JobKind.RESTORE, found.domain.name, arguments)
+
+
+async def _plan(environment: Environment, domain: Domain, guest: SavedGuest) -> LaunchPlan:
+    """With what the guest had."""
+    return await environment.plan(domain, 0, given=guest.cpu, padding_kib=guest.padding_kib, vcpus=guest.vcpus)
 
 
 async def look(environment: Environment, file: str) -> tuple[SavedGuest, tuple[SavedDisk, ...], SaveFacts]:
@@ -231,7 +238,7 @@ async def _compare(context: EnvContext) -> None:
     guest, disks, _ = await look(environment, arguments["saved"])
     if guest.id != arguments["saved-id"]:
         raise IllegalState(f"{arguments['saved']} is another file by now", hint="try again")
-    plan = await environment.plan(domain_of(context), 0, given=guest.cpu, padding_kib=guest.padding_kib)
+    plan = await _plan(environment, domain_of(context), guest)
     await _check_hardware(environment, guest, plan)
     doubts = await _doubts(environment, disks, plan)
     if doubts and not arguments["force"]:

@@ -23,6 +23,7 @@ from wirt.operations.engines import engine_of_layer
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.padding import PADDING, noted_padding_kib
+from wirt.operations.present import VCPUS, vcpus_of_run
 from wirt.operations.quiet import quiet, thaw
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.snapshots_steps import (
@@ -131,7 +132,8 @@ async def _save_memory(context: EnvContext, domain: Domain) -> None:
     environment = context.environment
     path = await make_memory_directory(environment, domain) / f"{context.job.arguments['name']}.memory"
     assert domain.incarnation is not None
-    await context.note(memory=str(path), **{PADDING: noted_padding_kib(domain.incarnation.notes)})
+    had = {PADDING: noted_padding_kib(domain.incarnation.notes), VCPUS: await vcpus_of_run(environment, domain)}
+    await context.note(memory=str(path), **had)
 
     def tell(share: float) -> None:
         context.progress(f"saving memory: {share:.0%}", 0.3 + share * 0.6)
@@ -221,6 +223,7 @@ def _snapshot(context: EnvContext) -> Snapshot:
         memory=notes.get("memory"),
         paused=notes.get("was") == State.PAUSED,
         padding_kib=notes.get(PADDING),
+        vcpus=notes.get(VCPUS),
         cpu=_cpu(domain) if notes.get("memory") is not None else None,
     )
 

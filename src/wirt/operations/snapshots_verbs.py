@@ -18,6 +18,7 @@ from wirt.operations.destroy import destroy
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
 from wirt.operations.padding import PADDING
+from wirt.operations.present import VCPUS
 from wirt.operations.running import cpu_argument
 from wirt.operations.snapshots_steps import live, written
 from wirt.operations.volumes_domain import check_nothing_stands_on
@@ -89,7 +90,8 @@ async def revert(environment: Environment, ref: str, name: str, *, force: bool =
     if snapshot.memory is None:
         return await environment.jobs.submit(JobKind.SNAPSHOT_REVERT, domain.name, arguments)
     padding_kib = PADDING_KIB if snapshot.padding_kib is None else snapshot.padding_kib
-    arguments |= {"memory": snapshot.memory, "paused": snapshot.paused, PADDING: padding_kib}
+    arguments |= {"memory": snapshot.memory, "paused": snapshot.paused}
+    arguments |= {PADDING: padding_kib, VCPUS: snapshot.vcpus}
     if snapshot.cpu is not None:
         arguments["cpu"] = cpu_argument(snapshot.cpu)
     return await environment.jobs.submit(JobKind.SNAPSHOT_RESUME, domain.name, arguments)

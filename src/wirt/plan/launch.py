@@ -91,6 +91,7 @@ class LaunchPlan:
     accelerator: Accelerator
     cpu_model: str
     vcpus: int
+    """Which are there from the first instruction on, or from where it goes on."""
     maxvcpus: int
     memory_mib: int
     direct_boot: DirectBoot | None
@@ -129,17 +130,19 @@ def plan_launch(
     media: Mapping[str, Medium] | None = None,
     given: GivenCpu | None = None,
     padding_kib: int | None = None,
+    vcpus: int | None = None,
 ) -> LaunchPlan:
     """The plan for one run of ``config`` on ``host``. ``block_devices``: those disk targets that are devices.
     ``volumes``: what those that name volumes lead to. ``media``: what the paths of disks lie on. Of a guest that
-    goes on from where it was, ``given`` is the CPU and ``padding_kib`` what its memory has; ``None``: it begins.
+    goes on from where it was, ``given`` is the CPU, ``padding_kib`` what its memory has and ``vcpus`` how many it
+    had, used or not; ``None``: it begins.
 
     Raises ``ConfigError`` (with the key) for what this hypervisor can't do, ``Shortage`` for what this host
     hasn't got.
     """
     _check_type(config, hypervisor)
     _check_memory(config, host)
-    _check_vcpus(config)
+    _check_vcpus(config, vcpus)
     slots = _Slots()
     fixed = tuple((device, slots.take(device)) for device in ("rng", "balloon", "panic", "watchdog"))
     boot = _boot_order(config)
@@ -163,7 +166,7 @@ def plan_launch(
         machine=MACHINE,
         accelerator=hypervisor.accelerator,
         cpu_model=cpu.model,
-        vcpus=config.vcpus,
+        vcpus=config.vcpus if vcpus is None else vcpus,
         maxvcpus=config.maxvcpus or config.vcpus,
         memory_mib=config.most_mib,
         start_mib=config.memory_mib,
@@ -283,10 +286,16 @@ def _check_memory(config: DomainConfig, host: HostFacts) -> None:
         )
 
 
-def _check_vcpus(config: DomainConfig) -> None:
+def _check_vcpus(config: DomainConfig, had: int | None) -> None:
     most = config.maxvcpus or config.vcpus
     if most > MOST_VCPUS:
         raise ConfigError(f"{most} virtual CPUs are too many", key="vcpus", hint=f"at most {MOST_VCPUS}")
+    if had is not None and not 1 <= had <= most:
+        raise ConfigError(
+            f"{config.name} goes on with {had} virtual CPUs, and can have {most}",
+            key="maxvcpus",
+            hint="start it anew instead",
+        )
 
 
 def _direct_boot(config: DomainConfig) -> DirectBoot | None:

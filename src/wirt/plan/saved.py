@@ -53,6 +53,7 @@ def read_guest(data: bytes, what: str) -> SavedGuest:
             hardware=tuple((_word({"name": key}, "name"), _word(hardware, key)) for key in hardware),
             paused=_bool(body, "paused"),
             cpu=_cpu(body.get("cpu")),
+            vcpus=None if body.get("vcpus") is None else _int(body["vcpus"], "vcpus"),
         )
 
     return _read(data, what, build)

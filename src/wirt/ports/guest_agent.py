@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from wirt.model.vcpus import GuestVcpu
+
 HELD_S = 10.0
 """How long a guest's file systems stay frozen when nobody thaws them."""
+LISTS_VCPUS, SETS_VCPUS = "guest-get-vcpus", "guest-set-vcpus"
+"""Among :attr:`AgentInfo.commands`, if it tells of vCPUs and switches them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +71,12 @@ class GuestAgents(Protocol):
 
     async def shutdown(self, domain: UUID) -> None:
         """Ask the agent to shut the guest down; it has been asked, and may take its time."""
+        ...
+
+    async def vcpus(self, domain: UUID) -> tuple[GuestVcpu, ...]:
+        """Those that the guest knows of, by its own numbers."""
+        ...
+
+    async def set_vcpus(self, domain: UUID, online: Mapping[int, bool]) -> None:
+        """Bring vCPUs online or take them offline, by the guest's numbers. What came of it :meth:`vcpus` tells."""
         ...

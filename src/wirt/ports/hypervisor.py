@@ -22,6 +22,7 @@ from wirt.plan.launch import LaunchPlan
 from wirt.ports.balloons import Balloons
 from wirt.ports.guest_agent import GuestAgents
 from wirt.ports.network import Plugged
+from wirt.ports.vcpu_plugs import VcpuPlugs
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,11 @@ class Hypervisor(Protocol):
     @property
     def balloons(self) -> Balloons:
         """The way to the memory of guests that run."""
+        ...
+
+    @property
+    def vcpu_plugs(self) -> VcpuPlugs:
+        """The way to more vCPUs for guests that run."""
         ...
 
     async def facts(self) -> HypervisorFacts: ...

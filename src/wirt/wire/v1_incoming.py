@@ -83,6 +83,8 @@ class Offer:
     created_at: float = 0.0
     padding_kib: int = 8
     """Of its memory, beyond what ``text`` says."""
+    vcpus: int | None = None
+    """That it has: some may have been plugged in, some be unused. ``None``: as ``text`` says."""
     cpu_features: list[str] = field(default_factory=list)
     """What its CPU really has; empty: not known."""
     cpu_identity: str = ""
@@ -147,6 +149,8 @@ class Terms:
     """Nor does it know what to do with a domain that is off."""
     takes_turns: bool = False
     """Nor does it have those wait for which it has no room yet."""
+    counts_vcpus: bool = False
+    """Nor does it know of vCPUs that were plugged in."""
     files: list[PlacedFile] = field(default_factory=list)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wirt.hypervisors.fake.faults import Verb
-from wirt.model.errors import IllegalState, Unavailable
+from wirt.model.errors import HypervisorError, IllegalState, Unavailable
 from wirt.model.lifecycle import State
+from wirt.model.vcpus import GuestVcpu
 from wirt.ports.clock import Clock
-from wirt.ports.guest_agent import HELD_S, AgentInfo
+from wirt.ports.guest_agent import HELD_S, LISTS_VCPUS, SETS_VCPUS, AgentInfo
 
 if TYPE_CHECKING:
     from wirt.hypervisors.fake.guest import FakeGuest
@@ -25,6 +26,8 @@ COMMANDS = frozenset(
         "guest-set-time",
         "guest-get-time",
         "guest-shutdown",
+        LISTS_VCPUS,
+        SETS_VCPUS,
     )
 )
 
@@ -98,6 +101,18 @@ class FakeAgents:
         async with self._reach(Verb.AGENT, domain) as guest:
             _agent(guest)
             guest.power_off()
+
+    async def vcpus(self, domain: UUID) -> tuple[GuestVcpu, ...]:
+        async with self._reach(Verb.AGENT, domain) as guest:
+            _agent(guest)
+            return tuple(GuestVcpu(each, each not in guest.unused, fixed=each == 0) for each in range(guest.vcpus))
+
+    async def set_vcpus(self, domain: UUID, online: Mapping[int, bool]) -> None:
+        async with self._reach(Verb.SET_VCPUS, domain) as guest:
+            _agent(guest)
+            if not all(0 < each < guest.vcpus for each in online):
+                raise HypervisorError(f"{guest.name}: its guest agent refused {SETS_VCPUS}: there is no such vCPU")
+            guest.switch_vcpus(online)
 
 
 def _check_runs(guest: FakeGuest) -> None:

@@ -14,6 +14,7 @@ from wirt.hypervisors.fake.agent import FakeAgents
 from wirt.hypervisors.fake.balloon import FakeBalloons
 from wirt.hypervisors.fake.faults import DaemonDies, DaemonKilled, Die, Fault, Refuse, Silence, Verb
 from wirt.hypervisors.fake.guest import FakeGuest
+from wirt.hypervisors.fake.vcpu_plugs import FakeVcpuPlugs
 from wirt.hypervisors.fake.world import FakeWorld
 from wirt.model.devices import DiskFormat
 from wirt.model.domain import Incarnation
@@ -35,6 +36,7 @@ from wirt.ports.hypervisor import (
     cpu_notes,
 )
 from wirt.ports.network import Plugged
+from wirt.ports.vcpu_plugs import VcpuPlugs
 
 ELF_HEADER = b"\x7fELF\x02\x01\x01" + bytes(57)
 """A 64-bit ELF header without content: what a fake guest's memory looks like."""
@@ -60,6 +62,7 @@ class FakeHypervisor:
         world.listen(self._changed)
         self.agents: GuestAgents = FakeAgents(self.reach)
         self.balloons: Balloons = FakeBalloons(self.reach)
+        self.vcpu_plugs: VcpuPlugs = FakeVcpuPlugs(self.reach)
 
     @property
     def alive(self) -> bool:
@@ -104,7 +107,11 @@ class FakeHypervisor:
         if launch.beside is not None:
             self._world.rekey(guest, launch.beside, plan.name)
         if memory is not None:
-            guest.begin_from(memory)
+            try:
+                guest.begin_from(memory)
+            except HypervisorError as error:
+                self._end(guest, EndReason.DESTROYED)
+                raise LaunchFailed(error.message) from error
         if isinstance(fault, Silence):
             # A launch that fails leaves nothing behind, answered or not.
             self._end(guest, EndReason.DESTROYED)
@@ -231,14 +238,15 @@ class FakeHypervisor:
 
     async def vcpus(self, domain: UUID) -> tuple[VcpuInfo, ...]:
         async with self.reach(Verb.VCPUS, domain) as guest:
-            running, busy = guest.observed.state is State.RUNNING, guest.load > 0
+            running = guest.observed.state is State.RUNNING
             share = guest.cpu_time_s / guest.vcpus
+            busy = {index for index in range(guest.vcpus) if guest.load > 0 and index not in guest.unused}
             return tuple(
                 VcpuInfo(
                     index=index,
                     cpu=index if running else None,
-                    running=running and busy,
-                    blocked=running and not busy,
+                    running=running and index in busy,
+                    blocked=running and index not in busy,
                     cpu_time_s=share,
                 )
                 for index in range(guest.vcpus)

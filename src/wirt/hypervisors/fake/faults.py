@@ -34,6 +34,8 @@ class Verb(StrEnum):
     MERGE_DISK = "merge-disk"
     SAVE_MEMORY = "save-memory"
     AGENT = "agent"
+    SET_VCPUS = "set-vcpus"
+    PLUG_VCPUS = "plug-vcpus"
     DIRTY_RATE = "dirty-rate"
     SEND = "send"
     FINISH = "finish"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -25,6 +26,7 @@ Script = Callable[["FakeGuest"], None]
 
 GUEST_STATES = (State.RUNNING, State.PAUSED)
 """Those in which there is still a guest, and not only what is left of one."""
+_STATE = re.compile(rb"(\d+) vCPUs, unused:([ \d]*)\n")
 
 
 class FakeGuest:
@@ -33,7 +35,8 @@ class FakeGuest:
     ``obeys_power_button``, ``lets_cards_go``, ``agent``, ``balloon``, ``load`` and ``counted`` may be set at any
     time.
     ``links``: of each card, by its devid, whether the cable is in. ``thrown_out``: cards that it did away with
-    unasked. ``memory``: anything that a script keeps in it.
+    unasked. ``memory``: anything that a script keeps in it. ``vcpus``: as many as it has, of which it does not use
+    ``unused``; ``uses_new_vcpus``: it brings those up by itself that are plugged in.
     """
 
     __slots__ = (
@@ -66,6 +69,8 @@ class FakeGuest:
         "plan",
         "thrown_out",
         "travel",
+        "unused",
+        "uses_new_vcpus",
         "vcpus",
     )
 
@@ -93,6 +98,8 @@ class FakeGuest:
         self.name = plan.name
         self.memory_mib = plan.memory_mib
         self.vcpus = plan.vcpus
+        self.unused: set[int] = set()
+        self.uses_new_vcpus = False
         self.balloon = FakeBalloon.of(plan)
         self.disks = disks
         self.memory = b""
@@ -128,7 +135,7 @@ class FakeGuest:
         """What all vCPUs together have used, by the clock."""
         since = self._running_since
         ran = 0.0 if since is None else self._clock.monotonic() - since
-        return self._cpu_time_s + ran * self._load * self.vcpus
+        return self._cpu_time_s + ran * self._load * (self.vcpus - len(self.unused))
 
     @property
     def load(self) -> float:
@@ -155,10 +162,32 @@ class FakeGuest:
         if boot is not None:
             boot(self)
 
-    def begin_from(self, memory: bytes) -> None:
-        """Instead of booting, go on with what another run had in its memory."""
-        self.memory = memory
+    @property
+    def state(self) -> bytes:
+        """What of it another run needs to go on."""
+        return (
+            b"%d vCPUs, unused:%s\n" % (self.vcpus, b"".join(b" %d" % each for each in self.unused)) + self.memory
+        )
+
+    def begin_from(self, state: bytes) -> None:
+        """Instead of booting, go on with what another run had. ``HypervisorError`` if that had other vCPUs."""
+        head = _STATE.match(state)
+        if head is None or int(head[1]) != self.vcpus:
+            raise HypervisorError(f"{self.name}: it has {self.vcpus} vCPUs, and is to go on from another machine")
+        self.unused = {int(each) for each in head[2].split()}
+        self.memory = state[head.end() :]
         self._on_boot = None
+
+    def plug_vcpus(self, count: int) -> None:
+        self._count_cpu_time()
+        if not self.uses_new_vcpus:
+            self.unused |= set(range(self.vcpus, count))
+        self.vcpus = count
+
+    def switch_vcpus(self, online: Mapping[int, bool]) -> None:
+        self._count_cpu_time()
+        self.unused -= {number for number, on in online.items() if on}
+        self.unused |= {number for number, on in online.items() if not on}
 
     def pause(self) -> None:
         if self.observed.end is None:
@@ -171,6 +200,7 @@ class FakeGuest:
     def reset(self, on_boot: Script) -> None:
         self._hold_disks()
         self._on_boot = None
+        self.unused.clear()
         self.let_cards_go()
         self._become(Observed(State.RUNNING))
         on_boot(self)

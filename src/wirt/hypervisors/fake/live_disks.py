@@ -123,7 +123,7 @@ class FakeLiveDisks:
             if guest.observed.state is State.RUNNING:
                 raise IllegalState(f"{guest.name} runs, and its memory would be no state that it ever had")
             try:
-                await asyncio.to_thread(path.write_bytes, MEMORY_HEADER + guest.memory)
+                await asyncio.to_thread(path.write_bytes, MEMORY_HEADER + guest.state)
             except OSError as error:
                 raise HypervisorError(f"{guest.name}: {path} can't be written: {error.strerror}") from error
             progress(1.0)
@@ -133,7 +133,7 @@ class FakeLiveDisks:
             if guest.observed.state is State.RUNNING:
                 raise IllegalState(f"{guest.name} runs, and its memory would be no state that it ever had")
             try:
-                await asyncio.to_thread(os.write, descriptor, MEMORY_HEADER + guest.memory)
+                await asyncio.to_thread(os.write, descriptor, MEMORY_HEADER + guest.state)
             except OSError as error:
                 raise HypervisorError(f"{guest.name}: its memory: {error.strerror}") from error
             progress(1.0)

@@ -64,7 +64,7 @@ class FakeLiveMigrations:
             _, stream = guest.travel
             try:
                 _check(guest, stream)
-                stream.send(guest.memory + _REST)
+                stream.send(guest.state + _REST)
             except OSError as error:
                 raise HypervisorError(f"{guest.name}: the stream is cut: {error.strerror}") from error
             finally:
@@ -142,7 +142,11 @@ class FakeLiveMigrations:
                         guest.vanish("the stream was cut")
                         raise HypervisorError(f"{guest.name}: the stream was cut")
                     data += more
-                guest.begin_from(data.removesuffix(_REST))
+                try:
+                    guest.begin_from(data.removesuffix(_REST))
+                except HypervisorError as error:
+                    guest.vanish(error.message)
+                    raise
                 return Phase.COMPLETED
 
     async def settle(self, domain: UUID) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.text import plain
+from wirt.model.vcpus import GuestVcpu
 from wirt.ports.guest_agent import AgentInfo, GuestInterface
 
 MOST_TEXT = 120
@@ -19,6 +20,7 @@ MOST_COMMANDS = 500
 MOST_INTERFACES = 64
 MOST_ADDRESSES = 64
 MOST_FILE_SYSTEMS = 10_000
+MOST_VCPUS = 4096
 
 _COMMAND = re.compile(r"[a-z][a-z0-9-]{0,79}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -94,6 +96,23 @@ def _address(told: dict[str, Any]) -> str:
     if not 0 <= prefix <= address.max_prefixlen:
         raise Malformed("a prefix that is none")
     return f"{address}/{prefix}"
+
+
+def vcpus(answer: object) -> tuple[GuestVcpu, ...]:
+    """From guest-get-vcpus."""
+    found = tuple(_vcpu(_object(each)) for each in _list(answer, MOST_VCPUS))
+    if len({vcpu.number for vcpu in found}) != len(found):
+        raise Malformed("the same vCPU twice")
+    return found
+
+
+def _vcpu(told: dict[str, Any]) -> GuestVcpu:
+    number, online, loose = told.get("logical-id"), told.get("online"), told.get("can-offline", True)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 1 << 31:
+        raise Malformed("a vCPU with no number that could be one")
+    if not isinstance(online, bool) or not isinstance(loose, bool):
+        raise Malformed("a vCPU that is neither online nor offline")
+    return GuestVcpu(number, online, fixed=not loose)
 
 
 def _object(value: object) -> dict[str, Any]:

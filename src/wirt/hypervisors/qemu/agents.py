@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,9 +12,12 @@ from wirt.hypervisors.qemu.run import Run
 from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.errors import HypervisorError, IllegalState, Unavailable
 from wirt.model.lifecycle import State
-from wirt.ports.guest_agent import AgentInfo
+from wirt.model.vcpus import GuestVcpu
+from wirt.ports.guest_agent import LISTS_VCPUS, SETS_VCPUS, AgentInfo
 
 PING_S = 3.0
+VCPUS_S = 20.0
+"""A busy guest takes its time to bring a CPU up."""
 NANOSECONDS = 1_000_000_000
 INSTALL = "install and start qemu-guest-agent in the guest"
 
@@ -65,6 +68,14 @@ class Agents:
     async def shutdown(self, domain: UUID) -> None:
         run = await self._reach(domain)
         await run.agent.tell("guest-shutdown", {"mode": "powerdown"})
+
+    async def vcpus(self, domain: UUID) -> tuple[GuestVcpu, ...]:
+        return await _ask(await self._reach(domain), LISTS_VCPUS, agent_answers.vcpus)
+
+    async def set_vcpus(self, domain: UUID, online: Mapping[int, bool]) -> None:
+        run = await self._reach(domain)
+        wanted = [{"logical-id": number, "online": on} for number, on in sorted(online.items())]
+        await run.agent.ask(SETS_VCPUS, {"vcpus": wanted}, deadline_s=VCPUS_S)
 
     def _running(self, domain: UUID) -> Run:
         run = self._find(domain)

@@ -15,6 +15,7 @@ MOST_SIZE = (1 << 63) - 1
 _SHAPES: dict[str, type] = {
     "query-status": dict,
     "query-cpus-fast": list,
+    "query-hotpluggable-cpus": list,
     "query-named-block-nodes": list,
     "query-blockstats": list,
     "query-balloon": dict,
@@ -50,6 +51,22 @@ def check(command: str, answer: object) -> None:
 def vcpus(answer: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     """Each vCPU's index and its thread, as QEMU numbers it, from ``query-cpus-fast``."""
     return [(_number(entry, "cpu-index"), _number(entry, "thread-id")) for entry in answer]
+
+
+PLACES_OF_VCPU = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread-id")
+
+
+def vcpu_places(answer: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, int], bool]]:
+    """The model, the place and whether it is taken of each vCPU that there can be, in the order of their numbers,
+    from ``query-hotpluggable-cpus``."""
+    found = []
+    for entry in answer:
+        props = entry.get("props")
+        if not isinstance(props, dict) or len(props) > len(PLACES_OF_VCPU) + 1:
+            raise Malformed("a vCPU that has no place")
+        place = {name: _number(props, name) for name in (*PLACES_OF_VCPU, "node-id") if name in props}
+        found.append((_text(entry, "type"), place, entry.get("qom-path") is not None))
+    return sorted(found, key=lambda each: [each[1].get(name, 0) for name in PLACES_OF_VCPU])
 
 
 MOST_LAYERS = 256

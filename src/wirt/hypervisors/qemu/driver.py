@@ -31,6 +31,7 @@ from wirt.hypervisors.qemu.passt import Passt
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
 from wirt.hypervisors.qemu.run import Run, RunFiles, tell_reboots
 from wirt.hypervisors.qemu.user_cards import UserCards
+from wirt.hypervisors.qemu.vcpu_plugs import QemuVcpuPlugs
 from wirt.model.devices import VifKind
 from wirt.model.domain import Firmware, Incarnation
 from wirt.model.errors import (
@@ -51,6 +52,7 @@ from wirt.ports.files import touch
 from wirt.ports.hypervisor import Console, Launch, Observed, ResetKind, RunChanged, Usage, VcpuInfo
 from wirt.ports.network import Plugged
 from wirt.ports.sandbox import Jail, Sandbox
+from wirt.ports.vcpu_plugs import VcpuPlugs
 
 DEFAULT_BINARY = "qemu-system-x86_64"
 PROGRAM, VERSION = "program", "version"
@@ -84,6 +86,7 @@ class QemuHypervisor:
         self._runs: dict[UUID, Run] = {}
         self.agents = Agents(self.run)
         self.balloons: Balloons = QemuBalloons(self.run)
+        self.vcpu_plugs: VcpuPlugs = QemuVcpuPlugs(self.run)
         self._changes: asyncio.Queue[RunChanged] = asyncio.Queue()
 
     async def facts(self) -> HypervisorFacts:

@@ -235,11 +235,16 @@ class Run:
         return tuple(self._vcpu(index, number, ticks_per_s) for index, number in await self._ask_vcpus())
 
     async def vcpu_threads(self) -> dict[int, int]:
-        """The host's number of each vCPU's thread. Asked for once: no vCPU is plugged in or out."""
+        """The host's number of each vCPU's thread. Asked for once, and once more when there are others."""
         if not self._vcpu_threads:
             found = await self._ask_vcpus()
             self._vcpu_threads = {index: self._threads[told] for index, told in found if told in self._threads}
         return self._vcpu_threads
+
+    def expect_vcpus(self, count: int) -> None:
+        """So many there are: if more were plugged in, their threads have to be found."""
+        if count != len(self._vcpu_threads):
+            self._vcpu_threads = {}
 
     async def _ask_vcpus(self) -> list[tuple[int, int]]:
         """Each one's index, and its thread as QEMU numbers it."""

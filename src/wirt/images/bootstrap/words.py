@@ -23,6 +23,7 @@ _NO_PACKAGE = re.compile(
     r"|No match for argument: (\S+)|No provider of '([^']+)' found|Package '([^']+)' not found"
 )
 _NO_RELEASE = re.compile(r"does not have a Release file|404\s+Not Found|Status code: 404")
+_NO_REPOSITORY = re.compile(r"no enabled repositories")
 _NO_METADATA = re.compile(r"Valid metadata not found")
 _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Could ?n[o']t connect|Connection (timed out|refused|failed)"
@@ -59,10 +60,6 @@ def failure(program: str, lines: list[str], where: str) -> WirtError:
     """Why it ended with another status than 0. ``where``: what it was to be had from."""
     said = "\n".join(lines)
     cause = plain(_cause(lines), 400)
-    absent = _NO_PACKAGE.search(said)
-    if absent:
-        name = next(each for each in absent.groups() if each)
-        return BadInput(f"{where} has no package {plain(name, 80)}", hint="see --packages and --kernel")
     if _FULL.search(said):
         return Shortage(f"it does not fit: {cause}", hint="a larger --size, or fewer --packages")
     if _NO_RELEASE.search(said):
@@ -73,6 +70,13 @@ def failure(program: str, lines: list[str], where: str) -> WirtError:
         return Unavailable(
             f"{where} can't be reached: {cause}", hint="check the network, or name another: --mirror"
         )
+    if _NO_REPOSITORY.search(said):
+        return BadInput(f"this host's {program} knows no place of packages", hint="name one: --mirror URL")
+    # Last: whoever could not be asked has no package either.
+    absent = _NO_PACKAGE.search(said)
+    if absent:
+        name = next(each for each in absent.groups() if each)
+        return BadInput(f"{where} has no package {plain(name, 80)}", hint="see --packages and --kernel")
     if _NO_METADATA.search(said):
         return Unavailable(f"{where} has no such packages: {cause}", hint="see --release and --mirror")
     return Unavailable(f"{program} failed: {cause}")

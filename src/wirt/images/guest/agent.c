@@ -123,12 +123,30 @@ static void *watch_power_buttons(void *unused)
     return NULL;
 }
 
+static pthread_mutex_t cpu_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool told_of_cpus;
+
+bool switch_cpu(int64_t number, bool online, bool told)
+{
+    char path[64];
+    bool done = true;
+
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%lld/online", (long long)number);
+    pthread_mutex_lock(&cpu_lock);
+    told_of_cpus |= told;
+    if (told || !told_of_cpus)
+        done = write_file(path, online ? "1" : "0");
+    pthread_mutex_unlock(&cpu_lock);
+    return done;
+}
+
 /* A CPU that is plugged in stays unused until someone writes to its `online`; elsewhere udev does. Only the moment of
- * plugging counts, so that a CPU which a person took offline stays so. */
+ * plugging counts, so that a CPU which a person took offline stays so; and none is brought up unasked any more once the
+ * host has said which are to be used. */
 static void *watch_cpus(void *unused)
 {
     struct netlink_address address = {.family = AF_NETLINK, .groups = 1};
-    char event[4096], path[128];
+    char event[4096];
     unsigned cpu;
     int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
 
@@ -143,8 +161,7 @@ static void *watch_cpus(void *unused)
         event[n] = '\0';
         if (sscanf(event, "add@/devices/system/cpu/cpu%u", &cpu) != 1)
             continue;
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/online", cpu);
-        write_file(path, "1");
+        switch_cpu(cpu, true, false);
     }
 }
 

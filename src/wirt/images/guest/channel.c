@@ -26,6 +26,7 @@
 
 #define PORT_NAME "org.qemu.guest_agent.0"
 #define PORTS "/sys/class/virtio-ports"
+#define CPUS "/sys/devices/system/cpu"
 #define FREEZE_FS 0xc0045877u /* FIFREEZE and FITHAW of linux/fs.h, which musl-tools does not bring */
 #define THAW_FS 0xc0045878u
 
@@ -318,6 +319,74 @@ static bool do_interfaces(const char *arguments, char *reply)
     return true;
 }
 
+/* A CPU without a file `online` can't be taken offline. */
+static bool do_get_vcpus(const char *arguments, char *reply)
+{
+    DIR *cpus = opendir(CPUS);
+    struct dirent *cpu;
+    size_t used = 1;
+    bool room = true;
+
+    (void)arguments;
+    reply[0] = '[';
+    while (cpus != NULL && room && (cpu = readdir(cpus)) != NULL) {
+        char path[320], online[8];
+        unsigned number;
+        int end = 0;
+
+        if (sscanf(cpu->d_name, "cpu%u%n", &number, &end) != 1 || cpu->d_name[end] != '\0')
+            continue;
+        snprintf(path, sizeof path, CPUS "/%s/online", cpu->d_name);
+        bool fixed = read_file(path, online, sizeof online) <= 0;
+        int length = snprintf(reply + used, REPLY_MAX - used,
+                              "%s{\"logical-id\": %u, \"online\": %s, \"can-offline\": %s}", used > 1 ? ", " : "", number,
+                              fixed || online[0] == '1' ? "true" : "false", fixed ? "false" : "true");
+        used += (size_t)length;
+        room = used + 2 <= REPLY_MAX;
+    }
+    if (cpus != NULL)
+        closedir(cpus);
+    if (!room) {
+        say_that(reply, "there are too many to be told");
+        return false;
+    }
+    reply[used] = ']';
+    reply[used + 1] = '\0';
+    return true;
+}
+
+/* In the order in which they are named; how many of them before the first that failed. */
+static bool do_set_vcpus(const char *arguments, char *reply)
+{
+    const char *c = member(arguments, "vcpus");
+    int done = 0;
+
+    if (c == NULL || *c != '[') {
+        say_that(reply, "it needs vcpus, which is a list");
+        return false;
+    }
+    for (c = skip_blank(c + 1); *c == '{'; c = skip_blank(c + 1)) {
+        const char *online = member(c, "online");
+        int64_t number;
+
+        if (online == NULL || !number_of(member(c, "logical-id"), &number) || (c = skip_value(c)) == NULL) {
+            say_that(reply, "a vCPU has a logical-id, and is online or not");
+            return false;
+        }
+        errno = 0;
+        if (!switch_cpu(number, strncmp(online, "true", 4) == 0, true)) {
+            if (done > 0)
+                break;
+            say_that(reply, "vCPU %lld can't be switched: %s", (long long)number, strerror(errno));
+            return false;
+        }
+        done++;
+        if (*(c = skip_blank(c)) != ',')
+            break;
+    }
+    return say_that(reply, "%d", done);
+}
+
 /* Nothing is answered, as the protocol has it. */
 static bool do_shutdown(const char *arguments, char *reply)
 {
@@ -350,6 +419,8 @@ static const struct {
     {"guest-get-time", do_get_time, false},
     {"guest-get-osinfo", do_osinfo, false},
     {"guest-network-get-interfaces", do_interfaces, false},
+    {"guest-get-vcpus", do_get_vcpus, false},
+    {"guest-set-vcpus", do_set_vcpus, false},
     {"guest-shutdown", do_shutdown, false},
 };
 

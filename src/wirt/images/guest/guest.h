@@ -65,6 +65,8 @@ _Noreturn void run_agent(const struct params *p, int ready_fd);
 bool is_disk(const char *name);
 void set_tick_ms(unsigned ms);
 uint64_t tick_count(void);
+/* A CPU brought online, or taken offline, as the host has said (`told`). False with errno: it can't be. */
+bool switch_cpu(int64_t number, bool online, bool told);
 
 /* ---- service.c: echo, and commands on the same port ---- */
 

@@ -70,6 +70,7 @@ class JobKind(StrEnum):
     DISK_QOS = "disk-qos"
     MEM_SET = "mem-set"
     VIF_RATE = "network-rate"
+    VCPU_SET = "vcpu-set"
 
 
 class Context(Protocol[E_co]):
