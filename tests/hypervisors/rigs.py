@@ -308,6 +308,7 @@ class QemuRig:
         self, tmp_path: Path, tiny: TinyImage, settings: QemuSettings, sandbox: Sandbox | None = None
     ) -> None:
         self.binary = settings.binary
+        self.accelerator = FACTS.accelerator
         self.sandbox = sandbox or jail_here()
         self._tiny = tiny
         self.settings = settings
@@ -360,6 +361,7 @@ class QemuRig:
             incoming=incoming,
             beside=beside,
             padding_kib=padding_kib,
+            accelerator=self.accelerator,
         )
         self._started.append(started)
         return started
@@ -473,8 +475,9 @@ async def launch(
     incoming: bool = False,
     beside: UUID | None = None,
     padding_kib: int | None = None,
+    accelerator: Accelerator = FACTS.accelerator,
 ) -> Started:
-    facts = replace(FACTS, version=(await hypervisor.facts()).version)
+    facts = replace(FACTS, version=(await hypervisor.facts()).version, accelerator=accelerator)
     plan = plan_launch(config, domain, domid, HOST, facts, padding_kib=padding_kib)
     begun = Incarnation(domain, domid, HOST.name, 1, hypervisor.name, 0.0)
     incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan), memory, incoming, beside))

@@ -1,8 +1,9 @@
 """What arrives is what was sent: all memory of a guest that writes it all the time, byte for byte.
 
-These have not been seen to fail: thirty moves of QEMU 7.2 with memory that is a multiple of 256 KiB, of which it
-is known to lose pages now and then, differed in nothing either. So they hold what they say, and don't prove the
-cure.
+QEMU 7.2 under emulation loses a page of a block that is a multiple of 256 KiB if the guest goes on writing it
+through an entry of the translation buffer that it had before the page was last looked at (QEMU, 03bfc2188f). So
+the guest does what it takes: it writes a region in turn, and one page over and over. The last test takes away what
+keeps wirt's guests from that, and finds the pages missing.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ import asyncio
 import hashlib
 import mmap
 import os
+from dataclasses import replace
 
 import pytest
 
+from wirt.hypervisors.qemu import sending
 from wirt.hypervisors.qemu.driver import QemuHypervisor
+from wirt.hypervisors.qemu.run import Run
 from wirt.ports.migration import Course
 
-from .rigs import QemuRig, Rig, Started
+from .rigs import QemuRig, Rig, Started, ready
 from .test_contract_migration import Journey, Pair, pair
 
 __all__ = ["pair"]
 
 REAL, LONG = pytest.mark.real, pytest.mark.long
 WAYS = ("qemu qemu", "qemu-7.2 qemu-7.2", "qemu-7.2 qemu")
-DIRTY_MB, DIRTY_MB_PER_S = 32, 20
+MEMORY_MIB, DIRTY_MB, DIRTY_MB_PER_S = 96, 16, 20
+TRIES = 10
 QUICK = Course()
 SLOW = Course(bytes_per_s=40 << 20, max_downtime_ms=30)
 """So that what the guest changes is sent in many rounds."""
@@ -53,10 +58,19 @@ def _digest(descriptor: int, size: int) -> str:
         return hashlib.blake2b(view[whole - size :]).hexdigest()
 
 
-async def to_and_fro(pair: Pair, times: int, course: Course) -> None:
-    started = await pair.guest()
+async def busy_guest(pair: Pair, padding_kib: int | None = None) -> Started:
     assert isinstance(pair.here, QemuRig)
-    await pair.here.command(started, f"dirty {DIRTY_MB} {DIRTY_MB_PER_S}")
+    config = replace(pair.here.config(), memory_mib=MEMORY_MIB)
+    started = await pair.here.start(config, padding_kib=padding_kib)
+    await pair.here.hypervisor.resume(started.domain)
+    await ready(pair.here, started.domain)
+    for command in (f"dirty {DIRTY_MB} {DIRTY_MB_PER_S}", "spin-yield 1 10000 500"):
+        assert "ok=1" in await pair.here.command(started, command, within_s=60)
+    return started
+
+
+async def to_and_fro(pair: Pair, times: int, course: Course) -> None:
+    started = await busy_guest(pair)
     for number in range(times):
         journey = await Journey.begin(pair, started, course)
         await journey.send()
@@ -78,3 +92,29 @@ async def test_no_byte_differs_after_twenty_moves(pair: Pair) -> None:
 @pytest.mark.parametrize("pair", [pytest.param(way, marks=(REAL, LONG)) for way in WAYS], indirect=True)
 async def test_no_byte_differs_after_a_hundred_moves_of_many_rounds(pair: Pair) -> None:
     await to_and_fro(pair, 100, SLOW)
+
+
+@pytest.mark.parametrize("pair", [pytest.param("qemu-7.2 qemu-7.2", marks=(REAL, LONG))], indirect=True)
+@pytest.mark.parametrize("padded", [False, True], ids=["a multiple of 256 KiB", "two pages more"])
+async def test_bytes_differ_if_memory_is_a_multiple_of_256_kib_and_only_then(
+    pair: Pair, padded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lets_it_go(run: Run) -> None:
+        """wirt would refuse to move such a guest."""
+
+    monkeypatch.setattr(sending, "check_keeps_pages", lets_it_go)
+    started = await busy_guest(pair, padding_kib=None if padded else 0)
+    assert (started.padding_kib != 0) == padded
+    differed = [await differs(pair, started) for _ in range(TRIES)]
+    print(f"{sum(differed)} of {TRIES} moves differed")
+    assert any(differed) != padded
+
+
+async def differs(pair: Pair, started: Started) -> bool:
+    """Whether what arrives is not what was sent. The guest goes on where it was."""
+    journey = await Journey.begin(pair, started, SLOW)
+    await journey.send()
+    await journey.finish()
+    sent, arrived = await asyncio.gather(memory(pair.here, started), memory(pair.there, journey.there))
+    await journey.back()
+    return sent != arrived

@@ -1,4 +1,4 @@
-"""A domain's kernel and initial RAM disk go along with it, and stay as long as a domain needs them."""
+"""A domain's kernel, initial RAM disk and own firmware go along, and stay as long as a domain needs them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.operations.kit import crash, fail
 from tests.operations.moves_kit import Blow, TwoHosts, struck, troubled, until
 from tests.operations.test_moves import SIDES, STEPS, settled
 
-from wirt.model.errors import BadInput, Shortage
+from wirt.model.errors import BadInput, IllegalState, Shortage
 from wirt.model.job import Job, JobState
 from wirt.operations.create import Source, create
 from wirt.operations.destroy import destroy
 from wirt.operations.migrate import MovePlan, MoveWish, migrate, plan_move
 from wirt.ports.boot_files import MOST_BYTES
 
-KERNEL, RAMDISK = "/nowhere/vmlinuz", "/nowhere/initrd.img"
+KERNEL, RAMDISK, FIRMWARE = "/nowhere/vmlinuz", "/nowhere/initrd.img", "/nowhere/bios.bin"
 CONFIG = f'name = "web"\ntype = "pvh"\nkernel = "{KERNEL}"\nramdisk = "{RAMDISK}"\nmemory = 128\n'
 
 
@@ -33,6 +33,19 @@ async def two_hosts(directory: Path, *, names: tuple[str, ...] = ("web",)) -> Tw
         text = CONFIG.replace('"web"', f'"{name}"')
         await hosts.a.engine.wait((await create(hosts.a.environment, Source(text, "web.cfg", "/cfg"))).id)
         hosts.a.world.guest(hosts.a.environment.domains.find(name).uuid).memory = b"what it thinks of"
+    return hosts
+
+
+async def with_firmware(directory: Path) -> TwoHosts:
+    """A guest that starts from firmware of its own, which ``b`` has not."""
+    hosts = TwoHosts(directory, shared=False)
+    await hosts.boot("a")
+    await hosts.boot("b")
+    hosts.a.layer_files.files[FIRMWARE] = b"the firmware"
+    hosts.b.machine.absent[FIRMWARE] = "no such file or directory"
+    source = Source(f'name = "web"\ntype = "hvm"\nfirmware = "{FIRMWARE}"\nmemory = 128\n', "web.cfg", "/cfg")
+    await hosts.a.engine.wait((await create(hosts.a.environment, source)).id)
+    hosts.a.world.guest(hosts.a.environment.domains.find("web").uuid).memory = b"what it thinks of"
     return hosts
 
 
@@ -101,6 +114,36 @@ async def test_another_kernel_of_the_same_name_is_not_taken_for_it(tmp_path: Pat
     await move(hosts)
     assert kept(hosts) == [b"the kernel"]
     assert hosts.b.environment.domains.find("web").config.kernel != KERNEL
+
+
+async def test_firmware_of_its_own_is_sent_along_and_is_the_same_when_it_comes_back(tmp_path: Path) -> None:
+    hosts = await with_firmware(tmp_path)
+    before = hosts.a.environment.domains.find("web").text
+    assert [(each.key, each.copied) for each in (await plan(hosts)).terms.files] == [("firmware", True)]
+    assert (await move(hosts)).state is JobState.DONE
+    assert await settled(hosts) == "b"
+    path = hosts.b.environment.domains.find("web").config.firmware_path
+    assert path is not None and hosts.b.layer_files.files[path] == b"the firmware"
+    assert (await move(hosts, "b")).state is JobState.DONE
+    assert hosts.a.environment.domains.find("web").text == before and kept(hosts) == []
+
+
+async def test_other_firmware_of_the_same_name_is_not_taken_for_it(tmp_path: Path) -> None:
+    hosts = await with_firmware(tmp_path)
+    hosts.b.machine.absent.clear()
+    hosts.b.layer_files.files[FIRMWARE] = b"another one"
+    assert any("is another firmware on b" in remark.what for remark in (await plan(hosts)).remarks)
+    await move(hosts)
+    assert kept(hosts) == [b"the firmware"]
+
+
+async def test_firmware_that_can_not_be_read_here_and_is_not_there_keeps_the_guest_here(tmp_path: Path) -> None:
+    hosts = await with_firmware(tmp_path)
+    del hosts.a.layer_files.files[FIRMWARE]
+    with pytest.raises(IllegalState, match=f"{FIRMWARE}: no such file") as refused:
+        await migrate(hosts.a.environment, "web", MoveWish("b"))
+    assert "check the path" in str(refused.value.hint)
+    assert await settled(hosts) == "a"
 
 
 async def test_two_domains_share_what_came_and_the_last_one_takes_it_away(tmp_path: Path) -> None:

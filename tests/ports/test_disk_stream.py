@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -59,6 +60,25 @@ def test_every_byte_arrives_and_zeroes_are_not_sent(written: list[tuple[int, byt
     assert sent == came
     assert (sent == 0) == (not any(source.content))
     assert shares[-1] == 1.0
+
+
+def test_zeroes_go_too_where_something_else_may_be() -> None:
+    source, target = MemoryDisk(4 * BLOCK), MemoryDisk(4 * BLOCK)
+    source.write(BLOCK, b"its own" + bytes(BLOCK - 7))
+    source.write(2 * BLOCK, bytes(BLOCK))
+    target.content[:] = b"x" * len(target.content)
+    own = MemoryBlocks(source, frozen=bytes(source.content), changed=frozenset(source.written))
+    near, far = socket.socketpair()
+    stop = threading.Event()
+    sending = go(partial(disk_stream.send, zeroes=True), near, "xvda", own, lambda share: None, stop)
+    receiving = go(disk_stream.receive, far, "xvda", MemoryBlocks(target), stop)
+    for thread, _ in (sending, receiving):
+        thread.join(30)
+    assert (sending[1][0], receiving[1][0]) == (2 * BLOCK, 2 * BLOCK)
+    assert target.content[BLOCK : 3 * BLOCK] == source.content[BLOCK : 3 * BLOCK]
+    assert target.content[:BLOCK] == target.content[3 * BLOCK :] == b"x" * BLOCK
+    near.close()
+    far.close()
 
 
 def test_a_rate_makes_small_pieces_and_all_arrives() -> None:

@@ -88,6 +88,25 @@ async def test_a_volume_is_read_with_what_it_stands_on(tmp_path: Path) -> None:
         await content(server, Image(str(top), ImageFormat.QCOW2))
 
 
+async def test_of_a_volume_that_stands_on_another_its_own_can_be_told_apart_and_its_zeroes_are_its_own(
+    tmp_path: Path,
+) -> None:
+    server, base = QemuDiskServer(), volume(tmp_path / "base")
+    await written(server, base, 0, b"below" * BLOCK)
+    top = tmp_path / "top"
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base.path, "-F", "qcow2", str(top), str(2 * SIZE)]
+    subprocess.run(words, check=True, timeout=30)  # noqa: ASYNC221
+    above = Volume("p", "top", DiskFormat.QCOW2, 2 * SIZE, 0, str(top))
+    await written(server, above, 2 * BLOCK, bytes(BLOCK))
+    await written(server, above, SIZE + 4 * BLOCK, b"above")
+    async with server.serve(above, top=True) as blocks:
+        found = await asyncio.to_thread(lambda: list(blocks.extents()))
+        assert [(each.offset, each.length) for each in found] == [(2 * BLOCK, BLOCK), (SIZE + 4 * BLOCK, BLOCK)]
+        assert await asyncio.to_thread(blocks.read, 2 * BLOCK, BLOCK) == bytes(BLOCK)
+    async with server.serve(volume(tmp_path / "empty"), top=True) as blocks:
+        assert await asyncio.to_thread(lambda: list(blocks.extents())) == []
+
+
 async def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     server, disk = QemuDiskServer(), volume(tmp_path / "disk")
     with pytest.raises(NotFound):

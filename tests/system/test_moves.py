@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -166,6 +167,30 @@ def test_a_linked_clone_takes_its_template_and_its_kernel_along_and_finds_them_w
     a.ok("destroy", "web")
     whole = content_of(a, "web", tmp_path)
     assert whole[: 2 * MIB] + whole[3 * MIB :] == content[: 2 * MIB] + content[3 * MIB :]
+
+
+@pytest.mark.long
+def test_a_linked_clone_that_is_off_stands_on_the_same_template_there(
+    two: tuple[Host, Host], tiny: TinyImage, tmp_path: Path
+) -> None:
+    a, b = two
+    content = random.Random(2).randbytes(4 * MIB).ljust(8 * MIB, b"\0")
+    Path(tmp_path, "base.raw").write_bytes(content)
+    a.ok("volume", "import", "default/base", str(tmp_path / "base.raw"))
+    a.ok("volume", "clone", "default/base", "default/web")
+    (image,) = (each["path"] for each in a.json("volume", "list")["volumes"] if each["name"] == "web")
+    for words in (f"write -P 7 {MIB} 64k", f"write -z {2 * MIB} 64k", f"write -P 8 {6 * MIB} 64k"):
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", words, image], check=True, capture_output=True, timeout=60)
+    expected = bytearray(content)
+    for at, byte in ((MIB, 7), (2 * MIB, 0), (6 * MIB, 8)):
+        expected[at : at + 65536] = bytes([byte]) * 65536
+    a.ok("define", a.write("web.cfg", silent(tiny, "web", more='disk = ["default/web,,xvda,rw"]')))
+    a.ok("migrate", "--offline", "--with-storage", "web", "b")
+    assert (a.names(), volumes(a)) == ([], {"default/base": None})
+    assert volumes(b) == {"default/base": None, "default/web": "base"}
+    (web,) = (each for each in b.json("volume", "list")["volumes"] if each["name"] == "web")
+    assert web["allocated"] < MIB
+    assert content_of(b, "web", tmp_path) == expected
 
 
 def stands_on_its_template(host: Host) -> None:

@@ -35,12 +35,18 @@ async def test_the_probe_says_that_kvm_works() -> None:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Its answer to the question of KVM is there, found with more patience than a daemon has."""
     scratch = tmp_path_factory.mktemp("kvm")
-    host = Host(scratch / "home", scratch)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe, "find_accelerator", partial(find_accelerator, deadline_s=PATIENT_S))
-        asyncio.run(find_facts(str(shutil.which("qemu-system-x86_64")), Path(host.home.cache, "qemu.json")))
+    learn_patiently(scratch / "home")
     with a_host(scratch / "home", scratch) as host:
         yield host
+
+
+def learn_patiently(home: Path) -> Path:
+    """What a daemon with that home knows of QEMU then; the file."""
+    facts = Path(Host(home, home.parent).home.cache, "qemu.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "find_accelerator", partial(find_accelerator, deadline_s=PATIENT_S))
+        asyncio.run(find_facts(str(shutil.which("qemu-system-x86_64")), facts))
+    return facts
 
 
 def test_wirt_chooses_kvm_by_itself(host: Host) -> None:

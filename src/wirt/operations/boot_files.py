@@ -1,4 +1,5 @@
-"""Kernels and initial RAM disks go along with the domains that name them, unless the other host has the same.
+"""Kernels, initial RAM disks and own firmware go along with the domains that name them, unless the other host has
+the same.
 
 ``origin`` is the path that a file had on the host it came from at first. It is what is offered, so that a domain
 which comes back names its kernel as it always did.
@@ -6,6 +7,7 @@ which comes back names its kernel as it always did.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from wirt.model.domain import Domain, DomainConfig
@@ -23,8 +25,18 @@ MOST_SEEN = 100
 
 def named_files(config: DomainConfig) -> dict[str, str]:
     """By the key of the configuration."""
-    named = {"kernel": config.kernel, "ramdisk": config.ramdisk}
+    named = {"kernel": config.kernel, "ramdisk": config.ramdisk, "firmware": config.firmware_path}
     return {key: path for key, path in named.items() if path is not None}
+
+
+def with_file(config: DomainConfig, key: str, path: str | None) -> DomainConfig:
+    """``config`` with another path for the file that it names as ``key``."""
+    match key:
+        case "kernel":
+            return replace(config, kernel=path)
+        case "ramdisk":
+            return replace(config, ramdisk=path)
+    return replace(config, firmware_path=path)
 
 
 async def offered_files(environment: Environment, domain: Domain) -> list[OfferedFile]:

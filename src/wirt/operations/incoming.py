@@ -42,6 +42,7 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         compares_cpus=True,
         takes_offline=True,
         takes_turns=True,
+        brings_offline=True,
         counts_vcpus=True,
         files=list(considered.files),
     )

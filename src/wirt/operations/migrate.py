@@ -22,7 +22,7 @@ from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.boot_files import offered_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind
-from wirt.operations.migrate_layers import flattened, offered_layers
+from wirt.operations.migrate_layers import brings_nothing, flattened, offered_layers
 from wirt.operations.moving import move_of, settled
 from wirt.operations.present import vcpus_of_run
 from wirt.operations.receipts import receipts
@@ -108,6 +108,7 @@ async def migrate(environment: Environment, ref: str, wish: MoveWish) -> Job:
         "wish": asdict(wish),
         "forecast": asdict(planned.forecast),
         "turns": planned.terms.takes_turns,
+        "brings": planned.terms.brings_offline,
         "remarks": [asdict(remark) for remark in planned.remarks],
     }
     kind = JobKind.MIGRATE_OFFLINE if wish.offline else JobKind.MIGRATE
@@ -211,6 +212,8 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
     if wish.offline and not terms.takes_offline:
         what = f"{terms.host} has an older wirt, which takes no domain that is off"
         remarks.append(Remark(True, what, "install the same wirt on both hosts"))
+    elif wish.offline and not terms.brings_offline:
+        remarks += brings_nothing(offer, terms)
     if offer.vcpus not in (None, domain.config.vcpus) and not terms.counts_vcpus:
         what = (
             f"{terms.host} has an older wirt, which knows nothing of vCPUs that were plugged in or taken offline"
@@ -273,8 +276,9 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         volume = volumes.get(disk.target or "")
         copied = wish.with_storage and volume is not None and disk.writable and not disk.cdrom
         into, layers = None, []
-        if copied and disk.volume is not None and not (wish.flatten or wish.offline):
-            layers = await offered_layers(environment, VolumeRef.parse(disk.volume))
+        if copied and disk.volume is not None and not wish.flatten:
+            ref, off = VolumeRef.parse(disk.volume), domain.incarnation is None
+            layers = await offered_layers(environment, ref, off=off)
         if copied and wish.to_pool is not None and volume is not None:
             into = str(VolumeRef(wish.to_pool, volume.name))
         disks.append(
@@ -319,7 +323,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         cpu_identity=given.identity,
         offline=wish.offline,
         start=wish.offline and domain.incarnation is not None,
-        files=[] if wish.offline else await offered_files(environment, domain),
+        files=await offered_files(environment, domain),
     )
 
 

@@ -3,7 +3,7 @@ anything that the guest writes."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from wirt.operations.layers import content_of, image_of, images_all, layer_files
 from wirt.operations.migrate_link import Link, ask_for_good, unless_lost
 from wirt.operations.running import EnvContext
 from wirt.ports.layers import Content
-from wirt.wire.v1_incoming import Offer, OfferedDisk, OfferedLayer
+from wirt.wire.v1_incoming import Offer, OfferedDisk, OfferedLayer, Terms
 
 if TYPE_CHECKING:
     from wirt.operations.migrate import MoveWish
@@ -26,8 +26,9 @@ TELL_S = 10.0
 AGAIN_S = 0.5
 
 
-async def offered_layers(environment: Environment, ref: VolumeRef) -> list[OfferedLayer]:
-    """Lowest first; none of a disk that stands on nothing, or on what can't be taken along as it is."""
+async def offered_layers(environment: Environment, ref: VolumeRef, *, off: bool) -> list[OfferedLayer]:
+    """Lowest first; none of a disk that stands on nothing, or on what can't be taken along as it is. ``off``: no
+    guest has it, so what it says is believed as at a start, where it is first used."""
     volume = await environment.pools.volume(ref)
     try:
         layers = await layers_below(environment, volume)
@@ -35,7 +36,7 @@ async def offered_layers(environment: Environment, ref: VolumeRef) -> list[Offer
         return []
     if not layers or not images_all(layers, volume):
         return []
-    if await environment.store.get(records.backing_key(await image_of(volume))) is None:
+    if not off and await environment.store.get(records.backing_key(await image_of(volume))) is None:
         return []  # what it was to stand on is not known, and a guest may have written what it says
     offered = []
     for layer in layers:
@@ -57,12 +58,29 @@ async def flattened(environment: Environment, offer: Offer) -> list[Remark]:
     return remarks
 
 
+def brings_nothing(offer: Offer, terms: Terms) -> list[Remark]:
+    """Of a host that takes nothing but the disks of a domain that is off."""
+    remedy = "install the same wirt on both hosts"
+    if any(file.copied for file in terms.files):
+        what = f"{terms.host} has an older wirt, which takes no kernel and the like with a domain that is off"
+        return [Remark(True, what, remedy)]
+    if any(disk.layers for disk in offer.disks):
+        what = f"{terms.host} has an older wirt, which takes disks of a domain that is off as whole images only"
+        return [Remark(True, what, f"{remedy}, or be content (--flatten)")]
+    return []
+
+
+def disks_only(offer: Offer) -> Offer:
+    """For such a host."""
+    return replace(offer, files=[], disks=[replace(disk, layers=[]) for disk in offer.disks])
+
+
 async def send_layers(context: EnvContext, link: Link, offer: Offer, wish: MoveWish) -> None:
-    """Until the other side has all that it wants, and waits for the guest."""
+    """Until the other side has all that it wants, and waits for the guest, or for the disks of one that is off."""
     disks = {disk.vdev: disk for disk in offer.disks}
     sent, opened = 0, link.opened
     assert opened is not None
-    while opened.memory.port is None and opened.memory.path is None:
+    while opened.memory.port is None and opened.memory.path is None and not opened.ready:
         for wanted in opened.wanted:
             disk = disks.get(wanted.vdev)
             if opened.layers is None or disk is None or not 0 <= wanted.number < len(disk.layers):

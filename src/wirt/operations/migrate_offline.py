@@ -39,6 +39,7 @@ from wirt.operations.migrate_end import (
     uuid_of,
     wish_of,
 )
+from wirt.operations.migrate_layers import disks_only, send_layers
 from wirt.operations.migrate_link import Link, unless_lost
 from wirt.operations.migrate_receipt import write_up
 from wirt.operations.moving import Move, set_out, stay
@@ -73,7 +74,8 @@ def _ran(context: EnvContext) -> bool:
 
 
 async def _agree(context: EnvContext) -> None:
-    """The other side makes ready, and waits. The guest runs on meanwhile."""
+    """The other side makes ready, and waits, once it has what the domain starts from and its disks stand on. The
+    guest runs on meanwhile."""
     environment, wish = context.environment, wish_of(context)
     handover = context.job.arguments["handover"]
     peer = await peers_of(environment).reach(wish.target)
@@ -88,6 +90,8 @@ async def _agree(context: EnvContext) -> None:
         raise
     link = context.transient["link"] = Link(environment, peer, handover)
     offer = await make_offer(environment, domain, wish, handover)
+    if not context.job.arguments.get("brings"):
+        offer = disks_only(offer)
     offer = await lay_proofs(environment, offer)
     context.progress(f"{peer.name} makes ready", 0.05)
     await context.note(began_at=environment.clock.now())
@@ -98,6 +102,8 @@ async def _agree(context: EnvContext) -> None:
         await link.prepare(asdict(offer))
     finally:
         await take_proofs(environment, domain, handover)
+    if context.job.arguments.get("brings"):
+        await send_layers(context, link, offer, wish)
 
 
 async def _shut_down(context: EnvContext) -> None:

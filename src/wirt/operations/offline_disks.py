@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from wirt.model.errors import DeadlinePassed, IllegalState, Unavailable
 from wirt.model.storage import Holder, VolumeRef
@@ -51,9 +52,11 @@ async def send_disks(context: EnvContext, link: Link, offer: Offer, bytes_per_s:
             context.progress(f"copying disk {vdev}: {share:.0%}", 0.2 + 0.6 * whole)
 
         channel = await link.channel(link.opened.disks)
-        await _send(context.environment, channel, disk, tell, bytes_per_s)
+        top = disk.vdev in link.opened.chained
+        await _send(context.environment, channel, disk, tell, bytes_per_s, top=top)
     if copied:
-        await context.note(disk_bytes=sum(disk.size for disk in copied))
+        layers = context.job.notes.get("layer_bytes", 0)
+        await context.note(disk_bytes=layers + sum(disk.size for disk in copied))
 
 
 async def _send(
@@ -62,7 +65,10 @@ async def _send(
     disk: OfferedDisk,
     tell: Callable[[float], None],
     bytes_per_s: int | None,
+    *,
+    top: bool,
 ) -> None:
+    """``top``: only what its topmost image has of its own, for the other side's stands on the same."""
     loop = asyncio.get_running_loop()
 
     def told(share: float) -> None:
@@ -72,9 +78,10 @@ async def _send(
     with contextlib.closing(channel.stream):
         stream = await peers_of(environment).protect(channel, receives=False)
         with contextlib.closing(stream):
-            async with _opened(environment, VolumeRef.parse(disk.volume), writable=False) as blocks:
+            async with _opened(environment, VolumeRef.parse(disk.volume), writable=False, top=top) as blocks:
                 stop = threading.Event()
-                await _carried(stream, stop, disk_stream.send, stream, disk.vdev, blocks, told, stop, bytes_per_s)
+                send = partial(disk_stream.send, zeroes=top)
+                await _carried(stream, stop, send, stream, disk.vdev, blocks, told, stop, bytes_per_s)
 
 
 async def receive_disks(context: EnvContext, door: OpenDoor, mine: Credentials | None) -> None:
@@ -99,12 +106,14 @@ async def _accept(door: OpenDoor) -> socket.socket:
 
 
 @asynccontextmanager
-async def _opened(environment: Environment, ref: VolumeRef, *, writable: bool) -> AsyncIterator[Blocks]:
+async def _opened(
+    environment: Environment, ref: VolumeRef, *, writable: bool, top: bool = False
+) -> AsyncIterator[Blocks]:
     if environment.backups is None:
         raise Unavailable("this host can't open the disks of a domain that is off")
     volume = await environment.pools.activate(ref)
     try:
-        async with environment.backups.disks.serve(volume, writable=writable) as blocks:
+        async with environment.backups.disks.serve(volume, writable=writable, top=top) as blocks:
             yield blocks
     finally:
         await environment.pools.deactivate(ref)

@@ -10,7 +10,7 @@ from wirt.config.xlcfg import load, with_value
 from wirt.model.domain import Domain, DomainConfig
 from wirt.model.errors import BadInput
 from wirt.model.migration import Remark
-from wirt.operations.boot_files import content_at, named_files
+from wirt.operations.boot_files import content_at, named_files, with_file
 from wirt.operations.environment import Environment
 from wirt.operations.hearing import unless_silent
 from wirt.operations.layers import layer_files
@@ -45,12 +45,8 @@ async def place_files(environment: Environment, offer: Offer, domain: Domain) ->
             text = with_value(domain.text, file.key, found.path)
             config = load(text, file=f"<offer of {offer.source}>", cwd=PurePosixPath("/")).config
             domain = replace(domain, text=text, config=config)
-        here = _with(here, file.key, None if found.copied else found.path)
+        here = with_file(here, file.key, None if found.copied else found.path)
     return PlacedFiles(domain, here, tuple(placed), tuple(remarks))
-
-
-def _with(config: DomainConfig, key: str, path: str | None) -> DomainConfig:
-    return replace(config, kernel=path) if key == "kernel" else replace(config, ramdisk=path)
 
 
 def _check(file: OfferedFile, config: DomainConfig) -> None:

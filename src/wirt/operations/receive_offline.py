@@ -16,6 +16,7 @@ from wirt.model.domain import Domain
 from wirt.model.errors import IllegalState
 from wirt.model.job import Recovery
 from wirt.model.migration import Outcome
+from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
 from wirt.operations.hearing import unless_silent
@@ -31,6 +32,7 @@ from wirt.operations.receive import (
     unless_owned,
 )
 from wirt.operations.receive_disks import make_disks, unmake_disks
+from wirt.operations.receive_files import bring_files
 from wirt.operations.receive_streams import Intake
 from wirt.operations.receive_terms import read
 from wirt.operations.running import (
@@ -71,24 +73,34 @@ async def _forget(context: EnvContext) -> None:
     if domain is not None and domain.created_by == context.job.id:
         await environment.domains.remove(uuid)
         environment.tell(domain, reason="not received")
+    await drop_unused_files(environment)
 
 
 async def _make(context: EnvContext) -> None:
-    """Volumes for the disks that come along, empty."""
-    await make_disks(Intake(context, attempt_of(context), offer_of(context), peers_of(context.environment)))
+    """The files that it starts from, volumes for the disks that come along, and what these stand on."""
+    intake = Intake(context, attempt_of(context), offer_of(context), peers_of(context.environment))
+    await bring_files(intake)
+    await make_disks(intake)
 
 
 async def _receive(context: EnvContext) -> None:
     """Its disks, if they come along; then the source gives its leave. One that falls silent has it still."""
     attempt, peers, ssh = attempt_of(context), peers_of(context.environment), context.job.arguments["through-ssh"]
     if not context.job.arguments["copies"]:
-        attempt.tell(opened=asdict(Opened(context.job.id, OpenedDoor())), phase="waiting")
+        attempt.tell(opened=asdict(Opened(context.job.id, OpenedDoor(), ready=True)), phase="waiting")
         return await _taken(context, attempt, None)
     mine, theirs = (None, None) if ssh else await peers.credentials()
     door = await peers.open_door(through_ssh=ssh, token=True)
     try:
         certificates = None if theirs is None else Certificates(**asdict(theirs))
-        opened = Opened(context.job.id, OpenedDoor(), opened_door(door.door), certificates)
+        opened = Opened(
+            job=context.job.id,
+            memory=OpenedDoor(),
+            disks=opened_door(door.door),
+            certificates=certificates,
+            chained=list(context.job.arguments.get("chained", ())),
+            ready=True,
+        )
         attempt.tell(opened=asdict(opened), phase="waiting")
         await _taken(context, attempt, receive_disks(context, door, mine))
     finally:
@@ -174,7 +186,7 @@ RECEIVE_OFFLINE = Operation(
     JobKind.RECEIVE_OFFLINE,
     (
         Step("reserve", _reserve, unless_owned(_forget)),
-        Step("make", once(_make), unless_owned(unmake_disks)),
+        Step("make", once(_make), unless_owned(unmake_disks), interruptible=True),
         Step("receive", once(_receive), nothing_to_undo, interruptible=True),
         Step("own", _own, _keep, final=True),
         Step("disks", if_started(take_volumes), _off),

@@ -10,7 +10,7 @@ from uuid import UUID
 from wirt.config.xlcfg import load
 from wirt.model.cpu import MOST_FEATURES, GivenCpu, is_feature, parse_choice
 from wirt.model.devices import DiskFormat
-from wirt.model.domain import Domain, Wanted
+from wirt.model.domain import Domain, DomainConfig, Wanted
 from wirt.model.errors import BadInput, NotFound, ResourceBusy, Shortage, WirtError
 from wirt.model.migration import Remark
 from wirt.model.storage import VolumeRef
@@ -56,7 +56,7 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
     remarks += files.remarks
     here = _with_what_is_here(placed, placements)
     try:
-        check_files(environment, replace(here.config, kernel=files.here.kernel, ramdisk=files.here.ramdisk))
+        check_files(environment, _with_files_of(here.config, files.here))
         await check_disks_free(environment, here.uuid, here.config)
         padding_kib, vcpus = (None, None) if offer.offline else (offer.padding_kib, offer.vcpus)
         plan = await environment.plan(here, 0, given=given, padding_kib=padding_kib, vcpus=vcpus)
@@ -217,6 +217,11 @@ def _moved(domain: Domain, offer: Offer, placements: list[Placement]) -> tuple[D
                 return domain, [Remark(True, error.message, error.hint)]
             domain = replace(domain, config=loaded.config, text=loaded.text)
     return domain, []
+
+
+def _with_files_of(config: DomainConfig, other: DomainConfig) -> DomainConfig:
+    """What ``other`` starts from, instead of what ``config`` does."""
+    return replace(config, kernel=other.kernel, ramdisk=other.ramdisk, firmware_path=other.firmware_path)
 
 
 def _with_what_is_here(domain: Domain, placements: list[Placement]) -> Domain:

@@ -27,7 +27,8 @@ class Blocks(Protocol):
     def size(self) -> int: ...
 
     def extents(self) -> Iterator[Extent]:
-        """In order: what may hold something else than zeroes; opened for changes, what may have changed."""
+        """In order: what may hold something else than zeroes; opened for changes, what may have changed;
+        opened for its topmost image, what that has."""
         ...
 
     def read(self, offset: int, length: int) -> bytes: ...

@@ -1,5 +1,5 @@
-"""Kernels and initial RAM disks that came to this host with the domains that they start: each is kept once, under
-its content, for as long as a domain names it."""
+"""Kernels, initial RAM disks and firmware that came to this host with the domains that they start: each is kept
+once, under its content, for as long as a domain names it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 from wirt.ports.layers import Content
 
 MOST_BYTES = 1 << 30
-"""Of one file. What is larger is no kernel, and no initial RAM disk that anybody would want to send."""
+"""Of one file. What is larger is no kernel, nor anything else of the kind that anybody would want to send."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ class DiskServer(Protocol):
     says), ``NotFound``, ``ResourceBusy`` (someone has it open), ``Unavailable``."""
 
     def serve(
-        self, disk: Volume | Image, *, writable: bool = False, changes: str | None = None
+        self, disk: Volume | Image, *, writable: bool = False, changes: str | None = None, top: bool = False
     ) -> AbstractAsyncContextManager[Blocks]:
         """Open until it is left; ``changes``: a checkpoint that the image keeps, from which on
-        :meth:`Blocks.extents` tells what was written. What a ``Volume`` stands on is read too."""
+        :meth:`Blocks.extents` tells what was written. What a ``Volume`` stands on is read too; with ``top``
+        extents are only what the topmost image has of its own, zeroes as well."""
         ...
 
     async def checkpoints(self, disk: Volume | Image) -> frozenset[str]:

@@ -40,8 +40,11 @@ def send(
     tell: Tell,
     stop: threading.Event,
     bytes_per_s: int | None = None,
+    *,
+    zeroes: bool = False,
 ) -> int:
-    """All of ``blocks``; the number of bytes that went. ``tell``: the share of the disk that has been seen to.
+    """All extents of ``blocks``; the number of bytes that went. ``tell``: the share of the disk that has been seen
+    to. ``zeroes`` go too, to where something else may be: to what stands on another disk there.
     ``Unavailable``: the stream broke, or the receiver does not say that it has everything."""
     name, digest, sent = vdev.encode(), hashlib.sha256(), 0
     begun = said = time.monotonic()
@@ -52,7 +55,7 @@ def send(
             for piece in _pieces(extent, bytes_per_s):
                 _check(stop)
                 data = blocks.read(piece.offset, piece.length)
-                if data.count(0) < len(data):
+                if zeroes or data.count(0) < len(data):
                     head = _HEAD.pack(piece.offset, piece.length)
                     digest.update(head)
                     digest.update(data)
@@ -74,8 +77,8 @@ def send(
 
 
 def receive(stream: socket.socket, vdev: str, blocks: Blocks, stop: threading.Event) -> int:
-    """What :func:`send` sends, into ``blocks``, which hold zeroes; the number of bytes that came. ``BadInput``:
-    it is another disk, or damaged on the way."""
+    """What :func:`send` sends, into ``blocks``, which hold zeroes, or what the sender's show below all that it
+    sends; the number of bytes that came. ``BadInput``: it is another disk, or damaged on the way."""
     digest, came = hashlib.sha256(), 0
     stream.settimeout(SILENCE_S)
     try:

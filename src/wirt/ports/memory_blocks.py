@@ -9,17 +9,19 @@ from wirt.ports.blocks import BLOCK, Extent
 
 
 class MemoryDisk:
-    """``content`` is all of it. ``checkpoints``: of each, the blocks that were written since, by number."""
+    """``content`` is all of it. ``checkpoints``: of each, the blocks that were written since, by number;
+    ``written``: of the disk itself."""
 
     def __init__(self, size: int) -> None:
         self.content = bytearray(size)
         self.checkpoints: dict[str, set[int]] = {}
+        self.written: set[int] = set()
 
     def write(self, offset: int, data: bytes) -> None:
         if offset + len(data) > len(self.content):
             raise Unavailable("beyond the end of a disk")
         self.content[offset : offset + len(data)] = data
-        for changed in self.checkpoints.values():
+        for changed in (self.written, *self.checkpoints.values()):
             changed.update(range(offset // BLOCK, -(-(offset + len(data)) // BLOCK)))
 
 

@@ -22,6 +22,8 @@ SILENCE_S = 60.0
 MOST_READ = 4 * 1024 * 1024
 ALLOCATION = "base:allocation"
 CHANGES = "qemu:dirty-bitmap:"
+DEPTH = "qemu:allocation-depth"
+"""Of what the topmost image has it is 1 (QEMU, docs/interop/nbd.txt)."""
 
 _MAGIC, _OPTIONS = 0x4E42444D41474943, 0x49484156454F5054
 _OPTION_REPLY = 0x3E889045565A9
@@ -31,15 +33,15 @@ _ACK, _INFO, _META, _ERROR = 1, 3, 4, 1 << 31
 _READ, _WRITE, _DISC, _FLUSH, _STATUS = 0, 1, 2, 3, 7
 _DONE, _DATA, _HOLE, _BLOCK_STATUS = 1, 1, 2, 5
 _NONE = 0
-_ZERO, _DIRTY = 2, 1
+_ZERO, _DIRTY, _TOPMOST = 2, 1, 1
 _MOST_REPLY = MOST_READ + 64
 _MOST_INFO = 64 * 1024
 _STATUS_BYTES = 1 << 30
 
 
 class NbdBlocks:
-    """One export. ``context`` says what :meth:`extents` are: :data:`ALLOCATION`, or :data:`CHANGES` with a
-    name."""
+    """One export. ``context`` says what :meth:`extents` are: :data:`ALLOCATION`, :data:`DEPTH`, or :data:`CHANGES`
+    with a name."""
 
     def __init__(self, connection: socket.socket, export: str, context: str = ALLOCATION) -> None:
         self._socket = connection
@@ -63,7 +65,7 @@ class NbdBlocks:
         while offset < self._size:
             length = min(_STATUS_BYTES, self._size - offset)
             for part, flags in self._status(offset, length):
-                wanted = flags & _DIRTY if self._context != ALLOCATION else not flags & _ZERO
+                wanted = self._wanted(flags)
                 if wanted and offset == end:
                     end += part
                 elif wanted:
@@ -73,6 +75,11 @@ class NbdBlocks:
                 offset += part
         if end > begun:
             yield Extent(begun, end - begun)
+
+    def _wanted(self, flags: int) -> bool:
+        if self._context == DEPTH:
+            return flags == _TOPMOST
+        return not flags & _ZERO if self._context == ALLOCATION else bool(flags & _DIRTY)
 
     def read(self, offset: int, length: int) -> bytes:
         if length > MOST_READ:

@@ -1,4 +1,4 @@
-"""Kernels and initial RAM disks in a directory of this host's state.
+"""Kernels, initial RAM disks and firmware in a directory of this host's state.
 
 ``DIGEST-LENGTH/NAME`` is the file, ``DIGEST-LENGTH/origin`` beside it says where it came from. A directory gets
 its name once both are in it.

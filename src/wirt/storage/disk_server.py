@@ -19,7 +19,7 @@ from wirt.model.storage import Image, Volume
 from wirt.model.text import plain
 from wirt.ports.blocks import BLOCK, Blocks
 from wirt.ports.files import touch
-from wirt.ports.nbd import ALLOCATION, CHANGES, NbdBlocks
+from wirt.ports.nbd import ALLOCATION, CHANGES, DEPTH, NbdBlocks
 from wirt.ports.process import started
 from wirt.storage import image_jail, images
 from wirt.storage.programs import Failed, stream
@@ -36,7 +36,7 @@ class QemuDiskServer:
 
     @asynccontextmanager
     async def serve(
-        self, disk: Volume | Image, *, writable: bool = False, changes: str | None = None
+        self, disk: Volume | Image, *, writable: bool = False, changes: str | None = None, top: bool = False
     ) -> AsyncIterator[Blocks]:
         what = f"{images.called(disk)} can't be opened"
         chain = await touch(disk.path, images.chain_of, disk)
@@ -46,10 +46,11 @@ class QemuDiskServer:
             shown, written = (chain[1:], [chain[0], place]) if writable else (chain, [place])
             mode = () if writable else ("--read-only",)
             bitmap = () if changes is None else ("--bitmap", _PREFIX + changes)
+            depth = ("--allocation-depth",) if top else ()
             command = (
                 *image_jail.jail(shown, written, size),
                 image_jail.program(self._qemu_nbd, what),
-                *("--socket", "/nbd/s", "--export-name", "disk", "--shared", "1", *mode, *bitmap),
+                *("--socket", "/nbd/s", "--export-name", "disk", "--shared", "1", *mode, *bitmap, *depth),
                 *("--discard", "unmap", "--detect-zeroes", "unmap"),
                 images.json_of(chain),
             )
@@ -57,7 +58,8 @@ class QemuDiskServer:
                 command, environment={"LC_ALL": "C", "PATH": os.environ.get("PATH", "")}
             ) as process:
                 connection = await _reach(process, Path(directory, "s"), what)
-                context = ALLOCATION if changes is None else CHANGES + _PREFIX + changes
+                everything = DEPTH if top else ALLOCATION
+                context = everything if changes is None else CHANGES + _PREFIX + changes
                 try:
                     blocks = await asyncio.to_thread(NbdBlocks, connection, "disk", context)
                 except Unavailable as error:

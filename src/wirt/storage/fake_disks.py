@@ -23,13 +23,15 @@ class FakeDiskServer:
 
     @asynccontextmanager
     async def serve(
-        self, disk: Volume | Image, *, writable: bool = False, changes: str | None = None
+        self, disk: Volume | Image, *, writable: bool = False, changes: str | None = None, top: bool = False
     ) -> AsyncIterator[Blocks]:
         if self.failures:
             raise self.failures.pop(0)
         found = self._disk(disk)
-        changed = None if changes is None else frozenset(found.checkpoints[changes])
-        yield MemoryBlocks(found, frozen=None if writable else bytes(found.content), changed=changed)
+        told = frozenset(found.written) if top else None
+        if changes is not None:
+            told = frozenset(found.checkpoints[changes])
+        yield MemoryBlocks(found, frozen=None if writable else bytes(found.content), changed=told)
 
     async def checkpoints(self, disk: Volume | Image) -> frozenset[str]:
         return frozenset(self._disk(disk).checkpoints) if _keeps(disk) else frozenset()

@@ -41,7 +41,8 @@ class OfferedDisk:
 
 @dataclass(frozen=True, slots=True)
 class OfferedFile:
-    """What the domain starts from: ``key`` is ``kernel`` or ``ramdisk``, ``path`` where it was at first."""
+    """What the domain starts from: ``key`` is ``kernel``, ``ramdisk`` or ``firmware`` (an image of its own),
+    ``path`` where it was at first."""
 
     key: str
     path: str
@@ -149,6 +150,8 @@ class Terms:
     """Nor does it know what to do with a domain that is off."""
     takes_turns: bool = False
     """Nor does it have those wait for which it has no room yet."""
+    brings_offline: bool = False
+    """Nor does it ask for what a domain that is off starts from, and what its disks stand on."""
     counts_vcpus: bool = False
     """Nor does it know of vCPUs that were plugged in."""
     files: list[PlacedFile] = field(default_factory=list)
@@ -206,6 +209,8 @@ class Opened:
     wanted: list[WantedLayer] = field(default_factory=list)
     wanted_files: list[str] = field(default_factory=list)
     chained: list[str] = field(default_factory=list)
+    ready: bool = False
+    """Of a domain that is off, for which no memory is waited: nothing more is wanted but its disks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,11 @@ def memory_bytes(answer: Mapping[str, Any]) -> int:
     return _number(answer, "base-memory", MOST_SIZE)
 
 
+def plugged_bytes(answer: Mapping[str, Any]) -> int:
+    """What was plugged in since, from the same; QEMU leaves it out where nothing can be."""
+    return _number(answer, "plugged-memory", MOST_SIZE) if "plugged-memory" in answer else 0
+
+
 def balloon_bytes(answer: Mapping[str, Any]) -> int:
     """What the balloon leaves the guest, from ``query-balloon``."""
     return _number(answer, "actual", MOST_SIZE)
