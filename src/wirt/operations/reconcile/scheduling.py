@@ -7,7 +7,7 @@ import asyncio
 
 import structlog
 
-from wirt.operations.distribution import PERIOD_S, distribute_once
+from wirt.operations.distribution import distribute_once
 from wirt.operations.environment import Environment
 from wirt.operations.placement import Distribution
 from wirt.operations.scheduling import lay
@@ -15,7 +15,7 @@ from wirt.operations.scheduling import lay
 log = structlog.get_logger()
 
 LOOK_EVERY_S = 5.0
-"""Of runs against the record. What the distributor does is between two of these, once a period."""
+"""Of runs against the record. The distributor's turn comes after each pass of the accounting."""
 
 
 class SchedulingLoop:
@@ -45,8 +45,8 @@ class SchedulingLoop:
 
     async def _distribute(self) -> None:
         while True:
+            await self._environment.accounting.passed()
             try:
                 await distribute_once(self._environment)
             except Exception:
                 log.exception("vCPUs could not be distributed; it will be tried again")
-            await self._environment.clock.sleep(PERIOD_S)
