@@ -9,6 +9,7 @@ from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
 from wirt.operations import memory
 from wirt.operations.environment import Environment
+from wirt.plan.memory import GuestMemory, Target
 from wirt.wire import v1
 from wirt.wire.v1_memory import MemoryGuest, MemoryMost, MemoryPlan, MemoryProof, MemoryRequest
 
@@ -36,27 +37,36 @@ def router(environment: Environment) -> APIRouter:
 
 
 def _plan(found: memory.Planned) -> MemoryPlan:
-    rows = zip(found.guests, found.plan.targets, strict=True)
+    rows = zip(found.guests, found.plan.targets, found.really, strict=True)
     return MemoryPlan(
         total=found.host.total,
         reserve=found.host.reserve,
         available=found.host.available,
-        guests=[
-            MemoryGuest(
-                name=of.name,
-                has=of.has,
-                most=of.most,
-                guaranteed=of.guaranteed,
-                overhead=of.overhead,
-                target=target.target,
-                reason=target.reason,
-                balloon=of.balloon,
-                used=of.used,
-            )
-            for of, target in rows
-        ],
+        guests=[_guest(of, target, really) for of, target, really in rows],
         proofs=[
-            MemoryProof(proof.what, proof.holds, proof.text) for proof in (found.plan.claims, found.plan.holds)
+            MemoryProof(proof.what, proof.holds, proof.text)
+            for proof in (found.plan.claims, found.plan.holds, *found.huge)
         ],
         remarks=[*found.plan.remarks, *found.untold],
+        merged=found.merged,
+    )
+
+
+def _guest(of: GuestMemory, target: Target, really: memory.Really) -> MemoryGuest:
+    """One in huge pages has all of its memory there, and none in the sums."""
+    held = really.mib if really.huge is not None else 0
+    return MemoryGuest(
+        name=of.name,
+        has=of.has + held,
+        most=of.most + held,
+        guaranteed=of.guaranteed + held,
+        overhead=of.overhead,
+        target=target.target + held,
+        reason=f"it lies in huge pages of {really.huge}, for good" if really.huge is not None else target.reason,
+        balloon=of.balloon,
+        used=of.used,
+        resident=really.resident,
+        reporting=really.reporting,
+        huge=really.huge,
+        merging=really.merging,
     )

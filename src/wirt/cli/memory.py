@@ -29,8 +29,9 @@ example:
   wirt mem-max web 2g
 """
 PLAN_EPILOG = """\
-Shows what each running guest holds, what it should have between its guarantee (memory) and its most (maxmem), and
-the sums that prove that all of it fits into the host. Nothing is done.
+Shows what each running guest holds, uses, and has really taken of the host's memory (Host), what it should have
+between its guarantee (memory) and its most (maxmem), and the sums that prove that all of it fits into the host.
+Nothing is done.
 
 example:
   wirt memory plan
@@ -98,14 +99,16 @@ def run_memory(args: Namespace, session: Session) -> int:
         return 0
     plan = decode(MemoryPlan, document)
     session.write(f"host {plan.total} MiB, {plan.reserve} kept for Domain-0, {plan.available} free for guests\n\n")
-    session.write(f"{'Name':<24}{'Has':>7}{'Used':>7}{'Least':>7}{'Most':>7}{'Target':>8}  Why\n")
+    session.write(f"{'Name':<24}{'Has':>7}{'Used':>7}{'Host':>7}{'Least':>7}{'Most':>7}{'Target':>8}  Why\n")
     for of in plan.guests:
-        used = "-" if of.used is None else str(of.used)
-        numbers = f"{of.has:>7}{used:>7}{of.guaranteed:>7}{of.most:>7}{of.target:>8}"
+        used, host = ("-" if each is None else str(each) for each in (of.used, of.resident))
+        numbers = f"{of.has:>7}{used:>7}{host:>7}{of.guaranteed:>7}{of.most:>7}{of.target:>8}"
         session.write(f"{printable(of.name):<24}{numbers}  {printable(of.reason)}\n")
     session.write("\n")
     for proof in plan.proofs:
         session.write(f"{printable(proof.what)}:\n  {printable(proof.text)}\n")
+    if plan.merged is not None:
+        session.write(f"KSM saves {plan.merged} MiB now, which nothing above counts on\n")
     for remark in plan.remarks:
         session.say(remark)
     return 0

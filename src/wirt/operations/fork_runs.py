@@ -14,7 +14,7 @@ from wirt.model.job import Job
 from wirt.model.lifecycle import State
 from wirt.operations.clone import plans_of
 from wirt.operations.environment import Environment
-from wirt.operations.padding import PADDING
+from wirt.operations.given_memory import GIVEN, PADDING
 from wirt.operations.running import (
     EnvContext,
     clear,
@@ -55,6 +55,7 @@ class _Copy:
             "uuid": str(self._plan.uuid),
             "paused": job.arguments["paused"] or job.notes.get("was") == State.PAUSED,
             "memory": job.notes.get("memory"),
+            GIVEN: job.notes.get(GIVEN),
             PADDING: job.notes.get(PADDING),
             "cpu": job.arguments.get("cpu"),
         }

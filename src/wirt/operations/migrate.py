@@ -298,6 +298,8 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         machine=here.machine,
         cpu_model=given.model,
         padding_kib=plan.padding_kib,
+        memory_mib=0 if wish.offline else plan.memory_mib,
+        free_page_reporting=plan.reporting,
         disks=disks,
         course=OfferedCourse(
             bytes_per_s=wish.bytes_per_s,

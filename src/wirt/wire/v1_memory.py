@@ -25,7 +25,9 @@ class MemoryMost:
 @dataclass(frozen=True, slots=True)
 class MemoryGuest:
     """``used`` is what the guest tells, if it does; ``target`` what it should have now, ``reason`` why.
-    ``balloon``: its driver is at work."""
+    ``balloon``: its driver is at work. ``resident`` is what of the host's memory it has really taken, if that has
+    been counted. ``reporting``: its balloon device takes reports of pages that the guest has freed. ``huge``: the
+    size of the huge pages that it lies in, which are its for good. ``merging``: KSM may share it."""
 
     name: str
     has: int
@@ -36,6 +38,10 @@ class MemoryGuest:
     reason: str
     balloon: bool
     used: int | None = None
+    resident: int | None = None
+    reporting: bool = False
+    huge: str | None = None
+    merging: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,9 @@ class MemoryProof:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """``reserve`` is Domain-0's. ``available``: what could be given now without swapping."""
+    """``total`` is without what is set aside as huge pages. ``reserve`` is Domain-0's. ``available``: what could
+    be given now without swapping. ``merged``: what KSM saves now, which is counted nowhere; ``None`` where it is
+    off."""
 
     total: int
     reserve: int
@@ -57,4 +65,5 @@ class MemoryPlan:
     guests: list[MemoryGuest] = field(default_factory=list)
     proofs: list[MemoryProof] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    merged: int | None = None
     api: str = "v1"
