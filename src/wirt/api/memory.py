@@ -7,11 +7,21 @@ from fastapi import APIRouter, Response
 from wirt.api.domains import guest
 from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
-from wirt.operations import memory
+from wirt.model.units import MIB
+from wirt.operations import memory, memory_nodes
 from wirt.operations.environment import Environment
 from wirt.plan.memory import GuestMemory, Target
 from wirt.wire import v1
-from wirt.wire.v1_memory import MemoryGuest, MemoryMost, MemoryPlan, MemoryProof, MemoryRequest
+from wirt.wire.v1_memory import (
+    GuestNodes,
+    MemoryGuest,
+    MemoryMost,
+    MemoryNode,
+    MemoryNodes,
+    MemoryPlan,
+    MemoryProof,
+    MemoryRequest,
+)
 
 
 def router(environment: Environment) -> APIRouter:
@@ -21,6 +31,11 @@ def router(environment: Environment) -> APIRouter:
     async def plan() -> Response:
         """What there is, who holds it, and that it fits; nothing is done."""
         return reply(_plan(await memory.planned(environment)))
+
+    @routes.get("/memory/nodes", response_model=MemoryNodes)
+    async def nodes() -> Response:
+        """On which NUMA nodes the memory of running guests lies."""
+        return reply(_nodes(await memory_nodes.by_node(environment)))
 
     @routes.post("/domains/{ref}/memory", response_model=v1.Job)
     async def set_memory(ref: str, request: MemoryRequest, wait: bool = False) -> Response:
@@ -34,6 +49,17 @@ def router(environment: Environment) -> APIRouter:
         return reply(MemoryMost(domain.name, domain.config.memory_mib, domain.config.most_mib))
 
     return routes
+
+
+def _nodes(found: memory_nodes.ByNode) -> MemoryNodes:
+    return MemoryNodes(
+        nodes=[MemoryNode(node.id, node.memory_bytes // MIB, node.free_bytes // MIB) for node in found.nodes],
+        guests=[
+            GuestNodes(of.name, [of.lies.get(node.id, 0) // MIB for node in found.nodes], list(of.wanted))
+            for of in found.guests
+        ],
+        remarks=list(found.remarks),
+    )
 
 
 def _plan(found: memory.Planned) -> MemoryPlan:

@@ -68,6 +68,8 @@ class Placement:
     busy: dict[int, float] = field(default_factory=dict)
     cpu_times: tuple[dict[int, float], float] = field(default_factory=lambda: ({}, 0.0))
     """Seconds that each CPU has worked, and when that was read (monotonic)."""
+    memory: Mapping[UUID, Mapping[int, int]] = field(default_factory=dict)
+    """Of each domain, how many bytes lie on which node (:mod:`wirt.operations.memory_nodes`)."""
     _topology: Topology | None = None
 
     def topology(self) -> Topology | None:
@@ -133,7 +135,14 @@ def _guest(placement: Placement, domain: Domain, topology: Topology) -> Guest:
         cpu = seat.home if placement.mode is Distribution.ON or seat.last is None else seat.last.cpu
         hard, soft = wish(config.cpus, number, topology), wish(config.cpus_soft, number, topology)
         vcpus.append(Vcpu(seat.used, seat.waited, cpu, seat.rested, hard, soft))
-    return Guest(domain.name, tuple(vcpus), config.cpu_weight or DEFAULT_WEIGHT, config.cap or 0, pool_of(config))
+    return Guest(
+        domain.name,
+        tuple(vcpus),
+        config.cpu_weight or DEFAULT_WEIGHT,
+        config.cap or 0,
+        pool_of(config),
+        placement.memory.get(domain.uuid, {}),
+    )
 
 
 def check_place(environment: Environment, domain: Domain) -> None:

@@ -45,6 +45,35 @@ class MemoryGuest:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryNode:
+    """A NUMA node of the host: what memory it has, and what of that is free."""
+
+    node: int
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuestNodes:
+    """How much of a guest's memory lies on which node, in the order of the nodes. ``wanted``: the nodes that it is
+    to come from; none: wherever there is some."""
+
+    name: str
+    lies: list[int]
+    wanted: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNodes:
+    """``remarks``: what the machine does not tell."""
+
+    nodes: list[MemoryNode] = field(default_factory=list)
+    guests: list[GuestNodes] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    api: str = "v1"
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryProof:
     """``what`` fits into the host, if it ``holds``; ``text`` is the sum, written out."""
 
