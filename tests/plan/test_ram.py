@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wirt.config.xlcfg import load
 from wirt.model.domain import GuestType
 from wirt.model.errors import ConfigError, Shortage
-from wirt.model.memory import GivenMemory, HugeMemory, HugePages, HugePool
+from wirt.model.memory import TAKEN, GivenMemory, HugeMemory, HugePages, HugePool
 from wirt.model.units import GIB, KIB, MIB
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
@@ -112,8 +112,10 @@ def test_a_guest_that_has_its_pages_already_is_not_asked_for_more() -> None:
     taken = replace(HOST, huge=HugeMemory("never", (HugePool(2048, 64, 0),)))
     with pytest.raises(Shortage):
         plan('memory=128\nhugepages="2M"', taken)
-    again = replace(taken, huge=taken.huge.all_left())
+    again = replace(taken, huge=TAKEN)
     assert plan('memory=128\nhugepages="2M"', again).ram.page_kib == 2048
+    assert plan('memory=1024\nhugepages="1G"', again).ram.page_kib == 1048576
+    assert plan('memory=128\nhugepages="transparent"', again).ram == Ram()
 
 
 def test_an_unknown_size_is_an_error_that_names_those_that_can_be() -> None:

@@ -67,15 +67,16 @@ class HugeMemory:
     def pool(self, kib: int) -> HugePool | None:
         return next((pool for pool in self.pools if pool.kib == kib), None)
 
-    def all_left(self) -> HugeMemory:
-        """As for one who has his pages already."""
-        pools = tuple(HugePool(pool.kib, pool.total, pool.total) for pool in self.pools)
-        return HugeMemory(self.transparent and "madvise", pools)
-
     @property
     def reserved_bytes(self) -> int:
         """What of the host's memory is set aside, used or not."""
         return sum(pool.total * pool.kib * KIB for pool in self.pools)
+
+
+TAKEN = HugeMemory(
+    "always", tuple(HugePool(size.kib, 1 << 40, 1 << 40) for size in HugePages if size.kib is not None)
+)
+"""For a guest that has its pages already: whatever has become of the host's meanwhile, it needs no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from wirt.config.xlcfg import with_value
 from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
-from wirt.model.memory import GivenMemory, HugeMemory
+from wirt.model.memory import TAKEN, GivenMemory, HugeMemory
 from wirt.model.storage import Volume
 from wirt.operations import given_memory
 from wirt.operations.accounting import Accounting
@@ -206,7 +206,7 @@ class Environment:
         free = host.memory_bytes if running else host.memory_available_bytes - promised_bytes(self, domain.uuid)
         host = replace(host, memory_available_bytes=free, memory_nodes=memory_nodes(self, domain.config))
         if running:
-            host = replace(host, huge=host.huge.all_left())
+            host = replace(host, huge=TAKEN)
         media = await self._media(domain.config.disks, volumes)
         return plan_launch(domain.config, domain.uuid, domid, host, facts, devices, volumes, media, given, memory)
 
