@@ -14,8 +14,9 @@ from wirt.operations import memory
 from wirt.operations.destroy import destroy
 from wirt.operations.memory_grants import free_limit
 from wirt.operations.reconcile.memory import ON, MemoryLoop
-from wirt.operations.reconcile.memory_limits import LOOK_EVERY_S, MemoryLimitsLoop
+from wirt.operations.reconcile.memory_limits import ASK_EVERY_S, LOOK_EVERY_S, MemoryLimitsLoop
 from wirt.plan.memory_limit import GRACE_S, limit_for
+from wirt.ports.balloons import Balloon
 
 from .kit import SimulatedHost
 from .scheduling_kit import host
@@ -106,6 +107,24 @@ async def test_nothing_is_lowered_while_it_gives_in_its_own_time(bench: Bench) -
     assert bench.limit == limit_for(128, MOST, BESIDE)
 
 
+async def test_one_that_is_far_from_its_limit_is_hardly_ever_asked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.looks(2)
+    asked, seen = [], FakeBalloon.seen
+
+    def noted(balloon: FakeBalloon) -> Balloon:
+        asked.append(bench.host.clock.monotonic())
+        return seen(balloon)
+
+    monkeypatch.setattr(FakeBalloon, "seen", noted)
+    await bench.looks(int(ASK_EVERY_S / LOOK_EVERY_S) * 2)
+    assert len(asked) == 2
+    bench.host.memory_limits.held_mib[bench.directory] = (bench.limit or 0) - bench.host.memory_limits.qemu_mib - 1
+    await bench.looks(3)
+    assert len(asked) == 5, "one that gets near to it is looked at each time"
+
+
 async def test_a_guest_without_a_driver_has_all(bench: Bench) -> None:
     bench.guest.balloon.driver, bench.guest.balloon.actual = False, MOST
     await bench.looks(30)
@@ -165,6 +184,21 @@ async def test_what_an_earlier_daemon_granted_is_not_taken_away(bench: Bench) ->
     bench.loop = MemoryLimitsLoop(bench.host.environment)
     await bench.looks(3)
     assert bench.alive and bench.limit == limit_for(400, MOST, BESIDE)
+
+
+async def test_one_that_an_earlier_daemon_gave_more_is_not_held_to_less(bench: Bench) -> None:
+    """By itself it was ballooned up to 400, and is on its way."""
+    await bench.host.environment.hypervisor.balloons.ask(bench.guest.domain, 400)
+    for actual in (200, 300, 400):
+        await bench.host.crash()
+        await bench.host.boot()
+        bench.loop = MemoryLimitsLoop(bench.host.environment)
+        bench.guest.balloon.actual = actual
+        await bench.looks(2)
+        assert bench.limit in (None, MOST + BESIDE) and bench.alive
+    bench.guest.balloon.ask(128)
+    await bench.looks(2)
+    assert bench.limit == limit_for(128, MOST, BESIDE) and bench.alive
 
 
 async def test_each_run_begins_anew(bench: Bench) -> None:

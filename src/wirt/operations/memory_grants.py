@@ -15,17 +15,18 @@ from wirt.plan.memory_limit import Past, limit_for
 
 if TYPE_CHECKING:
     from wirt.operations.environment import Environment
-    from wirt.ports.balloons import Balloon
 
 
 @dataclass(slots=True)
 class Grant:
-    """Of the run with this domid. ``mib`` is ``None`` where an earlier daemon asked for it."""
+    """Of the run with this domid. ``mib`` is ``None`` where an earlier daemon asked for it, or another host."""
 
     domid: int
     mib: int | None = None
     past: Past = field(default_factory=Past)
     told: str | None = None
+    looked_at: float | None = None
+    """When its guest was asked last (monotonic)."""
 
 
 @dataclass(slots=True)
@@ -87,8 +88,3 @@ def size_of(domain: Domain) -> int:
 async def beside_of(environment: Environment, domain: Domain) -> int:
     facts = await environment.hypervisor.facts()
     return beside_mib(domain.config.maxvcpus or domain.config.vcpus, facts.accelerator)
-
-
-def granted(kept: Grant, domain: Domain, balloon: Balloon) -> int:
-    """What an earlier daemon asked for nobody knows: not less than its configuration says, nor than it has."""
-    return max(domain.config.memory_mib, balloon.actual) if kept.mib is None else kept.mib

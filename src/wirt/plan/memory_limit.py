@@ -79,6 +79,12 @@ def next_limit(seen: Seen, past: Past, now: float) -> Limit:
     return _given(seen, replace(past, settled=True), wanted, now)
 
 
+def at_rest(limit: int, wanted: int, held: int, most: int, past: Past) -> bool:
+    """Whether nothing need be asked of the guest: it is held to its grant, and far from its limit. One that lost
+    its driver gets near to it before it meets it."""
+    return past.settled and past.over_since is None and limit == wanted and held + margin(most) // 2 <= limit
+
+
 def _without_driver(seen: Seen, past: Past, now: float) -> Limit:
     """One that never was at work has given nothing. One that went away may be on its way from one kernel to
     another, and both are honest."""
