@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
+import wirt.operations
 from wirt.hypervisors.fake import FakeGuest
 from wirt.hypervisors.fake.balloon import FakeBalloon
 from wirt.model.lifecycle import State
@@ -208,6 +210,13 @@ async def test_each_run_begins_anew(bench: Bench) -> None:
     await bench.host.engine.wait((await destroy(environment, "web")).id)
     await bench.host.create(f"maxmem = {MOST}")
     assert environment.grants.of(environment.domains.find("web")) is not before
+
+
+def test_nobody_asks_a_balloon_but_through_a_grant() -> None:
+    """Whoever did would have a guest take more than its run may: :func:`wirt.operations.memory_grants.grant`."""
+    operations = Path(wirt.operations.__file__).parent
+    asking = {path.name for path in operations.rglob("*.py") if "balloons.ask(" in path.read_text()}
+    assert asking == {"memory_grants.py"}
 
 
 @pytest.mark.parametrize("seed", range(3))
