@@ -16,7 +16,7 @@ from wirt.api.reply import reply
 from wirt.config.xlcfg import KEYS
 from wirt.model.errors import NotFound
 from wirt.model.units import MIB
-from wirt.operations import backing, image, refresh, scheduling
+from wirt.operations import backing, image, memory_about, refresh, scheduling
 from wirt.operations.environment import Environment
 from wirt.wire import v1
 
@@ -79,6 +79,7 @@ def _host(routes: APIRouter, environment: Environment) -> None:
                     *(environment.peers.troubles if environment.peers is not None else ()),
                 ],
                 scheduling=scheduling.mechanism(environment),
+                memory=memory_about.about(environment),
                 sandbox=[v1.Claim(claim.name, claim.holds, claim.sentence) for claim in claims],
             )
         )

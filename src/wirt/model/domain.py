@@ -8,6 +8,7 @@ from uuid import UUID
 
 from wirt.model.devices import DiskSpec, VifSpec
 from wirt.model.lifecycle import Action, EndReason, State
+from wirt.model.memory import HugePages
 
 
 class GuestType(StrEnum):
@@ -67,6 +68,11 @@ class DomainConfig:
     """Whether the guest has a port for an agent; ``None``: if there is room for one."""
     cpu_model: str | None = None
     """As :func:`wirt.model.cpu.parse_choice` takes it; ``None``: the host's choice."""
+    free_page_reporting: bool | None = None
+    """Whether pages that the guest has freed go back to the host; ``None``: the host's choice."""
+    huge_pages: HugePages | None = None
+    mem_merge: bool | None = None
+    """``False``: its memory is never merged with that of others."""
 
     @property
     def most_mib(self) -> int:

@@ -21,6 +21,7 @@ from wirt.model.cpulists import CPU_TERM, HINT
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput
 from wirt.model.lifecycle import Action
+from wirt.model.memory import HugePages
 
 DEFAULT_MEMORY_MIB = 128
 LONGEST_NAME = 128
@@ -125,6 +126,9 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         device_model_args=_device_model_args(reading),
         guest_agent=_flag(settings, "guest_agent"),
         cpu_model=_cpu_model(settings),
+        free_page_reporting=_flag(settings, "free_page_reporting"),
+        huge_pages=_huge_pages(settings),
+        mem_merge=_flag(settings, "mem_merge"),
     )
 
 
@@ -278,6 +282,11 @@ def _action(settings: Settings, key: str, default: Action) -> Action:
 def _flag(settings: Settings, key: str) -> bool | None:
     number = settings.number(key)
     return None if number is None else number != 0
+
+
+def _huge_pages(settings: Settings) -> HugePages | None:
+    text = settings.text("hugepages")
+    return None if text is None else HugePages(text)
 
 
 def _cpu_model(settings: Settings) -> str | None:

@@ -89,8 +89,6 @@ class FakeWorld:
         """Of the threads of vCPUs, where somebody has said it (vcpu_threads.py)."""
         self.shares: dict[Path, RunShares] = {}
         """Of the CPUs, by the run's directory (shares.py)."""
-        self.waited: dict[int, float] = {}
-        """Seconds that they could have run and had no CPU."""
         self.size_of: Callable[[str], int] = file_size
         """How large an image is to its guest, in bytes, by its path."""
         self.full: set[str] = set()

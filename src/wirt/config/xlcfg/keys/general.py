@@ -16,6 +16,7 @@ from wirt.config.xlcfg.keys.row import (
     Key,
 )
 from wirt.model.lifecycle import Action
+from wirt.model.memory import HugePages
 
 _ACTIONS = tuple(action.value for action in Action)
 _INT_MAX = 2**31 - 1
@@ -186,6 +187,35 @@ MEMORY = (
         default="memory",
         low=1,
         high=2**40,
+        honoured=QEMU,
+    ),
+    Key(
+        "free_page_reporting",
+        BOOLEAN,
+        Group.MEMORY,
+        "Give memory that the guest has freed back to the host, without being asked (Linux since 5.7). xl does "
+        "not know this key.",
+        default="1 (setting free-page-reporting)",
+        honoured=QEMU,
+    ),
+    Key(
+        "hugepages",
+        TEXT,
+        Group.MEMORY,
+        "The pages that the guest's memory lies in: 2M or 1G, of those that the host has set aside and that are "
+        "the guest's for good; transparent ones, which the kernel makes by itself; or off: as the kernel likes. "
+        "xl does not know this key.",
+        default="off",
+        choices=tuple(each.value for each in HugePages),
+        honoured=QEMU,
+    ),
+    Key(
+        "mem_merge",
+        BOOLEAN,
+        Group.MEMORY,
+        "Let KSM share pages that are the same in other guests, where the host does so (setting ksm). xl does not "
+        "know this key.",
+        default="1",
         honoured=QEMU,
     ),
     Key(
