@@ -88,8 +88,11 @@ def _show(session: Session, domain: str, vdev: str | None = None) -> int:
         session.document(document)
         return 0
     for disk in rows:
-        session.write(f"{printable(disk.vdev):<8}{_line(disk.now if disk.runs else disk.own)}\n")
-        if disk.runs and disk.now != disk.own and "qos-group" not in disk.own:
+        own = {**disk.own, **disk.of_class}
+        session.write(f"{printable(disk.vdev):<8}{_line(disk.now if disk.runs else own)}\n")
+        if disk.of_class:
+            session.write(f"        of its class: {_line(disk.of_class)}\n")
+        if disk.runs and disk.now != own and "qos-group" not in disk.own:
             session.write(f"        the configuration says: {_line(disk.own)}\n")
     return 0
 

@@ -67,6 +67,10 @@ class DomainConfig:
     """Whether the guest has a port for an agent; ``None``: if there is room for one."""
     cpu_model: str | None = None
     """As :func:`wirt.model.cpu.parse_choice` takes it; ``None``: the host's choice."""
+    qos: str | None = None
+    """A class of service, which may be one that this host does not have."""
+    memory_guarantee_mib: int | None = None
+    """What ballooning leaves it; ``None``: what its class says, or else ``memory_mib``."""
 
     @property
     def most_mib(self) -> int:

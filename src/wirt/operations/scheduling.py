@@ -83,11 +83,16 @@ def is_held(domain: Domain) -> bool:
     return domain.incarnation is not None and domain.state not in (State.OFF, State.STARTING)
 
 
+def held_domains(environment: Environment) -> list[Domain]:
+    """All that have a run with threads, each with what its class of service adds to it."""
+    return [environment.qos_classes.of(domain) for domain in environment.domains if is_held(domain)]
+
+
 async def lay_new(environment: Environment, uuid: UUID) -> None:
     """Hold a run that has just begun to its terms; all others too if its weight changes their scale. What goes
     wrong is told: it starts all the same."""
     scheduling = environment.scheduling
-    domains = [domain for domain in environment.domains if is_held(domain)]
+    domains = held_domains(environment)
     scaled = scale({str(d.uuid): credit_of(d.config).weight for d in domains}, scheduling.factor)
     alone = scaled.factor == scheduling.factor
     if alone and scheduling.shares is not None and scheduling.shares.mechanism is not Mechanism.NICE:
@@ -103,7 +108,7 @@ async def lay(environment: Environment, wanted: UUID | None = None, only: UUID |
     if scheduling.shares is None or scheduling.threads is None:
         return
     async with scheduling.lock:
-        domains = [domain for domain in environment.domains if is_held(domain)]
+        domains = held_domains(environment)
         scaled = scale({str(d.uuid): credit_of(d.config).weight for d in domains}, scheduling.factor)
         scheduling.factor = scaled.factor
         levels = niceness(environment) if only is None else {}
@@ -132,7 +137,7 @@ def run_shares(config: DomainConfig, scaled: int, level: int) -> RunShares:
 
 def niceness(environment: Environment) -> Mapping[str, Niceness]:
     """For hosts without control groups, of all domains that run, by name."""
-    return nice({d.name: (credit_of(d.config), vcpus_of(d.config)) for d in environment.domains if is_held(d)})
+    return nice({d.name: (credit_of(d.config), vcpus_of(d.config)) for d in held_domains(environment)})
 
 
 async def _lay_one(environment: Environment, domain: Domain, terms: RunShares, most_cpus: int | None) -> None:

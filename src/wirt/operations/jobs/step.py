@@ -70,6 +70,9 @@ class JobKind(StrEnum):
     DISK_QOS = "disk-qos"
     MEM_SET = "mem-set"
     VIF_RATE = "network-rate"
+    QOS = "qos"
+    QOS_CLASS = "qos-class"
+    QOS_CLASS_DESTROY = "qos-class-destroy"
 
 
 class Context(Protocol[E_co]):

@@ -189,6 +189,17 @@ MEMORY = (
         honoured=QEMU,
     ),
     Key(
+        "memory_guarantee",
+        NUMBER,
+        Group.MEMORY,
+        "Memory in MiB that ballooning leaves the guest in any case; not more than maxmem. xl does not know this "
+        "key.",
+        default="what the class of qos says; without that, memory",
+        low=1,
+        high=2**40,
+        honoured=QEMU,
+    ),
+    Key(
         "vnuma",
         NESTED,
         Group.MEMORY,
@@ -297,6 +308,15 @@ BOOT = (
 )
 
 OTHER = (
+    Key(
+        "qos",
+        TEXT,
+        Group.OTHER,
+        "The class of service (wirt qos-class) that the guest runs with: weight, cap, limits of disks and cards, "
+        "guarantee of memory. What the configuration says of these itself comes first. xl does not know this key.",
+        default="none",
+        honoured=QEMU,
+    ),
     Key("seclabel", TEXT, Group.OTHER, "The domain's XSM security label."),
     Key(
         "init_seclabel",
