@@ -41,9 +41,23 @@ def test_each_asks_for_what_was_said(
     assert (wirtd.asked(), wirtd.requests[0].body) == ([asked], body)
 
 
+def test_a_weight_of_disks_is_a_domains(wirtd: Canned, wirt: Run) -> None:
+    answer = {"name": "web", "weight": 200, "remarks": ["no disk looks at it"], "api": "v1"}
+    wirtd.routes["POST /v1/domains/web/disk-weight"] = (200, answer)
+    result = wirt("disk-qos", "web", "--weight", "200")
+    assert (result.code, result.out, result.err) == (0, "", "web: no disk looks at it\n")
+    assert wirt("disk-qos", "web", "--weight", "none").code == 0
+    assert [request.body for request in wirtd.requests] == [{"weight": 200}, {"weight": None}]
+    for words in (("xvda", "--weight", "5"), ("--weight", "5", "--none"), ("--weight", "many")):
+        assert wirt("disk-qos", "web", *words).code == 2
+
+
 def test_who_could_not_be_changed_is_told(wirtd: Canned, wirt: Run) -> None:
     failed = [{"domain": "web", "why": "the disk said no"}]
-    wirtd.routes["POST /v1/qos-classes/gold"] = (200, job(result={"name": "gold", "changed": ["db"], "failed": failed}))
+    wirtd.routes["POST /v1/qos-classes/gold"] = (
+        200,
+        job(result={"name": "gold", "changed": ["db"], "failed": failed}),
+    )
     result = wirt("qos-class", "set", "gold", "--weight", "1")
     assert result.code == 1
     assert result.err.splitlines() == [

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wirt.config.qos import WORDS, read_class, with_words, words_of
 from wirt.config.xlcfg import load
 from wirt.config.xlcfg.rate import parse_rate, rate_text
+from wirt.config.xlcfg.spec import SpecError
 from wirt.model.devices import Rate
 from wirt.model.diskqos import DiskQos, Limit, Measure
 from wirt.model.errors import BadInput, ConfigError
@@ -20,6 +21,7 @@ GOLD = {
     "weight": "512",
     "cap": "150",
     "memory-guarantee": "256",
+    "disk-weight": "200",
     "iops": "500",
     "iops-burst": "900",
     "burst-seconds": "10",
@@ -33,7 +35,7 @@ def test_a_class_says_what_was_said() -> None:
     found = read_class("gold", GOLD)
     limits = (Limit(Measure.IOPS, 500, 900), Limit(Measure.BPS_READ, 20 * 1024**2))
     rates = (Rate(12_500_000), Rate(1_000_000, 20_000))
-    assert found == QosClass("gold", 512, 150, DiskQos(limits, 10), *rates, 256)
+    assert found == QosClass("gold", 512, 150, 200, DiskQos(limits, 10), *rates, 256)
     assert list(words_of(found)) == [word for word in WORDS if word in GOLD]
     assert read_class("gold", words_of(found)) == found
 
@@ -54,6 +56,7 @@ def test_what_is_not_named_stays_and_none_takes_away() -> None:
         ({"weight": "much"}, "from 1 to 65535"),
         ({"cap": "51201"}, "from 0 to 51200"),
         ({"memory-guarantee": "0"}, "from 1 to"),
+        ({"disk-weight": "1001"}, "from 1 to 1000"),
         ({"iops": "9999999999"}, "iops is from 1 to 1000000000"),
         ({"bps": "1"}, "bps is from 4096 to"),
         ({"iops": "100", "iops-burst": "50"}, "not more than iops"),
@@ -81,10 +84,12 @@ def test_names_that_are_none(name: str) -> None:
     at=st.sampled_from(["", "@20ms", "@1500us", "@2s"]),
 )
 def test_a_rate_is_written_as_it_is_read(number: int, factor: str, unit: str, at: str) -> None:
-    if factor == "G":
-        number %= 1000
     text = f"{number * 8 % 2**32 or 8}{factor}{unit}/s{at}"
-    rate = parse_rate(text, 0)
+    try:
+        rate = parse_rate(text, 0)
+    except SpecError:  # more than is anybody's
+        assume(False)
+        return
     assert parse_rate(rate_text(rate), 0) == rate
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from wirt.images.tiny import TinyImage
 from wirt.sandbox import facts
+from wirt.sandbox.disk_weights import BFQ
 
 from .conftest import give_facts
 from .guests import pvh
@@ -44,17 +45,35 @@ def held(host: Host) -> tuple[str, str, Any, Any]:
     return (run / "cpu.shares").read_text().strip(), quota, disk["now"], buckets
 
 
+def disk_weights(host: Host) -> list[int]:
+    """What the run's group says; nothing where the kernel weighs no disks."""
+    line = next(
+        (
+            row
+            for row in Path(f"/proc/{host.domain('web')['pid']}/cgroup").read_text().splitlines()
+            if ":blkio:" in row
+        ),
+        "",
+    )
+    base = dict(facts.hierarchies().by_controller).get("blkio")
+    files = [] if base is None else [base / line.split(":", 2)[2].lstrip("/") / name for name in BFQ]
+    return [int(file.read_text().split()[-1]) for file in files if file.exists()]
+
+
 def test_a_change_of_class_reaches_a_guest_that_runs(host: Host, tiny: TinyImage) -> None:
     if "cpu" not in dict(facts.hierarchies().by_controller):
         pytest.skip("needs control groups of version 1; version 2 is tested in the test host")
-    words = ["--weight", "512", "--cap", "50", "--iops", "500", "--rate-in", "8Mb/s"]
+    words = ["--weight", "512", "--cap", "50", "--disk-weight", "200", "--iops", "500", "--rate-in", "8Mb/s"]
     host.ok("qos-class", "define", "gold", *words)
     host.ok("volume", "create", "default/one", "--size", "8M", "--format", "raw")
     more = 'qos = "gold"\ndisk = ["default/one,,xvda,rw"]'
     host.ok("create", "-p", host.write("web.cfg", pvh(tiny, "web", vif="", more=more)))
     assert held(host) == ("2048", "50000", {"iops": "500"}, [1_000_000])
     words = ["--weight", "128", "--cap", "75", "--iops", "none", "--bps", "1M", "--rate-in", "16Mb/s"]
-    host.ok("qos-class", "set", "gold", *words)
+    assert disk_weights(host) in ([200], [])
+    host.ok("qos-class", "set", "gold", "--disk-weight", "50", *words)
+    assert disk_weights(host) in ([50], [])
+    assert any("disk" in note and "weigh" in note for note in host.json("info")["notes"])
     changed = ("512", "75000", {"bps": str(1024**2)}, [2_000_000])
     assert held(host) == changed
     host.kill9()

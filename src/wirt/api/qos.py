@@ -9,7 +9,9 @@ from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
 from wirt.config.qos import words_of
 from wirt.operations import qos_verbs as verbs
+from wirt.operations import sched_verbs, scheduling
 from wirt.operations.environment import Environment
+from wirt.plan.shares import DEFAULT_DISK_WEIGHT
 from wirt.wire import v1
 from wirt.wire import v1_qos as wire
 
@@ -18,6 +20,7 @@ def router(environment: Environment) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["qos"])
     _classes(routes, environment)
     _domains(routes, environment)
+    _weights(routes, environment)
     return routes
 
 
@@ -62,6 +65,15 @@ def _domains(routes: APIRouter, environment: Environment) -> None:
     async def set_class(ref: str, request: wire.QosRequest, wait: bool = False) -> Response:
         """Give a domain a class, or none. One that runs has it at once."""
         return await job_reply(environment, await verbs.set_class(environment, guest(ref), request.name), wait)
+
+
+def _weights(routes: APIRouter, environment: Environment) -> None:
+    @routes.post("/domains/{ref}/disk-weight", response_model=wire.DiskWeight)
+    async def weigh(ref: str, request: wire.DiskWeightRequest) -> Response:
+        """Give a domain another weight among all who ask for the same disk. One that runs has it at once."""
+        domain = await sched_verbs.set_disk_weight(environment, guest(ref), request.weight)
+        weight = environment.qos_classes.effective(domain.config).disk_weight or DEFAULT_DISK_WEIGHT
+        return reply(wire.DiskWeight(domain.name, weight, list(scheduling.remarks(environment, domain))))
 
 
 def _class(use: verbs.ClassUse) -> wire.QosClass:

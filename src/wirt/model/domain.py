@@ -69,6 +69,8 @@ class DomainConfig:
     """As :func:`wirt.model.cpu.parse_choice` takes it; ``None``: the host's choice."""
     qos: str | None = None
     """A class of service, which may be one that this host does not have."""
+    disk_weight: int | None = None
+    """Among all domains that ask for the same disk; ``None``: what its class says, or else 100."""
     memory_guarantee_mib: int | None = None
     """What ballooning leaves it; ``None``: what its class says, or else ``memory_mib``."""
 

@@ -50,6 +50,23 @@ class QosRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskWeightRequest:
+    """1 to 1000; ``None`` takes it away."""
+
+    weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskWeight:
+    """What the domain has in the end. ``remarks`` say what of its terms this host can't keep."""
+
+    name: str
+    weight: int
+    remarks: list[str] = field(default_factory=list)
+    api: str = VERSION
+
+
+@dataclass(frozen=True, slots=True)
 class QosRow:
     """``origin``: ``own`` (the domain's configuration), ``class``, or ``unasked``."""
 

@@ -128,6 +128,7 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         guest_agent=_flag(settings, "guest_agent"),
         cpu_model=_cpu_model(settings),
         qos=_qos(settings),
+        disk_weight=settings.number("disk_weight"),
         memory_guarantee_mib=_guarantee(settings, maxmem or memory),
     )
 

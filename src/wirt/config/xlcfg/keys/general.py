@@ -309,6 +309,17 @@ BOOT = (
 
 OTHER = (
     Key(
+        "disk_weight",
+        NUMBER,
+        Group.OTHER,
+        "The guest's share of a disk that several ask for more than it can do: twice the weight gets twice as "
+        "much. wirt info says whether this host's disks look at weights. xl does not know this key.",
+        default="100",
+        low=1,
+        high=1000,
+        honoured=QEMU,
+    ),
+    Key(
         "qos",
         TEXT,
         Group.OTHER,
