@@ -52,6 +52,15 @@ def test_a_weight_of_disks_is_a_domains(wirtd: Canned, wirt: Run) -> None:
         assert wirt("disk-qos", "web", *words).code == 2
 
 
+def test_a_weight_of_cards_is_a_domains(wirtd: Canned, wirt: Run) -> None:
+    answer = {"name": "web", "weight": 200, "remarks": [], "api": "v1"}
+    wirtd.routes["POST /v1/domains/web/network-weight"] = (200, answer)
+    assert wirt("network-rate", "web", "--weight", "200").code == 0
+    assert wirtd.requests[0].body == {"weight": 200}
+    for words in ((), ("0", "--weight", "5"), ("--weight", "5", "--rate", "none"), ("--weight", "many")):
+        assert wirt("network-rate", "web", *words).code == 2
+
+
 def test_who_could_not_be_changed_is_told(wirtd: Canned, wirt: Run) -> None:
     failed = [{"domain": "web", "why": "the disk said no"}]
     wirtd.routes["POST /v1/qos-classes/gold"] = (

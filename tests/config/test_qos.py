@@ -22,6 +22,7 @@ GOLD = {
     "cap": "150",
     "memory-guarantee": "256",
     "disk-weight": "200",
+    "network-weight": "300",
     "iops": "500",
     "iops-burst": "900",
     "burst-seconds": "10",
@@ -35,7 +36,7 @@ def test_a_class_says_what_was_said() -> None:
     found = read_class("gold", GOLD)
     limits = (Limit(Measure.IOPS, 500, 900), Limit(Measure.BPS_READ, 20 * 1024**2))
     rates = (Rate(12_500_000), Rate(1_000_000, 20_000))
-    assert found == QosClass("gold", 512, 150, 200, DiskQos(limits, 10), *rates, 256)
+    assert found == QosClass("gold", 512, 150, 200, 300, DiskQos(limits, 10), *rates, 256)
     assert list(words_of(found)) == [word for word in WORDS if word in GOLD]
     assert read_class("gold", words_of(found)) == found
 
@@ -57,6 +58,7 @@ def test_what_is_not_named_stays_and_none_takes_away() -> None:
         ({"cap": "51201"}, "from 0 to 51200"),
         ({"memory-guarantee": "0"}, "from 1 to"),
         ({"disk-weight": "1001"}, "from 1 to 1000"),
+        ({"network-weight": "0"}, "from 1 to 1000"),
         ({"iops": "9999999999"}, "iops is from 1 to 1000000000"),
         ({"bps": "1"}, "bps is from 4096 to"),
         ({"iops": "100", "iops-burst": "50"}, "not more than iops"),

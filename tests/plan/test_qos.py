@@ -20,6 +20,7 @@ GOLD = read_class(
     {
         "weight": "512",
         "disk-weight": "200",
+        "network-weight": "300",
         "cap": "150",
         "memory-guarantee": "300",
         "iops": "500",
@@ -86,6 +87,7 @@ def test_it_is_said_where_each_comes_from() -> None:
         Held("weight", "512", Origin.CLASS),
         Held("cap", "0", Origin.OWN),
         Held("disk-weight", "200", Origin.CLASS),
+        Held("network-weight", "300", Origin.CLASS),
         Held("memory-guarantee", "300", Origin.CLASS),
         Held("disk xvda iops", "7", Origin.OWN),
         Held("disk xvda bps", str(10 * 1024**2), Origin.CLASS),
@@ -96,6 +98,7 @@ def test_it_is_said_where_each_comes_from() -> None:
         Held("weight", "256", Origin.UNASKED),
         Held("cap", "0", Origin.UNASKED),
         Held("disk-weight", "100", Origin.UNASKED),
+        Held("network-weight", "100", Origin.UNASKED),
         Held("memory-guarantee", "128", Origin.UNASKED),
     )
 
@@ -111,6 +114,7 @@ classes = st.builds(
     weight=numbers,
     cap=numbers,
     disk_weight=numbers,
+    network_weight=numbers,
     disk=disk_limits,
     rate=rates,
     rate_in=rates,
@@ -125,6 +129,7 @@ configs = st.builds(
     vcpus=st.integers(1, 4),
     cpu_weight=numbers,
     disk_weight=numbers,
+    network_weight=numbers,
     cap=st.none() | st.integers(0, 100),
     memory_guarantee_mib=st.none() | st.integers(1, 512),
     disks=st.lists(
@@ -139,7 +144,7 @@ configs = st.builds(
 @given(configs, classes)
 def test_what_is_said_itself_comes_first_and_nothing_else_changes(config: DomainConfig, qos: QosClass) -> None:
     found = effective(config, qos)
-    for name in ("cpu_weight", "cap", "disk_weight", "memory_guarantee_mib"):
+    for name in ("cpu_weight", "cap", "disk_weight", "network_weight", "memory_guarantee_mib"):
         assert getattr(config, name) is None or getattr(found, name) == getattr(config, name)
     for before, after in zip(config.disks, found.disks, strict=True):
         assert set(before.qos.limits) <= set(after.qos.limits)
@@ -147,7 +152,7 @@ def test_what_is_said_itself_comes_first_and_nothing_else_changes(config: Domain
         assert replace(after, qos=before.qos) == before
     for card, changed in zip(config.vifs, found.vifs, strict=True):
         assert card.rate in (None, changed.rate) and card.rate_in in (None, changed.rate_in)
-    same = ("cpu_weight", "cap", "disk_weight", "memory_guarantee_mib", "disks", "vifs")
+    same = ("cpu_weight", "cap", "disk_weight", "network_weight", "memory_guarantee_mib", "disks", "vifs")
     assert replace(found, **{name: getattr(config, name) for name in same}) == config
 
 

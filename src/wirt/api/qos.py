@@ -11,6 +11,8 @@ from wirt.config.qos import words_of
 from wirt.operations import qos_verbs as verbs
 from wirt.operations import sched_verbs, scheduling
 from wirt.operations.environment import Environment
+from wirt.operations.networks_upkeep import weight_remarks
+from wirt.plan.networks_shares import DEFAULT_WEIGHT
 from wirt.plan.shares import DEFAULT_DISK_WEIGHT
 from wirt.wire import v1
 from wirt.wire import v1_qos as wire
@@ -68,12 +70,20 @@ def _domains(routes: APIRouter, environment: Environment) -> None:
 
 
 def _weights(routes: APIRouter, environment: Environment) -> None:
-    @routes.post("/domains/{ref}/disk-weight", response_model=wire.DiskWeight)
-    async def weigh(ref: str, request: wire.DiskWeightRequest) -> Response:
+    @routes.post("/domains/{ref}/disk-weight", response_model=wire.Weight)
+    async def weigh(ref: str, request: wire.WeightRequest) -> Response:
         """Give a domain another weight among all who ask for the same disk. One that runs has it at once."""
         domain = await sched_verbs.set_disk_weight(environment, guest(ref), request.weight)
         weight = environment.qos_classes.effective(domain.config).disk_weight or DEFAULT_DISK_WEIGHT
-        return reply(wire.DiskWeight(domain.name, weight, list(scheduling.remarks(environment, domain))))
+        return reply(wire.Weight(domain.name, weight, list(scheduling.remarks(environment, domain))))
+
+    @routes.post("/domains/{ref}/network-weight", response_model=wire.Weight)
+    async def weigh_cards(ref: str, request: wire.WeightRequest) -> Response:
+        """Give a domain another weight among the guests of networks whose way out is shared. One that runs has
+        it within a second."""
+        domain = await sched_verbs.set_network_weight(environment, guest(ref), request.weight)
+        weight = environment.qos_classes.effective(domain.config).network_weight or DEFAULT_WEIGHT
+        return reply(wire.Weight(domain.name, weight, list(weight_remarks(environment, domain))))
 
 
 def _class(use: verbs.ClassUse) -> wire.QosClass:

@@ -54,7 +54,12 @@ def run_disk_qos(args: Namespace, session: Session) -> int:
     given = {name: getattr(args, name.replace("-", "_")) for name in names}
     words = {name: value for name, value in given.items() if value is not None}
     if args.weight is not None:
-        return _weigh(args, words, session)
+        from wirt.cli.arguments import usage_error
+        from wirt.cli.weights import weigh
+
+        if words or args.none or args.vdev is not None:
+            usage_error("a weight is a whole domain's: wirt disk-qos DOMAIN --weight N, and nothing else with it")
+        return weigh(session, args.domain, "disk-weight", args.weight)
     if args.vdev is None:
         if words or args.none:
             raise ApiProblem(
@@ -68,25 +73,6 @@ def run_disk_qos(args: Namespace, session: Session) -> int:
     document = run_job(session, lambda: session.api.post(path, body))
     if session.json:
         session.document(document)
-    return 0
-
-
-def _weigh(args: Namespace, words: dict[str, str], session: Session) -> int:
-    from wirt.cli.arguments import usage_error
-    from wirt.client.api import domain_path
-    from wirt.client.decode import decode
-    from wirt.wire.v1_qos import DiskWeight
-
-    if words or args.none or args.vdev is not None:
-        usage_error("a weight is a whole domain's: wirt disk-qos DOMAIN --weight N, and nothing else with it")
-    if args.weight != "none" and not args.weight.isdecimal():
-        usage_error(f"a weight is a number, or none: not {args.weight}")
-    weight = None if args.weight == "none" else int(args.weight)
-    document = session.api.post(domain_path(args.domain, "disk-weight"), {"weight": weight})
-    if session.json:
-        session.document(document)
-    for remark in decode(DiskWeight, document).remarks:
-        session.say(f"{args.domain}: {remark}")
     return 0
 
 

@@ -53,6 +53,7 @@ def options_qos_class(parser: Parser) -> None:
     parser.add_argument("--weight", metavar="N", help="share of CPU time, 1 to 65535")
     parser.add_argument("--cap", metavar="PERCENT", help="most CPU time, in percent of one CPU; 0 is no cap")
     parser.add_argument("--disk-weight", metavar="N", help="share of a busy disk, 1 to 1000")
+    parser.add_argument("--network-weight", metavar="N", help="share of a busy way out, 1 to 1000")
     parser.add_argument("--memory-guarantee", metavar="MIB", help="what ballooning leaves a guest in any case")
     for measure in MEASURES:
         what, _, direction = measure.partition("-")
@@ -74,7 +75,17 @@ def options_qos(parser: Parser) -> None:
 
 def _words(args: Namespace) -> dict[str, str]:
     limits = [f"{each}{end}" for each in MEASURES for end in ("", "-burst")]
-    names = ("weight", "cap", "memory-guarantee", "disk-weight", *limits, "burst-seconds", "rate", "rate-in")
+    names = (
+        "weight",
+        "cap",
+        "memory-guarantee",
+        "disk-weight",
+        "network-weight",
+        *limits,
+        "burst-seconds",
+        "rate",
+        "rate-in",
+    )
     given = {name: getattr(args, name.replace("-", "_")) for name in names}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -15,14 +15,20 @@ from wirt.model.devices import Rate
 from wirt.model.errors import BadInput
 from wirt.model.qos import NAME_HINT, QosClass, name_fault
 
-WEIGHT, CAP, DISK_WEIGHT, GUARANTEE = "weight", "cap", "disk-weight", "memory-guarantee"
+WEIGHT, CAP, GUARANTEE = "weight", "cap", "memory-guarantee"
+DISK_WEIGHT, NETWORK_WEIGHT = "disk-weight", "network-weight"
 RATE, RATE_IN = "rate", "rate-in"
 DISK_WORDS = tuple(word for word in diskqos.WORDS if word != diskqos.GROUP)
-WORDS = (WEIGHT, CAP, GUARANTEE, DISK_WEIGHT, *DISK_WORDS, RATE, RATE_IN)
+WORDS = (WEIGHT, CAP, GUARANTEE, DISK_WEIGHT, NETWORK_WEIGHT, *DISK_WORDS, RATE, RATE_IN)
 AWAY = ("", "none")
 """What takes a word away, whichever it is."""
 MOST_CAP = 100 * (KEYS["vcpus"].high or 1)
-_KEYS = {WEIGHT: "cpu_weight", GUARANTEE: "memory_guarantee", DISK_WEIGHT: "disk_weight"}
+_KEYS = {
+    WEIGHT: "cpu_weight",
+    GUARANTEE: "memory_guarantee",
+    DISK_WEIGHT: "disk_weight",
+    NETWORK_WEIGHT: "network_weight",
+}
 """The key of xl.cfg whose range a word has."""
 
 
@@ -40,6 +46,7 @@ def read_class(name: str, words: Mapping[str, str]) -> QosClass:
         weight=_number(kept, WEIGHT, *_range(WEIGHT)),
         cap=_number(kept, CAP, 0, MOST_CAP),
         disk_weight=_number(kept, DISK_WEIGHT, *_range(DISK_WEIGHT)),
+        network_weight=_number(kept, NETWORK_WEIGHT, *_range(NETWORK_WEIGHT)),
         disk=diskqos.read_words({word: text for word, text in kept.items() if word in DISK_WORDS}),
         rate=_rate(kept, RATE),
         rate_in=_rate(kept, RATE_IN),
@@ -50,7 +57,13 @@ def read_class(name: str, words: Mapping[str, str]) -> QosClass:
 def words_of(qos: QosClass) -> dict[str, str]:
     """What :func:`read_class` makes ``qos`` of, in the order of :data:`WORDS`."""
     rates = {RATE: qos.rate, RATE_IN: qos.rate_in}
-    numbers = {WEIGHT: qos.weight, CAP: qos.cap, DISK_WEIGHT: qos.disk_weight, GUARANTEE: qos.guarantee_mib}
+    numbers = {
+        WEIGHT: qos.weight,
+        CAP: qos.cap,
+        GUARANTEE: qos.guarantee_mib,
+        DISK_WEIGHT: qos.disk_weight,
+        NETWORK_WEIGHT: qos.network_weight,
+    }
     found = {word: str(number) for word, number in numbers.items() if number is not None}
     found |= diskqos.words_of(qos.disk)
     found |= {word: rate_text(rate) for word, rate in rates.items() if rate is not None}

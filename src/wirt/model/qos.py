@@ -26,15 +26,16 @@ class QosClass:
     """What a domain that names it has unless it says something else itself. ``None``: of that the class says
     nothing.
 
-    ``weight``, ``cap`` (0: no cap) and ``disk_weight`` as in xl.cfg. ``disk`` holds for each disk by itself and
-    has no group. ``rate`` is of what each card in a bridge sends, ``rate_in`` of what it is sent.
-    ``guarantee_mib`` is what ballooning leaves the guest in any case.
+    ``weight``, ``cap`` (0: no cap), ``disk_weight`` and ``network_weight`` as in xl.cfg. ``disk`` holds for each
+    disk by itself and has no group. ``rate`` is of what each card in a bridge sends, ``rate_in`` of what it is
+    sent. ``guarantee_mib`` is what ballooning leaves the guest in any case.
     """
 
     name: str
     weight: int | None = None
     cap: int | None = None
     disk_weight: int | None = None
+    network_weight: int | None = None
     disk: DiskQos = UNLIMITED
     rate: Rate | None = None
     rate_in: Rate | None = None

@@ -33,6 +33,7 @@ async def hold_all(environment: Environment, domains: Sequence[Domain]) -> tuple
     running = [domain for domain in domains if is_held(domain)]
     failed: dict[UUID, list[str]] = {domain.uuid: [] for domain in running}
     await lay(environment)
+    environment.networks.upkeep.news.set()  # whoever looks after networks lays on their weights
     for domain in running:
         problem = environment.scheduling.problems.get(domain.uuid)
         failed[domain.uuid] += [problem] if problem is not None else []

@@ -21,9 +21,11 @@ from wirt.model.qos import NAME_HINT, NO_CLASS, QosClass, name_fault
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
 from wirt.operations.moving import settled
+from wirt.operations.networks_upkeep import weight_remarks
 from wirt.operations.qos_hold import hold_all, hold_one
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.sched_verbs import guest, read
+from wirt.operations.scheduling import disk_remarks
 from wirt.plan.qos import Held, held, remarks
 
 EVENT = "qos-class"
@@ -68,6 +70,7 @@ def terms(environment: Environment, ref: str) -> Terms:
         said = (f"there is no class {name} on this host, and so it has nothing of one",)
     else:
         said = ()
+    said = (*said, *disk_remarks(environment, domain), *weight_remarks(environment, domain))
     return Terms(domain, held(domain.config, qos), said)
 
 

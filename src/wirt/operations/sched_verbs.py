@@ -18,6 +18,7 @@ from wirt.model.errors import BadInput, ConfigError, StoreConflict, WirtError
 from wirt.operations.environment import Environment
 from wirt.operations.moving import settled
 from wirt.operations.scheduling import check_terms, is_held, lay, real_time_of, vcpus_of
+from wirt.plan.networks_shares import check_network_weight
 from wirt.plan.shares import (
     LEAST_WEIGHT,
     CreditTerms,
@@ -93,6 +94,14 @@ async def set_disk_weight(environment: Environment, ref: str, weight: int | None
     if weight is not None:
         check_disk_weight(weight)
     return await change(environment, domain, {"disk_weight": weight})
+
+
+async def set_network_weight(environment: Environment, ref: str, weight: int | None) -> Domain:
+    """As :func:`set_disk_weight`; the networks' own loop lays it on, within a second."""
+    domain = guest(environment, ref)
+    if weight is not None:
+        check_network_weight(weight)
+    return await change(environment, domain, {"network_weight": weight})
 
 
 async def change(environment: Environment, domain: Domain, values: Mapping[str, Value]) -> Domain:

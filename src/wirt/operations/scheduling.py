@@ -194,10 +194,11 @@ def remarks(environment: Environment, domain: Domain) -> tuple[str, ...]:
         found += levels[domain.name].remarks
     if real_time is not None:
         found += ("its budget needs a control group",) if by_nice else real_time_quota(real_time)[1]
-    return (*found, *_disk_remarks(environment, domain))
+    return (*found, *disk_remarks(environment, domain))
 
 
-def _disk_remarks(environment: Environment, domain: Domain) -> tuple[str, ...]:
+def disk_remarks(environment: Environment, domain: Domain) -> tuple[str, ...]:
+    """Why the weight of its disks counts for nothing, if it has one and that is so."""
     scheduling = environment.scheduling
     weight = environment.qos_classes.effective(domain.config).disk_weight
     if weight is None or scheduling.shares is None:

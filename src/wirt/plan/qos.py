@@ -12,6 +12,7 @@ from wirt.model.diskqos import DiskQos, Measure, in_force
 from wirt.model.domain import DomainConfig
 from wirt.model.qos import QosClass
 from wirt.plan.launch import DEFAULT_WEIGHT
+from wirt.plan.networks_shares import DEFAULT_WEIGHT as DEFAULT_NETWORK_WEIGHT
 from wirt.plan.shares import DEFAULT_DISK_WEIGHT
 
 
@@ -44,6 +45,7 @@ def effective(config: DomainConfig, qos: QosClass | None) -> DomainConfig:
         cpu_weight=_first(config.cpu_weight, qos.weight),
         cap=_first(config.cap, None if qos.cap is None else min(qos.cap, _most_cap(config))),
         disk_weight=_first(config.disk_weight, qos.disk_weight),
+        network_weight=_first(config.network_weight, qos.network_weight),
         disks=tuple(_disk(disk, own[disk.vdev], qos.disk) for disk in config.disks),
         vifs=tuple(_card(vif, qos) for vif in config.vifs),
         memory_guarantee_mib=_first(
@@ -76,6 +78,7 @@ def held(config: DomainConfig, qos: QosClass | None) -> tuple[Held, ...]:
         _row("weight", config.cpu_weight, after.cpu_weight, DEFAULT_WEIGHT),
         _row("cap", config.cap, after.cap, 0),
         _row("disk-weight", config.disk_weight, after.disk_weight, DEFAULT_DISK_WEIGHT),
+        _row("network-weight", config.network_weight, after.network_weight, DEFAULT_NETWORK_WEIGHT),
         _row("memory-guarantee", config.memory_guarantee_mib, after.memory_guarantee_mib, config.memory_mib),
     ]
     own = in_force((disk.vdev, disk.qos) for disk in config.disks)

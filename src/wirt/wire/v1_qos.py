@@ -50,14 +50,14 @@ class QosRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class DiskWeightRequest:
+class WeightRequest:
     """1 to 1000; ``None`` takes it away."""
 
     weight: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class DiskWeight:
+class Weight:
     """What the domain has in the end. ``remarks`` say what of its terms this host can't keep."""
 
     name: str

@@ -129,6 +129,7 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         cpu_model=_cpu_model(settings),
         qos=_qos(settings),
         disk_weight=settings.number("disk_weight"),
+        network_weight=settings.number("network_weight"),
         memory_guarantee_mib=_guarantee(settings, maxmem or memory),
     )
 

@@ -320,6 +320,17 @@ OTHER = (
         honoured=QEMU,
     ),
     Key(
+        "network_weight",
+        NUMBER,
+        Group.OTHER,
+        "The guest's share of what a network's way out carries (wirt network create --share) while its guests ask "
+        "for more: twice the weight gets twice as much. xl does not know this key.",
+        default="100",
+        low=1,
+        high=1000,
+        honoured=QEMU,
+    ),
+    Key(
         "qos",
         TEXT,
         Group.OTHER,
