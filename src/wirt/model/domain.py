@@ -73,6 +73,14 @@ class DomainConfig:
     huge_pages: HugePages | None = None
     mem_merge: bool | None = None
     """``False``: its memory is never merged with that of others."""
+    qos: str | None = None
+    """A class of service, which may be one that this host does not have."""
+    disk_weight: int | None = None
+    """Among all domains that ask for the same disk; ``None``: what its class says, or else 100."""
+    network_weight: int | None = None
+    """Among the guests of each network whose way out is shared; ``None`` as for ``disk_weight``."""
+    memory_guarantee_mib: int | None = None
+    """What ballooning leaves it; ``None``: what its class says, or else ``memory_mib``."""
 
     @property
     def most_mib(self) -> int:

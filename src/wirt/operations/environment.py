@@ -27,6 +27,7 @@ from wirt.operations.networks import Networks
 from wirt.operations.peers import KnownPeers
 from wirt.operations.placement import memory_nodes
 from wirt.operations.pools import Pools
+from wirt.operations.qos_classes import QosClasses
 from wirt.operations.registry import Domains
 from wirt.operations.scheduling import Scheduling
 from wirt.operations.snapshots import Snapshots
@@ -99,6 +100,7 @@ class Environment:
     storage: Storage | None = None
     pools: Pools = field(init=False)
     cpu_pools: CpuPools = field(init=False)
+    qos_classes: QosClasses = field(init=False)
     snapshots: Snapshots = field(init=False)
     image_tool: ImageTool | None = None
     live_disks: LiveDisks | None = None
@@ -134,6 +136,7 @@ class Environment:
         self.groups = SecurityGroups(self.store)
         self.networks = Networks(self.store)
         self.cpu_pools = CpuPools(self.store, self.machine.name)
+        self.qos_classes = QosClasses(self.store, self.machine.name)
         self.snapshots = Snapshots(self.store)
         self.handovers = Handovers(self.store, self.clock)
         self.known_peers = KnownPeers(self.store, self.peers)
@@ -177,6 +180,7 @@ class Environment:
             self.networks,
             self.pools,
             self.cpu_pools,
+            self.qos_classes,
             self.domains,
             self.snapshots,
             self.known_peers,
@@ -211,7 +215,17 @@ class Environment:
             host = replace(host, huge=TAKEN)
         media = await self._media(domain.config.disks, volumes)
         return plan_launch(
-            domain.config, domain.uuid, domid, host, facts, devices, volumes, media, given, memory, vcpus
+            self.qos_classes.effective(domain.config),
+            domain.uuid,
+            domid,
+            host,
+            facts,
+            devices,
+            volumes,
+            media,
+            given,
+            memory,
+            vcpus,
         )
 
     async def _media(self, disks: Iterable[DiskSpec], volumes: Mapping[str, Volume]) -> Mapping[str, Medium]:

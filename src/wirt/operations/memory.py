@@ -26,6 +26,7 @@ from wirt.operations.turns import promised_bytes
 from wirt.plan.jail import OVERHEAD_MIB, VCPU_MIB
 from wirt.plan.memory import GuestMemory, HostMemory, MemoryPlan, Proof, plan_memory
 from wirt.plan.memory_huge import plan_huge
+from wirt.plan.qos import guaranteed_mib
 from wirt.plan.ram import LEAST_DIRECT_BOOT_MIB, LEAST_FIRMWARE_BOOT_MIB
 from wirt.ports.balloons import Balloon
 
@@ -68,7 +69,7 @@ async def set_memory(environment: Environment, ref: str, mib: int) -> Job:
     """Have a domain hold ``mib``: a guest that runs at once, by its balloon; one that is off from its next start.
     ``BadInput`` says what can be."""
     domain = environment.domains.find(ref)
-    low, high, why = _least(domain), domain.config.most_mib, ""
+    low, high, why = _least(environment, domain), domain.config.most_mib, ""
     if domain.incarnation is not None:
         balloon = await _balloon(environment, domain)
         high = min(high, balloon.most)
@@ -76,7 +77,7 @@ async def set_memory(environment: Environment, ref: str, mib: int) -> Job:
             floor = min(balloon.used + SPARE_MIB, balloon.actual)
             low, why = max(low, floor), f"; it uses {balloon.used} now"
         if low <= mib <= high:
-            _check_room(environment, domain, mib - balloon.actual)
+            check_room(environment, domain, mib - balloon.actual)
     if not low <= mib <= high:
         raise BadInput(
             f"memory of domain {domain.name} can be from {low} to {high} MiB, not {mib}{why}",
@@ -126,7 +127,8 @@ async def planned(environment: Environment) -> Planned:
             untold.append(f"domain {domain.name}: {error.message}")
         else:
             really.append(_really(environment, domain, balloon))
-            guests.append(_guest(domain, balloon, huge=really[-1].huge is not None))
+            known = environment.qos_classes.of(domain)
+            guests.append(_guest(known, balloon, huge=really[-1].huge is not None))
     facts = environment.host_facts()
     promised = promised_bytes(environment, UUID(int=0))
     available = max(0, facts.memory_available_bytes - facts.reserve_bytes - promised) // MIB
@@ -156,7 +158,7 @@ def _guest(domain: Domain, balloon: Balloon, *, huge: bool) -> GuestMemory:
         name=domain.name,
         has=balloon.actual,
         most=balloon.most,
-        guaranteed=config.memory_mib,
+        guaranteed=guaranteed_mib(config),
         wished=config.memory_mib,
         overhead=overhead,
         used=balloon.used if balloon.driver else None,
@@ -164,8 +166,10 @@ def _guest(domain: Domain, balloon: Balloon, *, huge: bool) -> GuestMemory:
     )
 
 
-def _least(domain: Domain) -> int:
-    return LEAST_FIRMWARE_BOOT_MIB if domain.config.kernel is None else LEAST_DIRECT_BOOT_MIB
+def _least(environment: Environment, domain: Domain) -> int:
+    """What it boots with, and what it or its class of service guarantees."""
+    boots = LEAST_FIRMWARE_BOOT_MIB if domain.config.kernel is None else LEAST_DIRECT_BOOT_MIB
+    return max(boots, environment.qos_classes.effective(domain.config).memory_guarantee_mib or 0)
 
 
 async def _balloon(environment: Environment, domain: Domain) -> Balloon:
@@ -197,7 +201,7 @@ async def _balloon(environment: Environment, domain: Domain) -> Balloon:
         await clock.sleep(1.0)
 
 
-def _check_room(environment: Environment, domain: Domain, more: int) -> None:
+def check_room(environment: Environment, domain: Domain, more: int) -> None:
     """The host must not swap for it."""
     facts = environment.host_facts()
     free = facts.memory_available_bytes - facts.reserve_bytes - promised_bytes(environment, domain.uuid)

@@ -119,7 +119,7 @@ def load_of(environment: Environment, domains: Iterable[Domain], topology: Topol
     """What the planner is asked with. ``BadInput`` of a domain that names CPUs which this host has not got."""
     placement = environment.scheduling.placement
     reserved = cpus_named(placement.reserved, topology) if placement.reserved else frozenset()
-    guests = tuple(_guest(placement, domain, topology) for domain in domains)
+    guests = tuple(_guest(placement, environment.qos_classes.of(domain), topology) for domain in domains)
     return Load(topology, guests, pools(environment), reserved, placement.busy)
 
 

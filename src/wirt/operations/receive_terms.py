@@ -58,6 +58,7 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
     placed, plan = files.domain, None
     remarks += files.remarks
     here = _with_what_is_here(placed, placements)
+    remarks += _check_class(environment, here)
     try:
         check_files(environment, _with_files_of(here.config, files.here))
         await check_disks_free(environment, here.uuid, here.config)
@@ -74,6 +75,15 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
     if offer.course.postcopy and not offer.offline:
         remarks += await no_postcopy(environment)
     return Considered(placed, tuple(remarks), tuple(placements), plan, files.files)
+
+
+def _check_class(environment: Environment, domain: Domain) -> list[Remark]:
+    """A class is what each host says it is, so one that is not known here promises nothing."""
+    name, host = domain.config.qos, environment.machine.name
+    if name is None or environment.qos_classes.get(name) is not None:
+        return []
+    remedy = f"define it there: wirt qos-class define {name}; or wirt qos {domain.name} none"
+    return [Remark(True, f"{host} has no class of service {name}", remedy)]
 
 
 async def no_postcopy(environment: Environment) -> list[Remark]:

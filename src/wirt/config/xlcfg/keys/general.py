@@ -219,6 +219,17 @@ MEMORY = (
         honoured=QEMU,
     ),
     Key(
+        "memory_guarantee",
+        NUMBER,
+        Group.MEMORY,
+        "Memory in MiB that ballooning leaves the guest in any case; not more than maxmem. xl does not know this "
+        "key.",
+        default="what the class of qos says; without that, memory",
+        low=1,
+        high=2**40,
+        honoured=QEMU,
+    ),
+    Key(
         "vnuma",
         NESTED,
         Group.MEMORY,
@@ -327,6 +338,37 @@ BOOT = (
 )
 
 OTHER = (
+    Key(
+        "disk_weight",
+        NUMBER,
+        Group.OTHER,
+        "The guest's share of a disk that several ask for more than it can do: twice the weight gets twice as "
+        "much. wirt info says whether this host's disks look at weights. xl does not know this key.",
+        default="100",
+        low=1,
+        high=1000,
+        honoured=QEMU,
+    ),
+    Key(
+        "network_weight",
+        NUMBER,
+        Group.OTHER,
+        "The guest's share of what a network's way out carries (wirt network create --share) while its guests ask "
+        "for more: twice the weight gets twice as much. xl does not know this key.",
+        default="100",
+        low=1,
+        high=1000,
+        honoured=QEMU,
+    ),
+    Key(
+        "qos",
+        TEXT,
+        Group.OTHER,
+        "The class of service (wirt qos-class) that the guest runs with: weight, cap, limits of disks and cards, "
+        "guarantee of memory. What the configuration says of these itself comes first. xl does not know this key.",
+        default="none",
+        honoured=QEMU,
+    ),
     Key("seclabel", TEXT, Group.OTHER, "The domain's XSM security label."),
     Key(
         "init_seclabel",
