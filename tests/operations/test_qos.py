@@ -14,11 +14,13 @@ from wirt.model.devices import Rate
 from wirt.model.diskqos import DiskQos
 from wirt.model.errors import BadInput, NameInUse, NotFound, ResourceBusy
 from wirt.model.job import Job, JobState
+from wirt.model.units import MIB
 from wirt.network.fake import FakeNetwork
 from wirt.operations import disk_qos, memory, qos_verbs, sched_verbs, vif_rate
 from wirt.operations.create import Source, create, define
 from wirt.operations.destroy import destroy
 from wirt.operations.jobs.step import JobKind
+from wirt.operations.reconcile.memory_limits import MemoryLimitsLoop
 from wirt.operations.start import start
 from wirt.plan.qos import Origin
 
@@ -137,6 +139,19 @@ async def test_a_guarantee_is_what_ballooning_leaves(tmp_path: Path) -> None:
     host.machine.available_bytes = 0
     job = await change(host, memory_guarantee="400")
     assert "100 MiB more" in job.notes["result"]["failed"][0]["why"]
+    await host.stop()
+
+
+async def test_who_is_guaranteed_more_may_take_it_before_he_is_asked_to(tmp_path: Path) -> None:
+    """Else his run would be ended for it."""
+    host = await up(tmp_path)
+    loop = MemoryLimitsLoop(host.environment)
+    await loop.look()
+    before = host.memory_limits.limits[guest(host).directory]
+    await change(host, memory_guarantee="300")
+    host.memory_limits.settle(guest(host).directory)
+    assert guest(host).balloon.actual == 300 and not guest(host).gone
+    assert host.memory_limits.limits[guest(host).directory] - before >= 100 * MIB
     await host.stop()
 
 

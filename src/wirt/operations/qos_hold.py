@@ -15,6 +15,7 @@ from wirt.model.lifecycle import State
 from wirt.operations.disk_qos import hold_disks
 from wirt.operations.environment import Environment
 from wirt.operations.memory import check_room
+from wirt.operations.memory_grants import grant
 from wirt.operations.moving import settled
 from wirt.operations.scheduling import is_held, lay
 from wirt.operations.vif_rate import hold_cards
@@ -75,4 +76,4 @@ async def _hold_memory(environment: Environment, uuid: UUID) -> None:
     wanted = min(domain.config.memory_guarantee_mib, balloon.most)
     if balloon.driver and balloon.actual < wanted:
         check_room(environment, domain, wanted - balloon.actual)
-        await environment.hypervisor.balloons.ask(uuid, wanted)
+        await grant(environment, domain, wanted)

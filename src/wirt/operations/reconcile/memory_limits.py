@@ -13,9 +13,11 @@ from wirt.model.lifecycle import State
 from wirt.model.units import MIB
 from wirt.operations.environment import Environment
 from wirt.operations.given_memory import huge_pages
+from wirt.operations.memory import check_room
 from wirt.operations.memory_grants import beside_of, grant, size_of
 from wirt.operations.running import MOVING
 from wirt.plan.memory_limit import Seen, at_rest, limit_for, next_limit
+from wirt.plan.qos import guaranteed_mib
 from wirt.ports.balloons import Balloon
 from wirt.ports.memory_limits import MemoryUse
 
@@ -47,7 +49,7 @@ class MemoryLimitsLoop:
         environment.grants.forget(
             {domain.uuid for domain in environment.domains if domain.incarnation is not None}
         )
-        for domain in list(environment.domains):
+        for domain in map(environment.qos_classes.of, list(environment.domains)):
             if _follows(domain) and not environment.jobs.busy(domain.uuid):
                 try:
                     await self._hold(domain)
@@ -102,8 +104,10 @@ class MemoryLimitsLoop:
         """What an earlier daemon, or another host, asked for nobody knows: it may be more than the configuration
         says, and the guest on its way to it. So nothing is lowered before it was asked for what that says, which
         is not done to one that has more."""
-        if balloon.driver and balloon.actual <= domain.config.memory_mib:
-            await grant(self._environment, domain, domain.config.memory_mib)
+        said = max(domain.config.memory_mib, guaranteed_mib(domain.config))
+        if balloon.driver and balloon.actual <= said:
+            check_room(self._environment, domain, said - balloon.actual)
+            await grant(self._environment, domain, said)
 
     def _rests(self, domain: Domain, use: MemoryUse | None, beside: int) -> bool:
         kept, now = self._environment.grants.of(domain), self._environment.clock.monotonic()
