@@ -62,7 +62,7 @@ async def check_keeps_pages(run: Run) -> None:
 def allowed_ms(rounds: int, most_ms: int) -> int:
     """How long the guest may stand still once memory has been gone through ``rounds`` times: more with each that
     did not do."""
-    return min(most_ms, FIRST_DOWNTIME_MS << min(max(0, rounds - 2), 17))
+    return min(most_ms, FIRST_DOWNTIME_MS << min(max(0, rounds - 2), 19))
 
 
 async def standing(run: Run, course: Course, report: Report) -> Travelled:
