@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,24 +40,9 @@ def main() -> int:
     show("image", "build", "tiny")
     link_image()
 
-    title("Two guests from two files")
-    for guest in GUESTS:
-        if json.loads(quiet("list", "--all", "-o", "json", guest, check=False) or "{}").get("domains"):
-            show("destroy", guest)
-        show("create", f"{guest}.cfg")
-
-    title("Their consoles")
-    began = time.monotonic()
-    watch_boot(began)
-
-    title("Domain-0 and both")
-    show("list")
-
-    title("Talking to both over their network")
-    for guest in GUESTS:
-        talk(guest, reach(guest))
-
-    demo_move.move((EXAMPLES / "tiny").resolve(), title)
+    with demo_move.lab((EXAMPLES / "tiny").resolve()) as lab:
+        guests(lab)
+        demo_move.move(lab, title)
 
     title("To try next")
     print(
@@ -70,6 +56,26 @@ def main() -> int:
         "  $W shutdown -a -w           the end"
     )
     return 0
+
+
+def guests(lab: demo_move.Lab | None) -> None:
+    """``lab`` is begun once the first of them is ready."""
+    title("Two guests from two files")
+    for guest in GUESTS:
+        if json.loads(quiet("list", "--all", "-o", "json", guest, check=False) or "{}").get("domains"):
+            show("destroy", guest)
+        show("create", f"{guest}.cfg")
+
+    title("Their consoles")
+    began = time.monotonic()
+    watch_boot(began, lambda: lab.begin() if lab is not None else None)
+
+    title("Domain-0 and both")
+    show("list")
+
+    title("Talking to both over their network")
+    for guest in GUESTS:
+        talk(guest, reach(guest))
 
 
 def title(text: str) -> None:
@@ -112,9 +118,16 @@ def destroy_user_of(disk: Path) -> None:
         subprocess.run([WIRT, "destroy", "hvm"], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def watch_boot(began: float) -> None:
-    """Both consoles line by line until both guests are ready."""
-    readers = [threading.Thread(target=follow, args=(guest, began), daemon=True) for guest in GUESTS]
+def watch_boot(began: float, one_ready: Callable[[], None]) -> None:
+    """Both consoles line by line until both guests are ready; ``one_ready`` is called when the first one is."""
+    first = threading.Lock()
+
+    def watch(guest: str) -> None:
+        follow(guest, began)
+        if first.acquire(blocking=False):
+            one_ready()
+
+    readers = [threading.Thread(target=watch, args=(guest,), daemon=True) for guest in GUESTS]
     for reader in readers:
         reader.start()
     for guest, reader in zip(GUESTS, readers, strict=True):

@@ -6,16 +6,16 @@ import socket
 import time
 from collections.abc import Callable
 
-from bench.figure import Basis, Contender, Direction, Figure, Promise
+from bench.figure import Contender, Figure
+from bench.figures.changes import MANAGERS, changes, named, within
 from bench.rigs.disks import Load
-from bench.rigs.limited import LIBVIRT, WIRT, DiskLimit, Limited, Rig, limited
+from bench.rigs.limited import DiskLimit, Limited, Rig, limited
 from bench.rigs.traffic import IN, OUT, Move, connected
 
-MANAGERS = (WIRT, LIBVIRT)
 WINDOW_MS, WINDOW_S, WARM_UP_S = 5000, 5.0, 1.0
 """Long enough for what a limit lets pass at once after a rest, a tenth of a second's worth, to be a fiftieth."""
 MBIT = 8
-OFF_PERCENT, SOON_MS = 5.0, 100.0
+OFF_PERCENT = 5.0
 _READ = Load("read", "read", "random", 4096, "per_s", WINDOW_MS)
 _IOPS = DiskLimit(iops=200)
 _BYTES = DiskLimit(bps=1 << 20)
@@ -83,16 +83,7 @@ def change_card(manager: str) -> Callable[[Rig], float]:
     return run
 
 
-def _named(what: str, manager: str) -> str:
-    return f"{what}, {manager}"
-
-
 _CARD = {f"{MBIT} Mbit/s {move.way}": move for move in (OUT, IN)}
-_CHANGES = {"another limit of a disk": change_disk, "another limit of a card": change_card}
-_HOW = {
-    WIRT: "the slower of there and back, over its socket",
-    LIBVIRT: "the slower of there and back, by virsh, whose start is in it",
-}
 
 FIGURE = Figure(
     name="limits",
@@ -102,47 +93,23 @@ FIGURE = Figure(
     rig=limited,
     contenders=(
         *(
-            Contender(_named(what, who), "8 requests under way at once", disk(who, *limit))
+            Contender(named(what, who), "8 requests under way at once", disk(who, *limit))
             for what, limit in _DISK.items()
             for who in MANAGERS
         ),
         *(
-            Contender(_named(what, who), "one connection", card(who, move))
+            Contender(named(what, who), "one connection", card(who, move))
             for what, move in _CARD.items()
             for who in MANAGERS
         ),
     ),
-    promises=tuple(
-        Promise(
-            f"{what}: within {OFF_PERCENT:g} percent",
-            _named(what, WIRT),
-            Basis.VALUE,
-            Direction.AT_MOST,
-            OFF_PERCENT,
-            "percent",
-        )
-        for what in (*_DISK, *_CARD)
-    ),
+    promises=tuple(within(what, OFF_PERCENT, "percent") for what in (*_DISK, *_CARD)),
     runs=5,
     quick_runs=1,
     warm_up=0,
     timeout_s=120,
 )
 
-CHANGE = Figure(
-    name="limits-change",
-    measures="From the request to the answer, which comes when the run is held to it",
-    unit="ms",
-    rig=limited,
-    contenders=tuple(
-        Contender(_named(what, who), _HOW[who], change(who))
-        for what, change in _CHANGES.items()
-        for who in MANAGERS
-    ),
-    promises=tuple(
-        Promise(f"{what} within {SOON_MS:g} ms", _named(what, WIRT), Basis.VALUE, Direction.BELOW, SOON_MS, "ms")
-        for what in _CHANGES
-    ),
-    runs=20,
-    quick_runs=3,
+CHANGE = changes(
+    "limits-change", limited, {"another limit of a disk": change_disk, "another limit of a card": change_card}
 )

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.figure import Basis, Contender, Direction, Figure, Promise
-from bench.rigs.spinners import LIBVIRT, NAMES, WIRT, Managers, spinners
+from bench.figures.changes import MANAGERS, changes, named, within
+from bench.rigs.managed import WIRT
+from bench.rigs.spinners import NAMES, Managers, spinners
 
 WEIGHTS, CAPS = (512, 1024), (25, 50)
-MANAGERS = (WIRT, LIBVIRT)
 ONE, OTHER = NAMES
-POINTS, CAP_POINTS, GAIN_PERCENT, SOON_MS = 3.0, 2.0, 5.0, 100.0
+POINTS, CAP_POINTS, GAIN_PERCENT = 3.0, 2.0, 5.0
 
 
 def beside_256(manager: str, weight: int) -> Callable[[Managers], float]:
@@ -46,16 +47,15 @@ def stolen(manager: str) -> Callable[[Managers], float]:
     return run
 
 
-def change(manager: str, **there: int) -> Callable[[Managers], float]:
-    def run(rig: Managers) -> float:
-        guests = rig.of(manager)
-        return max(guests.set(ONE, **there), guests.set(ONE)) * 1000
+def change(**there: int) -> Callable[[str], Callable[[Managers], float]]:
+    def by(manager: str) -> Callable[[Managers], float]:
+        def run(rig: Managers) -> float:
+            guests = rig.of(manager)
+            return max(guests.set(ONE, **there), guests.set(ONE)) * 1000
 
-    return run
+        return run
 
-
-def _named(what: str, manager: str) -> str:
-    return f"{what}, {manager}"
+    return by
 
 
 def _weights(weight: int) -> str:
@@ -66,11 +66,6 @@ def _cap(cap: int) -> str:
     return f"cap of {cap}%"
 
 
-def _within(what: str, limit: float, unit: str = "points") -> Promise:
-    name = _named(what, WIRT)
-    return Promise(f"{what}: within {limit:g} {unit}", name, Basis.VALUE, Direction.AT_MOST, limit, unit)
-
-
 FIGURE = Figure(
     name="shares",
     measures="How far spinning guests are from what is theirs: the heavier one's part of what both get of one "
@@ -79,19 +74,19 @@ FIGURE = Figure(
     rig=spinners,
     contenders=(
         *(
-            Contender(_named(_weights(each), who), "two guests on one CPU", beside_256(who, each))
+            Contender(named(_weights(each), who), "two guests on one CPU", beside_256(who, each))
             for each in WEIGHTS
             for who in MANAGERS
         ),
         *(
-            Contender(_named(_cap(each), who), "one guest alone", capped(who, each))
+            Contender(named(_cap(each), who), "one guest alone", capped(who, each))
             for each in CAPS
             for who in MANAGERS
         ),
     ),
     promises=(
-        *(_within(_weights(each), POINTS) for each in WEIGHTS),
-        *(_within(_cap(each), CAP_POINTS) for each in CAPS),
+        *(within(_weights(each), POINTS, "points") for each in WEIGHTS),
+        *(within(_cap(each), CAP_POINTS, "points") for each in CAPS),
     ),
     runs=5,
     quick_runs=1,
@@ -106,12 +101,12 @@ THEFT = Figure(
     unit="percent",
     rig=spinners,
     contenders=tuple(
-        Contender(_named("a thief", who), "below 0: it lost what it slept", stolen(who)) for who in MANAGERS
+        Contender(named("a thief", who), "below 0: it lost what it slept", stolen(who)) for who in MANAGERS
     ),
     promises=(
         Promise(
             "a thief of credit gains next to nothing",
-            _named("a thief", WIRT),
+            named("a thief", WIRT),
             Basis.VALUE,
             Direction.AT_MOST,
             GAIN_PERCENT,
@@ -124,26 +119,4 @@ THEFT = Figure(
     timeout_s=120,
 )
 
-_CHANGES = {"another weight": {"weight": 512}, "another cap": {"cap": 50}}
-_HOW = {
-    WIRT: "the slower of there and back, over its socket",
-    LIBVIRT: "the slower of there and back, by virsh, whose start is in it",
-}
-
-CHANGE = Figure(
-    name="shares-change",
-    measures="From the request to the answer, which comes when the run is held to it",
-    unit="ms",
-    rig=spinners,
-    contenders=tuple(
-        Contender(_named(what, who), _HOW[who], change(who, **there))
-        for what, there in _CHANGES.items()
-        for who in MANAGERS
-    ),
-    promises=tuple(
-        Promise(f"{what} within {SOON_MS:g} ms", _named(what, WIRT), Basis.VALUE, Direction.BELOW, SOON_MS, "ms")
-        for what in _CHANGES
-    ),
-    runs=20,
-    quick_runs=3,
-)
+CHANGE = changes("shares-change", spinners, {"another weight": change(weight=512), "another cap": change(cap=50)})

@@ -16,7 +16,7 @@ from bench.rigs.disks import Load, Shell
 from bench.rigs.groups import common_group
 from bench.rigs.guests import Guest
 from bench.rigs.libvirt import Libvirt
-from bench.rigs.managed import ByWirt, Manager, by_libvirt, timed
+from bench.rigs.managed import LIBVIRT, WIRT, ByWirt, Manager, by_libvirt, timed
 from bench.rigs.namespace import own_namespace, run
 from bench.rigs.processes import CommandFailed
 from bench.rigs.shells import wait_ready
@@ -24,7 +24,6 @@ from bench.rigs.traffic import serve
 from bench.rigs.wirtd import Wirtd, serving
 from bench.rigs.workshop import Workshop
 
-WIRT, LIBVIRT = "wirt", "libvirt"
 NAME = "limited"
 HOST, ADDRESSES = "10.79.0.1", {WIRT: "10.79.0.11", LIBVIRT: "10.79.0.12"}
 DISK_MIB = 8

@@ -17,6 +17,7 @@ from bench.rigs.shells import Send, bare_console, managed_console
 from bench.rigs.wirtd import Wirtd
 from bench.rigs.workshop import Workshop
 
+WIRT, LIBVIRT = "wirt", "libvirt"
 _PERIOD_US = 100_000
 _SHARES = 8192
 """Of libvirt's guests together, beside the machine's other work: see bench.rigs.groups."""

@@ -17,13 +17,12 @@ from pathlib import Path
 from bench.rigs.absence import NotHere
 from bench.rigs.groups import common_group
 from bench.rigs.guests import Guest
-from bench.rigs.managed import ByWirt, Manager, by_libvirt
+from bench.rigs.managed import LIBVIRT, WIRT, ByWirt, Manager, by_libvirt
 from bench.rigs.processes import CPU, hold_to
 from bench.rigs.shells import type_line, wait_ready
 from bench.rigs.wirtd import serving
 from bench.rigs.workshop import Workshop
 
-WIRT, LIBVIRT = "wirt", "libvirt"
 NAMES = ("one", "other")
 SETTLE_S, WINDOW_S = 0.5, 4.0
 _NS = 1e-9

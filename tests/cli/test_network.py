@@ -20,6 +20,7 @@ NETWORK = {
     "dhcp": "10.5.0.2-10.5.0.254",
     "dns": True,
     "domain": "lan",
+    "share": "1Gb/s",
 }
 DETAIL = {
     "network": NETWORK,
@@ -44,6 +45,7 @@ address                : 10.5.0.1/24
 dhcp                   : 10.5.0.2-10.5.0.254
 dns                    : yes
 domain                 : lan
+shared                 : 1Gb/s of what guests are sent, by weights
 dnsmasq                : 4711
 mended                 : 1970-01-01 00:00:00 make the bridge br-lan
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from wirt.model.devices import DiskFormat, DiskSpec, NicType, PortForward, VifKind, VifSpec
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.engine import Aio, CacheMode, IoThread
+from wirt.model.memory import HugeMemory, HugePages, HugePool
 from wirt.plan.engine import Medium
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
@@ -22,6 +23,12 @@ TCG = HypervisorFacts(
     guest_types=frozenset(GuestType),
     firmware_files=(("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"), ("ovmf-variables", "/usr/share/OVMF/VARS.fd")),
 )
+HOSTS = {
+    "huge-pages-of-a-node": replace(
+        HOST, memory_nodes=(1,), huge=HugeMemory("madvise", (HugePool(2048, 64, 64),)), merging=True
+    ),
+    "memory-of-nodes-merged": replace(HOST, memory_nodes=(0, 2), merging=True),
+}
 KVM = replace(TCG, accelerator=Accelerator.KVM)
 USER = VifSpec(kind=VifKind.USER)
 
@@ -120,6 +127,8 @@ CONFIGS: dict[str, DomainConfig] = {
         ),
     ),
     "maxvcpus": replace(DIRECT, vcpus=2, maxvcpus=8),
+    "huge-pages-of-a-node": replace(DIRECT, huge_pages=HugePages.TWO_MIB),
+    "memory-of-nodes-merged": replace(DIRECT, free_page_reporting=False),
     "device-model-args": replace(DIRECT, device_model_args=("-global", "isa-debugcon.iobase=0x402")),
 }
 
@@ -127,4 +136,4 @@ CONFIGS: dict[str, DomainConfig] = {
 def plan(name: str) -> LaunchPlan:
     facts = KVM if name == "kvm" else TCG
     devices = frozenset({"/dev/vg/root", "/dev/vg/shared"})
-    return plan_launch(CONFIGS[name], UUID_1, 7, HOST, facts, devices, media=MEDIA)
+    return plan_launch(CONFIGS[name], UUID_1, 7, HOSTS.get(name, HOST), facts, devices, media=MEDIA)

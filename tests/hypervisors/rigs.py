@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -31,7 +31,9 @@ from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind, VifSp
 from wirt.model.domain import DomainConfig, GuestType, Incarnation
 from wirt.model.errors import Unavailable
 from wirt.model.lifecycle import EndReason, State
+from wirt.model.memory import GivenMemory
 from wirt.model.storage import Volume
+from wirt.operations.given_memory import of_plan
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import LaunchPlan, plan_launch
 from wirt.ports.clock import SystemClock
@@ -69,7 +71,7 @@ class Started:
     incarnation: Incarnation
     directory: Path
     config: DomainConfig
-    padding_kib: int = 0
+    given: GivenMemory = field(default_factory=GivenMemory)
 
     @property
     def domain(self) -> UUID:
@@ -131,10 +133,11 @@ class Rig(Protocol):
         *,
         incoming: bool = False,
         beside: UUID | None = None,
-        padding_kib: int | None = None,
+        given: GivenMemory | None = None,
     ) -> Started:
         """Launched, and paused: before its first instruction, or where it was when its memory was saved.
-        ``incoming``: it waits for its memory from another host. ``padding_kib``: of one that began elsewhere."""
+        ``incoming``: it waits for its memory from another host. ``given``: the memory of one that began
+        elsewhere."""
         ...
 
     async def remember(self, started: Started) -> None:
@@ -232,7 +235,7 @@ class FakeRig:
         *,
         incoming: bool = False,
         beside: UUID | None = None,
-        padding_kib: int | None = None,
+        given: GivenMemory | None = None,
     ) -> Started:
         self._launches += 1
         return await launch(
@@ -244,7 +247,7 @@ class FakeRig:
             memory,
             incoming=incoming,
             beside=beside,
-            padding_kib=padding_kib,
+            given=given,
         )
 
     async def remember(self, started: Started) -> None:
@@ -347,7 +350,7 @@ class QemuRig:
         *,
         incoming: bool = False,
         beside: UUID | None = None,
-        padding_kib: int | None = None,
+        given: GivenMemory | None = None,
     ) -> Started:
         number = len(self._started) + 1
         directory = self._tmp_path / "runs" / str(number)
@@ -360,7 +363,7 @@ class QemuRig:
             memory,
             incoming=incoming,
             beside=beside,
-            padding_kib=padding_kib,
+            given=given,
             accelerator=self.accelerator,
         )
         self._started.append(started)
@@ -474,14 +477,14 @@ async def launch(
     *,
     incoming: bool = False,
     beside: UUID | None = None,
-    padding_kib: int | None = None,
+    given: GivenMemory | None = None,
     accelerator: Accelerator = FACTS.accelerator,
 ) -> Started:
     facts = replace(FACTS, version=(await hypervisor.facts()).version, accelerator=accelerator)
-    plan = plan_launch(config, domain, domid, HOST, facts, padding_kib=padding_kib)
+    plan = plan_launch(config, domain, domid, HOST, facts, memory=given)
     begun = Incarnation(domain, domid, HOST.name, 1, hypervisor.name, 0.0)
     incarnation = await hypervisor.launch(Launch(plan, begun, directory, plugged(plan), memory, incoming, beside))
-    return Started(incarnation, directory, config, plan.padding_kib)
+    return Started(incarnation, directory, config, of_plan(plan))
 
 
 def plugged(plan: LaunchPlan) -> tuple[Plugged, ...]:

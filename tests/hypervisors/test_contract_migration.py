@@ -18,6 +18,7 @@ from wirt.hypervisors.qemu.sending import FIRST_DOWNTIME_MS, allowed_ms
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward
 from wirt.model.errors import HypervisorError, IllegalState, WirtError
 from wirt.model.lifecycle import State
+from wirt.model.memory import GivenMemory
 from wirt.model.storage import Volume
 from wirt.peers.certificates import for_one_migration
 from wirt.ports.migration import Channel, Course, Phase, Travelled
@@ -60,13 +61,14 @@ class Pair:
             await asyncio.wait({task}, timeout=0.05)
         return task.result()
 
-    async def guest(self, *volumes: Volume) -> Started:
+    async def guest(self, *volumes: Volume, reporting: bool = True) -> Started:
         """One that runs here, and remembers something."""
         specs = tuple(
             DiskSpec(vdev=f"xvd{letter}", target=volume.path, format=volume.format)
             for letter, volume in zip("ab", volumes, strict=False)
         )
-        started = await self.here.start(replace(self.here.config(), disks=specs))
+        config = replace(self.here.config(), disks=specs, free_page_reporting=reporting)
+        started = await self.here.start(config)
         await self.here.hypervisor.resume(started.domain)
         await ready(self.here, started.domain)
         await self.here.remember(started)
@@ -83,7 +85,7 @@ class Pair:
         if config.vifs:
             forward = PortForward("tcp", config.vifs[0].forwards[0].guest_port, free_port())
             config = replace(config, vifs=(replace(config.vifs[0], forwards=(forward,)),))
-        return await self.there.start(config, started.domain, incoming=True, padding_kib=started.padding_kib)
+        return await self.there.start(config, started.domain, incoming=True, given=started.given)
 
 
 @pytest.fixture
@@ -371,7 +373,7 @@ async def test_a_guest_goes_over_early_and_fetches_the_rest_or_it_is_said_why_no
 
 @pytest.mark.parametrize("pair", [pytest.param("qemu-7.2 qemu-7.2", marks=real)], indirect=True)
 async def test_a_guest_that_an_old_qemu_would_forget_pages_of_moves_only_while_it_is_paused(pair: Pair) -> None:
-    started = await pair.here.start(pair.here.config(), padding_kib=0)
+    started = await pair.here.start(pair.here.config(), given=GivenMemory(padding_kib=0))
     await pair.here.hypervisor.resume(started.domain)
     journey = await Journey.begin(pair, started)
     with pytest.raises(IllegalState, match="would lose some of its memory"):

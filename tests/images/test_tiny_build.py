@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from wirt.images import packages
 from wirt.images.tiny import TinyImage, build_tiny, find_tiny
 from wirt.model.errors import ImageBuildFailed
 
@@ -148,3 +149,21 @@ def test_the_manifest_says_what_each_kernel_lacks(tiny_image: TinyImage) -> None
     ordinary = next(name for name in absent if "cloud" not in name)
     assert "e1000" in absent[cloud]
     assert absent[ordinary] == []
+
+
+async def test_kernels_behind_several_names_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    async def answer(command: list[str], **_: object) -> str:
+        asked.append(command)
+        return (
+            "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-1-cloud-amd64\n"
+            "linux-image-amd64\n  Depends: linux-base\n  Depends: linux-image-6.1.0-1-amd64\n"
+        )
+
+    monkeypatch.setattr(packages, "run", answer)
+    names = ("linux-image-amd64", "linux-image-cloud-amd64")
+    assert await packages.kernel_names(names) == ["linux-image-6.1.0-1-amd64", "linux-image-6.1.0-1-cloud-amd64"]
+    assert asked == [["apt-cache", "depends", *names]]
+    with pytest.raises(ImageBuildFailed, match="no kernel behind linux-image-rt-amd64"):
+        await packages.kernel_names(("linux-image-amd64", "linux-image-rt-amd64"))

@@ -323,6 +323,34 @@ async def test_a_bridge_is_told_where_a_card_is_now(world: World) -> None:
         await world.network.unplug(plugged)
 
 
+async def test_a_bridge_learns_from_who_speaks_for_a_card_where_it_is_now(world: World) -> None:
+    old, new = card("vif1.0", bridge="wirtbr0"), card("vif2.0", bridge="wirtbr0")
+    before, after = await world.network.plug(old), await world.network.plug(new)
+    here, there = world.network.herald((before,)), world.network.herald((after,))
+    for plugged in (before, after):
+        world.hand_over(plugged)
+    here.announce()
+    assert world.led_to(old.mac) == "vif1.0"
+    there.announce()
+    assert world.led_to(new.mac) == "vif2.0"
+    here.close()
+    here.announce()
+    assert world.led_to(new.mac) == "vif2.0", "who was dismissed says nothing more"
+    there.close()
+    there.close()
+    for plugged in (before, after):
+        world.hypervisor_ends(plugged)
+    assert world.taps() == {}
+
+
+async def test_a_card_without_a_tap_needs_nobody_who_speaks_for_it(world: World) -> None:
+    plugged = await world.network.plug(user_card())
+    herald = world.network.herald((plugged,))
+    herald.announce()
+    herald.close()
+    await world.network.unplug(plugged)
+
+
 async def test_a_card_that_is_gone_is_not_adopted(world: World) -> None:
     with pytest.raises(NotFound, match=r"vif1\.0"):
         await world.network.adopt(card(), "vif1.0")

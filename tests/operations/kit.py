@@ -14,9 +14,11 @@ from tests.operations.bootstrap_kit import FakeBootstrapper
 
 from wirt.hypervisors.fake import DaemonKilled, FakeCounters, FakeHypervisor, FakeLiveDisks, FakeWorld
 from wirt.hypervisors.fake.backup import FakeLiveBackup
+from wirt.hypervisors.fake.memory_limits import FakeMemoryLimits
 from wirt.hypervisors.fake.migrations import FakeLiveMigrations
 from wirt.hypervisors.fake.shares import FakeShares
 from wirt.hypervisors.fake.vcpu_threads import FakeVcpuThreads
+from wirt.machine import FakeHostMemory
 from wirt.model.devices import devids
 from wirt.model.domain import Domain
 from wirt.model.errors import HypervisorError
@@ -154,6 +156,8 @@ class SimulatedHost:
         self.machine = FakeMachine()
         self.images = FakeImages()
         self.processors = FakeProcessors()
+        self.host_memory = FakeHostMemory()
+        self.memory_limits = FakeMemoryLimits(self.world)
         self.fabric = FakeFabric()
         self.storage = FakeStorage(media)
         self.image_tool = FakeImageTool(media=self.storage.media)
@@ -207,6 +211,8 @@ class SimulatedHost:
             backups=Backups(self.live_backup, self.disk_server, DirectoryStores()),
             save_files=HostSaveFiles(),
             counters=FakeCounters(hypervisor),
+            host_memory=self.host_memory,
+            memory_limits=self.memory_limits,
             scheduling=Scheduling(self.shares, self.threads, placement=Placement(self.processors)),
         )
         self.engine = Engine(

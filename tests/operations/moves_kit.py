@@ -134,6 +134,8 @@ async def serve(host: SimulatedHost, method: str, path: str, body: Mapping[str, 
         return _plain(may_come(environment, handover))
     if action == ["leave"]:
         return _plain(await incoming.give_leave(environment, handover, _LEAVE.validate_python(body)))
+    if action == ["still"]:
+        return await incoming.stands_still(environment, handover)
     if action == ["console"]:
         return await incoming.take_console(environment, handover, _PIECE.validate_python(body))
     if action == ["abort"]:

@@ -119,7 +119,7 @@ async def test_a_machine_that_tells_no_cpus_keeps_only_those_from_running_who_as
     monkeypatch.setattr(host.processors, "topology", silent)
     domain = await started(host)
     assert domain.incarnation is not None and remarks(host.environment, domain) == ()
-    assert notes(host.environment) == ["this machine does not tell which CPUs it has"]
+    assert "this machine does not tell which CPUs it has" in notes(host.environment)
     with pytest.raises(Unavailable):
         await preview(host.environment, Source(config("mail", 'cpus = "3"'), "mail.cfg", "/"))
 

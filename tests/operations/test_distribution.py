@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import builtins
+import io
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from wirt.operations.distribution import PERIOD_S, distribute_once
-from wirt.operations.placement import Distribution, Reach
+from wirt.hypervisors.qemu.vcpu_threads import QemuVcpuThreads
+from wirt.model.accounting import RunCount, Sample, VcpuCount
+from wirt.operations.distribution import PERIOD_S, CountedGuest, distribute_once, measure
+from wirt.operations.placement import Distribution, Placement, Reach
+from wirt.operations.reconcile.scheduling import SchedulingLoop
 from wirt.operations.scheduling import lay, mechanism
 
 from .kit import SimulatedHost
@@ -31,7 +44,10 @@ async def busy(host: SimulatedHost, name: str, more: str = "") -> int:
 
 
 async def periods(host: SimulatedHost, count: int) -> None:
+    """After each pass of the accounting, as the daemon does."""
     for _ in range(count):
+        host.environment.accounting.take()
+        await host.environment.accounting.ask()
         await distribute_once(host.environment)
         await host.clock.advance(PERIOD_S)
 
@@ -118,3 +134,122 @@ async def test_a_cpu_that_goes_offline_is_left(host: SimulatedHost, told: list[d
     await lay(host.environment)
     assert gone not in (host.threads.affinity(threads[0]) or {gone})
     assert "offline" in told[-1]["reason"]
+
+
+READING = (
+    (builtins, "open"),
+    (io, "open"),
+    *((os, name) for name in ("open", "read", "pread", "listdir", "scandir", "readlink")),
+)
+
+
+@contextmanager
+def reading() -> Iterator[list[str]]:
+    """What this process reads meanwhile, in whatever way Python has for it."""
+    done: list[str] = []
+
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            done.append(f"{name} {arguments[:1]}")
+            return function(*arguments, **named)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in READING:
+            patch.setattr(module, name, noted(name, getattr(module, name)))
+        yield done
+
+
+class RealThreads(QemuVcpuThreads):
+    """Those of real processes, in the place of a fake guest's."""
+
+    def __init__(self, of: Mapping[UUID, Mapping[int, int]]) -> None:
+        super().__init__(cast(Any, SimpleNamespace()))
+        self._of = of
+
+    async def of(self, domain: UUID) -> Mapping[int, int]:
+        return self._of[domain]
+
+
+@pytest.fixture
+def process() -> Iterator[int]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process.pid
+        process.kill()
+
+
+async def test_the_distributor_reads_no_file_by_itself(host: SimulatedHost, process: int) -> None:
+    turn(host, Distribution.ON)
+    await busy(host, "web")
+    domain = host.environment.domains.find("web")
+    host.processors.caches = (tuple(sorted(os.sched_getaffinity(0))),)
+    host.environment.scheduling.threads = RealThreads({domain.uuid: {0: process}})
+    for _ in range(3):
+        host.environment.accounting.take()
+        await host.environment.accounting.ask()
+        with reading() as read:
+            await distribute_once(host.environment)
+        assert read == []
+        await host.clock.advance(PERIOD_S)
+    seat = host.environment.scheduling.placement.seat(domain.uuid, 0)
+    assert seat.home is not None and seat.used > 0.3, "it was distributed all the same"
+    with reading() as read:
+        Path("/proc/self/stat").read_text()
+    assert read, "what is read is seen"
+
+
+async def test_a_guest_is_distributed_once_it_was_counted(host: SimulatedHost) -> None:
+    turn(host, Distribution.ON)
+    await busy(host, "web")
+    host.environment.accounting.take()
+    assert await distribute_once(host.environment) == (), "which vCPUs it has nobody has asked yet"
+    await host.environment.accounting.ask()
+    host.environment.accounting.take()
+    assert len(await distribute_once(host.environment)) == 1
+    seat = host.environment.scheduling.placement.seat(host.environment.domains.find("web").uuid, 0)
+    rested = seat.rested
+    await distribute_once(host.environment)
+    assert seat.rested == rested, "one pass is one period, however often it is looked at"
+
+
+async def test_the_distributors_turn_comes_after_each_pass(
+    host: SimulatedHost, told: list[dict[str, Any]]
+) -> None:
+    turn(host, Distribution.ON)
+    await busy(host, "web")
+    loop = SchedulingLoop(host.environment)
+    await loop.start()
+    await host.settle()
+    assert told == []
+    for _ in range(2):
+        host.environment.accounting.take()
+        await host.environment.accounting.ask()
+        await host.settle()
+    await loop.stop()
+    assert [event["what"] for event in told] == ["moved"]
+
+
+COUNTS = st.tuples(
+    st.integers(0, 3_000_000_000),
+    st.one_of(st.none(), st.integers(0, 3_000_000_000)),
+    st.one_of(st.none(), st.integers(0, 7)),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(COUNTS, min_size=1, max_size=6))
+def test_whatever_is_counted_a_vcpu_ran_and_waited_a_part_of_the_time(
+    counts: list[tuple[int, int | None, int | None]],
+) -> None:
+    """Counters may begin anew, and a kernel may not count waiting."""
+    placement, uuid = Placement(), UUID(int=1)
+    domain = cast(Any, SimpleNamespace(uuid=uuid))
+    for at_s, (ran_ns, waited_ns, cpu) in enumerate(counts):
+        vcpus = (VcpuCount(0, ran_ns, waited_ns, cpu),)
+        sample = Sample(float(at_s), RunCount("run", vcpus, ran_ns, 0, 0, 0))
+        used = measure(placement, cast(Any, None), {"web": CountedGuest(domain, {0: 1}, sample)})
+        seat = placement.seat(uuid, 0)
+        assert 0 <= seat.used <= 1 and 0 <= seat.waited <= 1
+        assert all(0 <= part <= 1 for part in used.values())
+        assert used.keys() <= {cpu}

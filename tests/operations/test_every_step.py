@@ -30,6 +30,7 @@ from wirt.operations import (
     memory,
     network,
     pools_verbs,
+    qos_verbs,
     refresh,
     save,
     save_restore,
@@ -318,6 +319,29 @@ async def give_vcpus(host: SimulatedHost) -> None:
     await vcpus.set_vcpus(host.environment, "web", 3)
 
 
+async def a_class_with_a_domain(host: SimulatedHost) -> None:
+    await done(lambda host: qos_verbs.define(host.environment, "gold", {"weight": "512", "iops": "100"}))(host)
+    await a_domain_on_a_volume(host)
+    await done(lambda host: qos_verbs.set_class(host.environment, "web", "gold"))(host)
+
+
+async def destroy_class(host: SimulatedHost) -> None:
+    await qos_verbs.destroy(host.environment, "gold", force=True)
+
+
+async def a_class_and_a_domain(host: SimulatedHost) -> None:
+    await done(lambda host: qos_verbs.define(host.environment, "silver", {"weight": "300", "bps": "1M"}))(host)
+    await a_domain_on_a_volume(host)
+
+
+async def name_class(host: SimulatedHost) -> None:
+    await qos_verbs.set_class(host.environment, "web", "silver")
+
+
+async def define_class(host: SimulatedHost) -> None:
+    await qos_verbs.define(host.environment, "gold", {"weight": "512"})
+
+
 async def a_snapshot_of_it(host: SimulatedHost) -> None:
     await a_running_web(host)
     await done(take_snapshot)(host)
@@ -462,6 +486,9 @@ CASES = (
     Case(JobKind.DISK_QOS, a_domain_on_a_volume, limit_disk, True),
     Case(JobKind.MEM_SET, with_room, give_memory, True),
     Case(JobKind.VCPU_SET, with_room_for_vcpus, give_vcpus, True),
+    Case(JobKind.QOS, a_class_and_a_domain, name_class, True),
+    Case(JobKind.QOS_CLASS, a_running_web, define_class, True),
+    Case(JobKind.QOS_CLASS_DESTROY, a_class_with_a_domain, destroy_class, True),
     Case(JobKind.VOLUME_COPY, a_file_and_a_device, copy_onto_device, False),
     Case(JobKind.VOLUME_IMPORT, a_foreign_file, import_volume, False),
     Case(JobKind.VOLUME_EXPORT, a_volume, export_volume, False),

@@ -14,7 +14,7 @@ from wirt.model.errors import BadInput, IllegalState, WirtError
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
 from wirt.model.storage import VolumeRef
-from wirt.operations import backup
+from wirt.operations import backup, qos_verbs
 from wirt.operations.console_past import take_piece
 from wirt.operations.create import Source, create, define
 from wirt.operations.handovers import MOST_PAST, Attempt, Past
@@ -135,6 +135,24 @@ async def test_a_name_that_is_taken_there_is_told_before_anything_moves(tmp_path
     await define(hosts.b.environment, Source(CONFIG, "web.cfg", "/cfg"))
     with pytest.raises(IllegalState, match="b has a domain called web already"):
         await start_move(hosts)
+
+
+async def test_a_class_that_is_not_known_there_is_told_and_one_that_is_counts_as_it_is_there(
+    tmp_path: Path,
+) -> None:
+    hosts = await two_hosts(tmp_path)
+    for host, weight in ((hosts.a, "300"), (hosts.b, "77")):
+        if host is hosts.b:
+            with pytest.raises(IllegalState, match="b has no class of service gold"):
+                await start_move(hosts)
+        await host.engine.wait((await qos_verbs.define(host.environment, "gold", {"weight": weight})).id)
+        if host is hosts.a:
+            await host.engine.wait((await qos_verbs.set_class(host.environment, "web", "gold")).id)
+    assert await move(hosts) is JobState.DONE
+    assert await settled(hosts) == "b"
+    domain = hosts.b.environment.domains.find("web")
+    assert domain.domid is not None
+    assert hosts.b.world.shares[hosts.b.environment.directory(domain.domid)].weight == 77
 
 
 async def printed(hosts: TwoHosts, name: str) -> tuple[int, bytes]:

@@ -12,6 +12,7 @@ from wirt.config.xlcfg import load
 from wirt.model.devices import VifKind
 from wirt.model.domain import GuestType
 from wirt.model.errors import BadInput, ConfigError, Shortage
+from wirt.model.memory import GivenMemory
 from wirt.model.units import GIB
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.launch import PADDING_KIB, Bus, ConsoleDevice, LaunchPlan, plan_card, plan_launch
@@ -43,7 +44,32 @@ def test_memory_is_padded_where_the_hypervisor_would_forget_pages_and_goes_on_as
     config = load(DIRECT, file="a.cfg", cwd=PurePosixPath("/")).config
     for kept in (0, PADDING_KIB):
         for hypervisor in (QEMU, old):
-            assert plan_launch(config, UUID_, 7, HOST, hypervisor, padding_kib=kept).padding_kib == kept
+            given = GivenMemory(padding_kib=kept)
+            assert plan_launch(config, UUID_, 7, HOST, hypervisor, memory=given).padding_kib == kept
+
+
+def test_a_balloon_takes_reports_unless_somebody_says_no_or_the_guest_began_without() -> None:
+    silent = replace(HOST, reporting=False)
+    assert plan(DIRECT).reporting and not plan(DIRECT, silent).reporting
+    assert not plan(DIRECT + "free_page_reporting=0").reporting
+    assert plan(DIRECT + "free_page_reporting=1", silent).reporting
+    config = load(DIRECT, file="a.cfg", cwd=ROOT).config
+    for kept in (True, False):
+        given = GivenMemory(128, 0, kept)
+        assert plan_launch(config, UUID_, 7, silent, QEMU, memory=given).reporting is kept
+    assert not plan_launch(config, UUID_, 7, HOST, QEMU, memory=GivenMemory()).reporting, "an older wirt began it"
+
+
+def test_a_guest_that_goes_on_has_the_memory_that_it_began_with_whatever_its_configuration_says() -> None:
+    config = load(DIRECT + "maxmem=512", file="a.cfg", cwd=ROOT).config
+    begun = plan_launch(config, UUID_, 7, HOST, QEMU)
+    assert (begun.memory_mib, begun.start_mib) == (512, 128)
+    older = plan_launch(config, UUID_, 7, HOST, QEMU, memory=GivenMemory(128, 0))
+    assert (older.memory_mib, older.start_mib) == (128, 128)
+    larger = plan_launch(config, UUID_, 7, HOST, QEMU, memory=GivenMemory(1024, 0))
+    assert (larger.memory_mib, larger.start_mib) == (1024, 128)
+    with pytest.raises(Shortage, match="9000000 MiB"):
+        plan_launch(config, UUID_, 7, HOST, QEMU, memory=GivenMemory(9_000_000, 0))
 
 
 def test_no_two_devices_share_a_slot() -> None:

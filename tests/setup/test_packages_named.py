@@ -30,7 +30,7 @@ RUNNERS = {
 """Calls whose first argument is a program, or a list that begins with one."""
 ASSUMED = {"git", "make", "apt"}
 """Packages that a machine with a clone on it has, whether or not set-up has run."""
-WORDS = {"host", "file", "info", "link", "free", "top", "watch", "write", "import", "convert", "shutdown"}
+WORDS = {"host", "file", "info", "link", "free", "top", "watch", "write", "import", "convert", "shutdown", "rpm"}
 """Strings that begin lists without meaning the program of that name."""
 
 IF_THERE = {"man", "systemd-analyze"}

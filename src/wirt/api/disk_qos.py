@@ -29,7 +29,13 @@ def router(environment: Environment) -> APIRouter:
         """Of a domain's disks: as the configuration says, and as they hold now."""
         found = await disk_qos.limits(environment, guest(ref))
         rows = [
-            DiskLimits(disk.vdev, disk.now is not None, _words(disk.own), _words(disk.now or UNLIMITED))
+            DiskLimits(
+                disk.vdev,
+                disk.now is not None,
+                _words(disk.own),
+                _words(disk.now or UNLIMITED),
+                _words(disk.of_class),
+            )
             for disk in found
         ]
         return reply(DiskLimitsList(rows))

@@ -16,7 +16,7 @@ from wirt.api.reply import reply
 from wirt.config.xlcfg import KEYS
 from wirt.model.errors import NotFound
 from wirt.model.units import MIB
-from wirt.operations import backing, image, refresh, scheduling
+from wirt.operations import backing, image, memory_about, networks_upkeep, refresh, scheduling
 from wirt.operations.environment import Environment
 from wirt.wire import v1
 
@@ -76,9 +76,11 @@ def _host(routes: APIRouter, environment: Environment) -> None:
                     *facts.notes,
                     *refresh.notes(environment),
                     *scheduling.notes(environment),
+                    *networks_upkeep.notes(environment),
                     *(environment.peers.troubles if environment.peers is not None else ()),
                 ],
                 scheduling=scheduling.mechanism(environment),
+                memory=memory_about.about(environment),
                 sandbox=[v1.Claim(claim.name, claim.holds, claim.sentence) for claim in claims],
             )
         )

@@ -41,6 +41,12 @@ def router(environment: Environment) -> APIRouter:
         """Whether there is room for this move now. The place is kept for a while; else it is asked again."""
         return reply(may_come(environment, handover))
 
+    @routes.post("/{handover}/still", status_code=NO_CONTENT)
+    async def still(handover: str) -> Response:
+        """The guest stands still where it is: from now on what is sent to it is to wait here."""
+        await incoming.stands_still(environment, handover)
+        return Response(status_code=NO_CONTENT)
+
     @routes.post("/{handover}/leave", response_model=wire.Standing)
     async def leave(handover: str, request: wire.Leave | None = None) -> Response:
         """The source stands still, and leaves it to this host to go on."""

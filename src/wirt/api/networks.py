@@ -10,6 +10,8 @@ from fastapi import APIRouter, Query, Response
 
 from wirt.api.jobs import job_reply
 from wirt.api.reply import reply
+from wirt.config.xlcfg.rate import rate_text
+from wirt.model.devices import Rate
 from wirt.model.network import DEFAULT_NETWORK, NetworkConfig
 from wirt.operations import network as networking
 from wirt.operations.environment import Environment
@@ -101,6 +103,7 @@ def _network(environment: Environment, config: NetworkConfig) -> wire.Network:
         port=vxlan.port if vxlan else None,
         mtu=config.mtu,
         vlan_filtering=config.vlan_filtering,
+        share=None if config.share is None else rate_text(Rate(config.share)),
         own_bridge=not config.foreign,
         problems=problems,
     )

@@ -57,7 +57,8 @@ def router(environment: Environment) -> APIRouter:
 
 
 def _domain(environment: Environment, domain: Domain) -> wire.SchedDomain:
-    credit, terms = scheduling.credit_of(domain.config), scheduling.real_time_of(domain.config)
+    credit = scheduling.credit_of(environment.qos_classes.effective(domain.config))
+    terms = scheduling.real_time_of(domain.config)
     real_time = terms or RealTimeTerms(budget_us=0)
     return wire.SchedDomain(
         name=domain.name,

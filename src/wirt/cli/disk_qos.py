@@ -23,6 +23,7 @@ examples:
   wirt disk-qos web xvda --bps-write 10M       bytes a second: K, M and G count in 1024s
   wirt disk-qos web xvdb --group data          share the limits of the group data
   wirt disk-qos web xvda --none                no limits any more
+  wirt disk-qos web --weight 200               of each disk that others want too, twice what 100 gets
 """
 _MEASURES = ("iops", "iops-read", "iops-write", "bps", "bps-read", "bps-write")
 
@@ -39,6 +40,7 @@ def options_disk_qos(parser: Parser) -> None:
         parser.add_argument(f"--{measure}-burst", metavar="N", help=f"for a while so many {unit} a second{of}")
     parser.add_argument("--burst-seconds", metavar="S", help="how long a burst may last (default 1)")
     parser.add_argument("--group", metavar="NAME", dest="qos_group", help="share limits; empty to leave the group")
+    parser.add_argument("--weight", metavar="N", help="1 to 1000, without VDEV; none takes it away (100 unasked)")
     parser.add_argument("--none", action="store_true", help="nothing of the limits till now is kept")
 
 
@@ -51,6 +53,13 @@ def run_disk_qos(args: Namespace, session: Session) -> int:
     names = (*(f"{each}{end}" for each in _MEASURES for end in ("", "-burst")), "burst-seconds", "qos-group")
     given = {name: getattr(args, name.replace("-", "_")) for name in names}
     words = {name: value for name, value in given.items() if value is not None}
+    if args.weight is not None:
+        from wirt.cli.arguments import usage_error
+        from wirt.cli.weights import weigh
+
+        if words or args.none or args.vdev is not None:
+            usage_error("a weight is a whole domain's: wirt disk-qos DOMAIN --weight N, and nothing else with it")
+        return weigh(session, args.domain, "disk-weight", args.weight)
     if args.vdev is None:
         if words or args.none:
             raise ApiProblem(
@@ -88,8 +97,11 @@ def _show(session: Session, domain: str, vdev: str | None = None) -> int:
         session.document(document)
         return 0
     for disk in rows:
-        session.write(f"{printable(disk.vdev):<8}{_line(disk.now if disk.runs else disk.own)}\n")
-        if disk.runs and disk.now != disk.own and "qos-group" not in disk.own:
+        own = {**disk.own, **disk.of_class}
+        session.write(f"{printable(disk.vdev):<8}{_line(disk.now if disk.runs else own)}\n")
+        if disk.of_class:
+            session.write(f"        of its class: {_line(disk.of_class)}\n")
+        if disk.runs and disk.now != own and "qos-group" not in disk.own:
             session.write(f"        the configuration says: {_line(disk.own)}\n")
     return 0
 

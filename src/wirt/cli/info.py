@@ -37,7 +37,7 @@ def format_info(info: Info) -> str:
     lines: list[str] = []
     for spec in fields(Info):
         value = getattr(info, spec.name)
-        if spec.name == "api" or (spec.name == "scheduling" and not value):
+        if spec.name == "api" or (spec.name in ("scheduling", "memory") and not value):
             continue
         if spec.name == "notes":
             lines += [_line("note", note) for note in value]

@@ -29,11 +29,16 @@ example:
   wirt mem-max web 2g
 """
 PLAN_EPILOG = """\
-Shows what each running guest holds, what it should have between its guarantee (memory) and its most (maxmem), and
-the sums that prove that all of it fits into the host. Nothing is done.
+Shows what each running guest holds, uses, and has really taken of the host's memory (Host), what it should have
+between its guarantee (memory) and its most (maxmem), and the sums that prove that all of it fits into the host.
+Nothing is done.
 
-example:
+wirt memory nodes shows on which NUMA nodes of the host guests' memory lies, in MiB, and where it is to come from
+when they are started: from the nodes of the CPUs that may run them.
+
+examples:
   wirt memory plan
+  wirt memory nodes
 """
 _MEM = re.compile("([0-9]{1,15})([tgmkbTGMKB]?)")
 _BITS = {"t": 40, "g": 30, "": 20, "m": 20, "k": 10, "b": 0}
@@ -53,7 +58,7 @@ def options_mem_max(parser: Parser) -> None:
 
 def options_memory(parser: Parser) -> None:
     parser.epilog = PLAN_EPILOG
-    parser.add_argument("what", choices=("plan",), help="plan: who has what, and the proof that it fits")
+    parser.add_argument("what", choices=("plan", "nodes"), help="plan: who has what, and the proof that it fits")
 
 
 def run_mem_set(args: Namespace, session: Session) -> int:
@@ -92,21 +97,46 @@ def run_memory(args: Namespace, session: Session) -> int:
     from wirt.client.decode import decode
     from wirt.wire.v1_memory import MemoryPlan
 
+    if args.what == "nodes":
+        return _nodes(session)
     document = session.api.get("/v1/memory/plan")
     if session.json:
         session.document(document)
         return 0
     plan = decode(MemoryPlan, document)
     session.write(f"host {plan.total} MiB, {plan.reserve} kept for Domain-0, {plan.available} free for guests\n\n")
-    session.write(f"{'Name':<24}{'Has':>7}{'Used':>7}{'Least':>7}{'Most':>7}{'Target':>8}  Why\n")
+    session.write(f"{'Name':<24}{'Has':>7}{'Used':>7}{'Host':>7}{'Least':>7}{'Most':>7}{'Target':>8}  Why\n")
     for of in plan.guests:
-        used = "-" if of.used is None else str(of.used)
-        numbers = f"{of.has:>7}{used:>7}{of.guaranteed:>7}{of.most:>7}{of.target:>8}"
+        used, host = ("-" if each is None else str(each) for each in (of.used, of.resident))
+        numbers = f"{of.has:>7}{used:>7}{host:>7}{of.guaranteed:>7}{of.most:>7}{of.target:>8}"
         session.write(f"{printable(of.name):<24}{numbers}  {printable(of.reason)}\n")
     session.write("\n")
     for proof in plan.proofs:
         session.write(f"{printable(proof.what)}:\n  {printable(proof.text)}\n")
+    if plan.merged is not None:
+        session.write(f"KSM saves {plan.merged} MiB now, which nothing above counts on\n")
     for remark in plan.remarks:
+        session.say(remark)
+    return 0
+
+
+def _nodes(session: Session) -> int:
+    from wirt.client.decode import decode
+    from wirt.wire.v1_memory import MemoryNodes
+
+    document = session.api.get("/v1/memory/nodes")
+    if session.json:
+        session.document(document)
+        return 0
+    found = decode(MemoryNodes, document)
+    heads = "".join(f"{f'Node {of.node}':>10}" for of in found.nodes)
+    session.write(f"{'Name':<24}{heads}  Wanted on\n")
+    for name, row in (("(all)", [of.total for of in found.nodes]), ("(free)", [of.free for of in found.nodes])):
+        session.write(f"{name:<24}{''.join(f'{mib:>10}' for mib in row)}\n")
+    for guest in found.guests:
+        wanted = ",".join(map(str, guest.wanted)) or "any"
+        session.write(f"{printable(guest.name):<24}{''.join(f'{mib:>10}' for mib in guest.lies)}  {wanted}\n")
+    for remark in found.remarks:
         session.say(remark)
     return 0
 

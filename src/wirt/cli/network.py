@@ -44,7 +44,7 @@ examples:
 """
 _OPTIONS = (
     *("mode", "bridge", "address", "address6", "dhcp", "dns", "domain", "uplink", "vlan", "vni", "local"),
-    *("peers", "port", "mtu", "vlan_filtering"),
+    *("peers", "port", "mtu", "vlan_filtering", "share"),
 )
 
 
@@ -73,6 +73,7 @@ def options_network(parser: Parser) -> None:
     parser.add_argument("--peer", dest="peers", metavar="ADDR", action="append", help="another host of the VXLAN")
     parser.add_argument("--port", metavar="N", type=int, help="the VXLAN's UDP port (default: 4789)")
     parser.add_argument("--mtu", metavar="N", type=int, help="the largest packet, in bytes")
+    parser.add_argument("--share", metavar="RATE", help="what the way out carries, as in 1Gb/s: shared by weights")
     parser.add_argument("--vlan-filtering", action="store_true", default=None, help="let vifs with vlan= join")
 
 
@@ -260,8 +261,16 @@ def _facts(detail: NetworkDetail) -> list[tuple[str, str]]:
         ("port", _or_dash(network.port, "")),
         ("mtu", _or_dash(network.mtu, "")),
         ("vlan filtering", words[network.vlan_filtering]),
+        ("shared", _shared(network)),
         ("dnsmasq", _or_dash(detail.server, "")),
     ]
+
+
+def _shared(network: Network) -> str:
+    if network.share is None:
+        return ""
+    ways = "of what guests are sent" if network.mode in ("nat", "routed") else "each way"
+    return f"{network.share} {ways}, by weights"
 
 
 def _or_dash(value: object, nothing: str = "-") -> str:

@@ -18,20 +18,38 @@ examples:
   wirt network-rate web 0 --rate 10Mb/s
   wirt network-rate web 00:16:3e:11:22:33 --rate 1MB/s@100ms --rate-in 50Mb/s
   wirt network-rate web 0 --rate none --rate-in none
+  wirt network-rate web --weight 200           of each network's way out that is shared, twice what 100 gets
 """
 
 
 def options_network_rate(parser: Parser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("domain", metavar="DOMAIN", help="name, ID or UUID")
-    parser.add_argument("card", metavar="DEVID|MAC", help="the card's number or address (wirt network-list)")
+    parser.add_argument(
+        "card", metavar="DEVID|MAC", nargs="?", help="the card's number or address (wirt network-list)"
+    )
     parser.add_argument("--rate", metavar="RATE", help="of what the guest sends")
     parser.add_argument("--rate-in", metavar="RATE", help="of what it is sent")
+    parser.add_argument(
+        "--weight", metavar="N", help="1 to 1000, without a card; none takes it away (100 unasked)"
+    )
 
 
 def run_network_rate(args: Namespace, session: Session) -> int:
+    from wirt.cli.arguments import usage_error
     from wirt.cli.following import run_job
     from wirt.client.http import quote
+
+    if args.weight is not None:
+        from wirt.cli.weights import weigh
+
+        if args.card is not None or args.rate is not None or args.rate_in is not None:
+            usage_error(
+                "a weight is a whole domain's: wirt network-rate DOMAIN --weight N, and nothing else with it"
+            )
+        return weigh(session, args.domain, "network-weight", args.weight)
+    if args.card is None:
+        usage_error("which card? wirt network-list shows them")
 
     given = {"rate": args.rate, "rate_in": args.rate_in}
     body: dict[str, object] = {

@@ -17,11 +17,14 @@ from wirt.model.errors import BadInput, ConfigError
 from wirt.model.peer import Address
 
 MOST_AT_ONCE = 64
+MOST_SCANNED, MOST_SLEEP_MS = 1_000_000, 60_000
 CHOICES = {
     "hypervisor": ("qemu", "fake"),
     "jail": ("on", "off"),
     "distribution": ("off", "advising", "on"),
     "ballooning": ("off", "advising", "on"),
+    "free-page-reporting": ("on", "off"),
+    "ksm": ("off", "on"),
     "distribution-reach": ("cache", "cpu"),
 }
 
@@ -56,6 +59,16 @@ SETTINGS = (
     ),
     Setting("domain-0-cpus", "WIRT_DOMAIN_0_CPUS", "", "CPUs that no guest gets, as in 0-1 or node:0"),
     Setting("ballooning", "WIRT_BALLOONING", "off", "off, advising, or on: guests get memory as they need it"),
+    Setting(
+        "free-page-reporting", "WIRT_FREE_PAGE_REPORTING", "on", "whether guests give freed pages back: on, or off"
+    ),
+    Setting("ksm", "WIRT_KSM", "off", "on: the kernel merges what guests have alike, which others can find out"),
+    Setting(
+        "ksm-pages", "WIRT_KSM_PAGES", "", "so many pages KSM looks at before it rests (default: the kernel's)"
+    ),
+    Setting(
+        "ksm-sleep-ms", "WIRT_KSM_SLEEP_MS", "", "how long KSM rests, in milliseconds (default: the kernel's)"
+    ),
     Setting("ssh", "WIRT_SSH", "ssh", "ssh's program, by name or path, for hosts reached as ssh://USER@HOST"),
     Setting("remote-wirt", "WIRT_REMOTE_WIRT", "wirt", "what runs wirt on a host that is reached through ssh"),
 )
@@ -80,6 +93,10 @@ class DaemonSettings:
     distribution_reach: str = "cache"
     domain_0_cpus: str = ""
     ballooning: str = "off"
+    free_page_reporting: bool = True
+    ksm: bool = False
+    ksm_pages: int | None = None
+    ksm_sleep_ms: int | None = None
 
 
 def read_settings(text: str, file: str, environment: Mapping[str, str]) -> DaemonSettings:
@@ -116,6 +133,10 @@ def read_settings(text: str, file: str, environment: Mapping[str, str]) -> Daemo
         domain_0_cpus=_cpus(chosen["domain-0-cpus"], "domain-0-cpus", file),
         migrations_at_once=_number(chosen["migrations-at-once"], "migrations-at-once", file),
         ballooning=chosen["ballooning"],
+        free_page_reporting=chosen["free-page-reporting"] == "on",
+        ksm=chosen["ksm"] == "on",
+        ksm_pages=_if_said(chosen["ksm-pages"], "ksm-pages", file, MOST_SCANNED),
+        ksm_sleep_ms=_if_said(chosen["ksm-sleep-ms"], "ksm-sleep-ms", file, MOST_SLEEP_MS),
     )
 
 
@@ -127,10 +148,14 @@ def _cpus(text: str, key: str, file: str) -> str:
     return text
 
 
-def _number(text: str, key: str, file: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_AT_ONCE:
-        raise ConfigError(f"{text[:40]} is none", file=file, key=key, hint=f"a number from 1 to {MOST_AT_ONCE}")
+def _number(text: str, key: str, file: str, most: int = MOST_AT_ONCE) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+        raise ConfigError(f"{text[:40]} is none", file=file, key=key, hint=f"a number from 1 to {most}")
     return int(text)
+
+
+def _if_said(text: str, key: str, file: str, most: int) -> int | None:
+    return _number(text, key, file, most) if text else None
 
 
 def _cpu_model(text: str, file: str) -> str | None:

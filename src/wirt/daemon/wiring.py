@@ -12,7 +12,7 @@ from wirt.api import convert
 from wirt.config.settings import DaemonSettings
 from wirt.images.bootstrap.builder import SystemBuilder
 from wirt.images.builder import Images
-from wirt.machine import LinuxMachine, LinuxProcessors
+from wirt.machine import FakeHostMemory, LinuxMachine, LinuxMemory, LinuxProcessors
 from wirt.model.job import Job
 from wirt.network.bridges import DefaultBridge
 from wirt.operations import security_groups
@@ -23,6 +23,8 @@ from wirt.operations.jobs.engine import Engine
 from wirt.operations.placement import Distribution, Placement, Reach
 from wirt.operations.reconcile.host import HostLoop
 from wirt.operations.reconcile.memory import MemoryLoop
+from wirt.operations.reconcile.memory_limits import MemoryLimitsLoop
+from wirt.operations.reconcile.merging import settle_merging
 from wirt.operations.reconcile.network import NetworkLoop
 from wirt.operations.reconcile.scheduling import SchedulingLoop
 from wirt.operations.registry import Domains
@@ -39,6 +41,7 @@ from wirt.ports.layers import LayerFiles
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Processors
 from wirt.ports.memory_blocks import MemoryDisk
+from wirt.ports.memory_limits import MemoryLimits
 from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Network
 from wirt.ports.peers import Peers
@@ -78,6 +81,10 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
                 default_address=settings.bridge_address,
                 cpu_model=settings.cpu_model,
                 migrations_at_once=settings.migrations_at_once,
+                reporting=settings.free_page_reporting,
+                ksm=settings.ksm,
+                ksm_pages=settings.ksm_pages,
+                ksm_sleep_ms=settings.ksm_sleep_ms,
             ),
             clock=clock,
             store=store,
@@ -104,13 +111,15 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             peers=_peers(home, settings, machine.name),
             save_files=HostSaveFiles(),
             counters=_counters(hypervisor, clock),
+            memory_limits=_memory_limits(hypervisor),
+            host_memory=FakeHostMemory() if settings.hypervisor == "fake" else LinuxMemory(),
             scheduling=_scheduling(settings, hypervisor, sandbox),
         )
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
         loop, networks = HostLoop(environment), NetworkLoop(environment)
         scheduling = SchedulingLoop(environment)
-        memory = MemoryLoop(environment, settings.ballooning)
+        memory, limits = MemoryLoop(environment, settings.ballooning), MemoryLimitsLoop(environment)
         # What the first guest would wait for otherwise.
         warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
@@ -121,7 +130,9 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             await networks.start()
             environment.accounting.start()
             await scheduling.start()
+            await settle_merging(environment)
             memory.start()
+            limits.start()
             yield environment
         finally:
             for task in warming:
@@ -130,6 +141,7 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
             await environment.accounting.stop()
             await scheduling.stop()
             await memory.stop()
+            await limits.stop()
             await networks.stop()
             await loop.stop()
             await engine.stop(STOP_GRACE_S)
@@ -179,6 +191,18 @@ def _counters(hypervisor: Hypervisor, clock: Clock) -> Counters:
 
     assert isinstance(hypervisor, QemuHypervisor)
     return QemuCounters(hypervisor, clock)
+
+
+def _memory_limits(hypervisor: Hypervisor) -> MemoryLimits:
+    from wirt.hypervisors.fake import FakeHypervisor
+
+    if isinstance(hypervisor, FakeHypervisor):
+        from wirt.hypervisors.fake.memory_limits import FakeMemoryLimits
+
+        return FakeMemoryLimits(hypervisor.world)
+    from wirt.sandbox.memory_limits import HostMemoryLimits
+
+    return HostMemoryLimits()
 
 
 def _scheduling(settings: DaemonSettings, hypervisor: Hypervisor, sandbox: Sandbox) -> Scheduling:

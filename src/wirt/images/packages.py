@@ -56,11 +56,23 @@ async def newest(names: Sequence[str]) -> tuple[Package, ...]:
 
 async def kernel_name(metapackage: str) -> str:
     """The real kernel package behind a metapackage such as `linux-image-cloud-amd64`."""
-    for line in (await _ask("depends", [metapackage])).splitlines():
+    return (await kernel_names([metapackage]))[0]
+
+
+async def kernel_names(metapackages: Sequence[str]) -> list[str]:
+    """Of several, in their order, with one question: each takes apt half a second."""
+    found: dict[str, str] = {}
+    metapackage = ""
+    for line in (await _ask("depends", metapackages)).splitlines():
         kind, _, name = line.strip().partition(": ")
-        if kind == "Depends" and name.startswith("linux-image-"):
-            return name
-    raise ImageBuildFailed(f"apt knows no kernel behind {metapackage}", hint=_OFFLINE_HINT)
+        if line[:1].strip():
+            metapackage = line.strip()
+        elif kind == "Depends" and name.startswith("linux-image-"):
+            found.setdefault(metapackage, name)
+    unknown = [name for name in metapackages if name not in found]
+    if unknown:
+        raise ImageBuildFailed(f"apt knows no kernel behind {', '.join(unknown)}", hint=_OFFLINE_HINT)
+    return [found[name] for name in metapackages]
 
 
 async def _ask(verb: str, names: Sequence[str]) -> str:

@@ -152,7 +152,7 @@ async def build_tiny(directory: Path, cache: Path, progress: Progress) -> TinyIm
 
 
 async def _choose_inputs() -> _Inputs:
-    kernels = [await packages.kernel_name(name) for name in (_DIRECT_KERNEL, _DISK_KERNEL)]
+    kernels = await packages.kernel_names((_DIRECT_KERNEL, _DISK_KERNEL))
     chosen = await packages.newest([*kernels, "busybox-static", "grub-pc-bin", "grub-efi-amd64-bin"])
     kernel, disk_kernel, busybox, grub_pc, grub_efi = chosen
     return _Inputs(kernel, disk_kernel, busybox, grub_pc, grub_efi, _source_hash())

@@ -94,7 +94,6 @@ class LabHost:
             pid = int(Path(self.places.lock).read_text())
             if pid in processes_of(self.home):
                 end(pid)
-                self._await_end(pid)
 
     def lose_power(self) -> None:
         """Everything that runs on it is gone at once; what is on its disks stays."""
@@ -121,13 +120,6 @@ class LabHost:
         finally:
             os.close(directory)
         return True
-
-    def _await_end(self, pid: int) -> None:
-        deadline = time.monotonic() + START_S
-        while pid in processes_of(self.home):
-            if time.monotonic() > deadline:
-                raise LabError(f"wirtd of {self.name} does not end (process {pid})")
-            time.sleep(_TICK_S)
 
     # Commands
 

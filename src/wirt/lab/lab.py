@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from wirt.cli.verbs import VERBS
 from wirt.lab import links, namespaces, state
@@ -21,6 +22,7 @@ from wirt.lab.processes import end_all
 
 DEFAULT_PLACE = Path("/var/lib/wirt-labs")
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Lab:
@@ -135,22 +137,29 @@ class Lab:
         started = [(host, host.spawn_daemon()) for host in self.hosts]
         for host, process in started:
             host.await_daemon(process)
-        for host in self.hosts:
-            host.wirt("pool", "create", "local", "--target", str(host.home / "pool"))
+        self._at_once(lambda host: host.wirt("pool", "create", "local", "--target", str(host.home / "pool")))
         say("a pool that all hosts have ...")
-        for host in self.hosts:
+        for host in self.hosts:  # one after the other: the first one makes it
             host.wirt("pool", "create", SHARED_POOL, "--target", str(self.plan.shared))
         if "peer" in VERBS and len(self.hosts) > 1:
             say("hosts get to know each other ...")
             self._pair()
 
     def _pair(self) -> None:
-        certificates = {host.name: host.wirt("peer", "certificate") for host in self.hosts}
-        for host in self.hosts:
-            for other in self.hosts:
+        certificates = self._at_once(lambda host: host.wirt("peer", "certificate"))
+
+        def know(host: LabHost) -> None:
+            for other, certificate in zip(self.hosts, certificates, strict=True):
                 if other is not host:
                     words = ("peer", "add", other.name, other.plan.address, "--certificate", "-")
-                    host.wirt(*words, stdin=certificates[other.name])
+                    host.wirt(*words, stdin=certificate)
+
+        self._at_once(know)
+
+    def _at_once(self, act: Callable[[LabHost], T]) -> list[T]:
+        """Most of what a host is asked is the start of a command."""
+        with ThreadPoolExecutor(len(self.hosts)) as threads:
+            return list(threads.map(act, self.hosts))
 
     def _remove(self) -> None:
         """Also of a lab that is half made, or half removed."""

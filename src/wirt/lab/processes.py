@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from pathlib import Path
@@ -13,7 +14,6 @@ from wirt.lab.errors import LabError
 TAG = "WIRT_LAB_HOST"
 """Its value is the host's home."""
 DEADLINE_S = 30.0
-_TICK_S = 0.02
 
 
 def processes_of(home: Path) -> set[int]:
@@ -48,12 +48,25 @@ def end_all(home: Path) -> None:
         if time.monotonic() > deadline:
             raise LabError(f"processes of {home} can't be ended: {sorted(left)}")
         for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
             end(pid)
-        time.sleep(_TICK_S)
 
 
 def end(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    """Returns when nothing of it is left: one that is being ended shows no environment any more (proc(5)) while
+    its sockets still take calls. ``LabError`` if that takes too long."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        if not select.select([process], [], [], DEADLINE_S)[0]:
+            raise LabError(f"process {pid} can't be ended")
+    finally:
+        os.close(process)
     with contextlib.suppress(ChildProcessError):  # of our own children a zombie would stay
         os.waitpid(pid, os.WNOHANG)

@@ -130,3 +130,9 @@ def in_force(disks: Iterable[tuple[str, DiskQos]]) -> dict[str, DiskQos]:
                 hint="name them at one of its disks",
             )
     return {vdev: named.get(qos.group, (vdev, qos))[1] if qos.group else qos for vdev, qos in disks}
+
+
+def beyond(whole: DiskQos, part: DiskQos) -> DiskQos:
+    """What of ``whole`` is not in ``part``; a group is nobody's limit."""
+    added = tuple(limit for limit in whole.limits if limit not in part.limits)
+    return DiskQos(added, whole.burst_s) if added else UNLIMITED

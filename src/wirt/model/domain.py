@@ -8,6 +8,7 @@ from uuid import UUID
 
 from wirt.model.devices import DiskSpec, VifSpec
 from wirt.model.lifecycle import Action, EndReason, State
+from wirt.model.memory import HugePages
 
 
 class GuestType(StrEnum):
@@ -67,6 +68,19 @@ class DomainConfig:
     """Whether the guest has a port for an agent; ``None``: if there is room for one."""
     cpu_model: str | None = None
     """As :func:`wirt.model.cpu.parse_choice` takes it; ``None``: the host's choice."""
+    free_page_reporting: bool | None = None
+    """Whether pages that the guest has freed go back to the host; ``None``: the host's choice."""
+    huge_pages: HugePages | None = None
+    mem_merge: bool | None = None
+    """``False``: its memory is never merged with that of others."""
+    qos: str | None = None
+    """A class of service, which may be one that this host does not have."""
+    disk_weight: int | None = None
+    """Among all domains that ask for the same disk; ``None``: what its class says, or else 100."""
+    network_weight: int | None = None
+    """Among the guests of each network whose way out is shared; ``None`` as for ``disk_weight``."""
+    memory_guarantee_mib: int | None = None
+    """What ballooning leaves it; ``None``: what its class says, or else ``memory_mib``."""
 
     @property
     def most_mib(self) -> int:

@@ -73,6 +73,8 @@ class NetworkConfig:
     vlan_filtering: bool = False
     """Cards with ``vlan=`` may be plugged into it."""
     shared: bool = False
+    share: int | None = None
+    """What its way out carries in each direction, in bytes a second, shared among its guests by their weights."""
 
     @property
     def served(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from wirt.model.cpu import GivenCpu
+from wirt.model.memory import GivenMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class SavedGuest:
     hypervisor: str
     version: tuple[int, int, int]
     memory_mib: int
+    """How large its memory is: what it was started with, whatever ``text`` says."""
     padding_kib: int
     """That it has beyond ``memory_mib``."""
     hardware: tuple[tuple[str, str], ...]
@@ -48,3 +50,9 @@ class SavedGuest:
     """What its CPU was; ``None``: an older wirt saved it, which did not know."""
     vcpus: int | None = None
     """How many it had, used or not; ``None``: as ``text`` says."""
+    reporting: bool = False
+    """Its balloon device takes reports of free pages."""
+
+    @property
+    def given(self) -> GivenMemory:
+        return GivenMemory(self.memory_mib or None, self.padding_kib, self.reporting)

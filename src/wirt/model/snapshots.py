@@ -9,6 +9,7 @@ from uuid import UUID
 
 from wirt.model.cpu import GivenCpu
 from wirt.model.errors import BadInput
+from wirt.model.memory import OLD_PADDING_KIB, GivenMemory
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
@@ -46,10 +47,18 @@ class Snapshot:
     paused: bool = False
     leaving: bool = False
     padding_kib: int | None = None
-    """Of the memory that was kept, beyond what the configuration says."""
+    """Of the memory that was kept, as the next two; ``None`` where nobody wrote it down
+    (:class:`~wirt.model.memory.GivenMemory`)."""
+    memory_mib: int | None = None
+    reporting: bool = False
     cpu: GivenCpu | None = None
     vcpus: int | None = None
     """That the guest in ``memory`` had, used or not; ``None``: as the configuration says."""
+
+    @property
+    def given(self) -> GivenMemory:
+        padding_kib = OLD_PADDING_KIB if self.padding_kib is None else self.padding_kib
+        return GivenMemory(self.memory_mib, padding_kib, self.reporting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wirt.model.errors import Unavailable
 from wirt.model.network import Lease, NetworkConfig, Vxlan
-from wirt.network import dnsmasq, fabric_links, fabric_rules, sysctl, taps
+from wirt.network import dnsmasq, fabric_links, fabric_rules, sharing, sysctl, taps
 from wirt.network.fabric_links import FabricLinks, open_fabric_links
 from wirt.plan import networks_actions as actions
 from wirt.plan.networks import device_mac
@@ -49,6 +49,8 @@ class HostFabric:
             return
         if not fabric_rules.installed():
             raise Unavailable("nft is not installed", hint="apt-get install nftables")
+        if network.share is not None and not sharing.installed():
+            raise Unavailable("tc is not installed, which shares a way out", hint="apt-get install iproute2")
         if network.served and not dnsmasq.installed():
             hint = "apt-get install dnsmasq-base; or do without: --no-dhcp --no-dns"
             raise Unavailable("dnsmasq is not installed, which serves DHCP and DNS", hint=hint)
@@ -84,6 +86,7 @@ class HostFabric:
                 out = frozenset(device for _, device in ways_out)
                 found = await links.states(None if devices is None else devices | out)
                 found |= {} if devices is None else await links.states(self._own_of(found, devices | out))
+                shared = await sharing.observe(links, self._tag)
         except OSError as error:
             raise Unavailable(f"the kernel does not tell its devices: {fabric_links.refusal(error)}") from error
         except TimeoutError as error:
@@ -95,6 +98,7 @@ class HostFabric:
             ways_out=ways_out,
             rules=await fabric_rules.current_rules(self._tag),
             servers=self._servers.states(),
+            sharing=shared,
         )
 
     def _own_of(self, found: dict[str, LinkState], asked: frozenset[str]) -> frozenset[str]:
@@ -127,6 +131,9 @@ class HostFabric:
                 await self._servers.reload(action.network, action.hosts)
             case actions.StopServer():
                 await self._servers.stop(action.network)
+            case actions.SetSharing() | actions.EndSharing():
+                async with self._links() as links:
+                    await sharing.apply(links, action, self._tag)
             case _:
                 async with self._links() as links:
                     await _apply_link(links, action)

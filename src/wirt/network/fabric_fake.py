@@ -90,6 +90,12 @@ class FakeFabric:
             case actions.StopServer():
                 left = {name: each for name, each in state.servers.items() if name != action.network}
                 return replace(state, servers=left)
+            case actions.SetSharing():
+                name = _there(state, action.sharing.device).name
+                return replace(state, sharing={**state.sharing, name: action.sharing.digest})
+            case actions.EndSharing():
+                kept = {device: digest for device, digest in state.sharing.items() if device != action.device}
+                return replace(state, sharing=kept)
             case actions.DeleteDevice():
                 link = state.links.get(action.name)
                 return without(state, action.name) if link is not None and link.mac == action.mac else state
@@ -175,7 +181,13 @@ def _link_after(state: FabricState, action: Action) -> FabricState:
 
 def _changed(state: FabricState, action: Action) -> FabricState:
     assert not isinstance(
-        action, actions.StopServer | actions.SetRules | actions.ReloadServer | actions.StartServer
+        action,
+        actions.StopServer
+        | actions.SetRules
+        | actions.ReloadServer
+        | actions.StartServer
+        | actions.SetSharing
+        | actions.EndSharing,
     )
     link = _there(state, action.name)  # type: ignore[union-attr]
     match action:

@@ -47,6 +47,8 @@ class FakeNetwork:
         """The cards' own scripts, as they were called."""
         self.led: dict[str, str] = {}
         """The taps that bridges were told of, by the cards' addresses."""
+        self.announced: list[str] = []
+        """The addresses of cards that somebody spoke for, in that order."""
         self.traffic: dict[str, VifStatistics] = {}
         """What each tap is to have carried."""
         self._default = default
@@ -98,6 +100,9 @@ class FakeNetwork:
 
     async def lead_to(self, plugged: Sequence[Plugged]) -> None:
         self.led |= {card.nic.mac: card.tap for card in plugged if card.tap is not None}
+
+    def herald(self, plugged: Sequence[Plugged]) -> FakeHerald:
+        return FakeHerald(self, plugged)
 
     async def set_groups(self, groups: Sequence[SecurityGroup]) -> None:
         wanted = {group.name: group for group in groups}
@@ -190,3 +195,18 @@ class FakeNetwork:
             if (protocol, port) not in self.taken:
                 return port
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+class FakeHerald:
+    def __init__(self, network: FakeNetwork, plugged: Sequence[Plugged]) -> None:
+        self._network = network
+        self._cards = {card.nic.mac: card.tap for card in plugged if card.tap is not None}
+
+    def announce(self) -> None:
+        for mac, tap in self._cards.items():
+            if tap in self._network.taps:
+                self._network.led[mac] = tap
+                self._network.announced.append(mac)
+
+    def close(self) -> None:
+        self._cards = {}

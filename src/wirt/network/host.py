@@ -15,6 +15,7 @@ from wirt.network import links as kernel
 from wirt.network import scripts, taps, vlans
 from wirt.network.bridges import Bridges, DefaultBridge
 from wirt.network.filtering import PacketFilter
+from wirt.network.heralds import TapHerald
 from wirt.network.links import Links, LinksOpener, index_of, open_links
 from wirt.network.ports import LoopbackPorts, bound
 from wirt.network.rates import Rates
@@ -124,6 +125,9 @@ class HostNetwork:
                         await links.lead(card.nic.mac, index)
         except OSError as error:
             raise refused("a bridge can't be told of a card's new tap", error) from error
+
+    def herald(self, plugged: Sequence[Plugged]) -> TapHerald:
+        return TapHerald(plugged)
 
     async def set_groups(self, groups: Sequence[SecurityGroup]) -> None:
         await self._forget_gone()

@@ -141,6 +141,41 @@ class Links:
             await self._route.link("set", index=index, state="up")
         return index
 
+    async def set_alias(self, index: int, alias: str) -> None:
+        """Up to 255 characters that stay with the device (ip-link(8), "alias")."""
+        with _kernel_reasons():
+            await self._route.link("set", index=index, ifalias=alias)
+
+    async def aliases(self, kind: str) -> dict[str, str]:
+        """Of all devices of a kind, by name."""
+        with _kernel_reasons():
+            found = [message async for message in await self._route.link("dump", kind=kind)]
+        return {
+            str(message.get("ifname")): str(message.get("ifalias") or "")
+            for message in found
+            if message.get(("linkinfo", "kind")) == kind
+        }
+
+    async def disciplines(self) -> dict[int, set[tuple[str, int]]]:
+        """By device, the kinds and handles of its queueing disciplines."""
+        with _kernel_reasons():
+            found = [message async for message in await self._route.tc("dump")]
+        by_device: dict[int, set[tuple[str, int]]] = {}
+        for message in found:
+            by_device.setdefault(int(message["index"]), set()).add(
+                (str(message.get("kind")), int(message["handle"]))
+            )
+        return by_device
+
+    async def end_ingress(self, index: int) -> None:
+        """No more filters on what comes in by the device; of one that has none, no error."""
+        try:
+            with _kernel_reasons():
+                await self._route.tc("del", "ingress", index=index)
+        except OSError as error:
+            if error.errno not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):
+                raise
+
     async def ifbs(self) -> tuple[Link, ...]:
         with _kernel_reasons():
             links = [_link(message) async for message in await self._route.link("dump", kind=IFB)]

@@ -42,6 +42,7 @@ class Accounting:
         self._asking: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._failing = False
+        self._passed = asyncio.Event()
         self.machine: MachineNow | None = None
         """As the last pass found it."""
 
@@ -62,6 +63,14 @@ class Accounting:
         """What is kept, the newest last; nothing of a domain that is off."""
         return tuple(self._samples.get(domain, ()))
 
+    def last(self, domain: UUID) -> Sample | None:
+        kept = self._samples.get(domain)
+        return kept[-1] if kept else None
+
+    async def passed(self) -> None:
+        """Wait for the next pass, for as long as that takes."""
+        await self._passed.wait()
+
     @property
     def host(self) -> Sequence[HostSample]:
         return tuple(self._host)
@@ -81,6 +90,8 @@ class Accounting:
         self.machine = environment.machine.now()
         self._host.append(HostSample(now, self.machine.cpu_time_s, self.machine.each_cpu_time_s))
         self._take_turns(running)
+        passed, self._passed = self._passed, asyncio.Event()
+        passed.set()
 
     async def ask(self, most: int = ASKED_EACH_PASS) -> None:
         """Those hypervisors whose turn it is. Their answers are in the next pass."""

@@ -26,6 +26,7 @@ from wirt.operations.migrate_offline import MIGRATE_OFFLINE
 from wirt.operations.migrate_steps import MIGRATE
 from wirt.operations.network import NETWORKING
 from wirt.operations.pools_verbs import POOLS
+from wirt.operations.qos_verbs import QOS_OPERATIONS
 from wirt.operations.receive import RECEIVE
 from wirt.operations.receive_offline import RECEIVE_OFFLINE
 from wirt.operations.refresh import REFRESH
@@ -67,6 +68,7 @@ OPERATIONS: Mapping[JobKind, Operation[Environment]] = {
         MEM_SET,
         VCPU_SET,
         RATE,
+        *QOS_OPERATIONS,
         SNAPSHOT_CREATE,
         *REVERTS,
         SNAPSHOT_DELETE,

@@ -17,6 +17,7 @@ from wirt.model.lifecycle import Action, EndReason, State
 from wirt.operations.checks import DISKS_RELEASED
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.memory_grants import free_limit
 from wirt.operations.power import REBOOT_NOTE, poweroff_means
 from wirt.operations.present import vcpus_of_run
 from wirt.operations.refresh_busy import first_domid
@@ -113,6 +114,7 @@ async def soft_reset(context: EnvContext) -> None:
         # This was the reboot that had been asked for; the same run may power off later, and mean it.
         notes = {key: value for key, value in domain.incarnation.notes.items() if key != REBOOT_NOTE}
         await environment.domains.start_run(replace(domain.incarnation, notes=notes))
+    await free_limit(environment, domain)
     await environment.hypervisor.reset(domain.uuid, ResetKind.SOFT)
 
 

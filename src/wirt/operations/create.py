@@ -16,6 +16,7 @@ from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.placement import check_place
+from wirt.operations.qos_verbs import check_class
 from wirt.operations.running import START_STEPS, EnvContext, domain_of
 from wirt.operations.scheduling import check_terms
 from wirt.plan.launch import LaunchPlan
@@ -72,6 +73,7 @@ async def define(environment: Environment, source: Source) -> tuple[Domain, Load
     """Make a domain known that persists while it is off. Files need not be there yet."""
     loaded, domain = _read(environment, source, persistent=True)
     check_name(environment, domain)
+    check_class(environment, domain.config)
     domain = await environment.domains.add(domain)
     environment.tell(domain)
     return domain, loaded
@@ -114,6 +116,7 @@ def check_name(environment: Environment, domain: Domain) -> None:
 
 async def _check(environment: Environment, domain: Domain) -> None:
     check_name(environment, domain)
+    check_class(environment, domain.config)
     check_terms(domain.config)
     check_place(environment, domain)
     check_files(environment, domain.config)

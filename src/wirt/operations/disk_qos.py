@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from uuid import UUID
 
 from wirt.config.xlcfg import load, with_qos
 from wirt.config.xlcfg.diskqos import read_words, with_words, words_of
-from wirt.model.diskqos import UNLIMITED, DiskQos, in_force
+from wirt.model.diskqos import UNLIMITED, DiskQos, beyond, in_force
 from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, NotFound, Unavailable
 from wirt.model.job import Job, Recovery
@@ -27,11 +28,13 @@ LIVE = (State.RUNNING, State.PAUSED)
 
 @dataclass(frozen=True, slots=True)
 class LimitedDisk:
-    """``own`` as its entry says; ``now`` is what the hypervisor holds it to, ``None`` of a domain that is off."""
+    """``own`` as its entry says, ``of_class`` what the domain's class of service adds to what it and its group
+    say; ``now`` is what the hypervisor holds it to, ``None`` of a domain that is off."""
 
     vdev: str
     own: DiskQos
     now: DiskQos | None
+    of_class: DiskQos = UNLIMITED
 
 
 async def limits(environment: Environment, ref: str) -> tuple[LimitedDisk, ...]:
@@ -40,8 +43,12 @@ async def limits(environment: Environment, ref: str) -> tuple[LimitedDisk, ...]:
     now: Mapping[str, DiskQos] = {}
     if domain.state in LIVE and environment.live_disks is not None:
         now = await environment.live_disks.throttles(domain.uuid)
+    meant = _in_force(environment, domain)
+    own = in_force((disk.vdev, disk.qos) for disk in domain.config.disks)
     return tuple(
-        LimitedDisk(disk.vdev, disk.qos, now.get(disk.vdev)) for disk in domain.config.disks if not disk.cdrom
+        LimitedDisk(disk.vdev, disk.qos, now.get(disk.vdev), beyond(meant[disk.vdev], own[disk.vdev]))
+        for disk in domain.config.disks
+        if not disk.cdrom
     )
 
 
@@ -110,29 +117,45 @@ async def _throttle(context: EnvContext) -> None:
     if domain.domid != context.job.arguments["domid"]:
         raise IllegalState(f"domain {domain.name} is {domain.state} by now", hint="look at it, and ask again")
     if domain.incarnation is not None:
-        await _apply(context.environment, _meant(context), domain)
+        async with context.environment.qos_classes.holding(domain.uuid):
+            await _apply(context.environment, _meant(context), domain)
 
 
 async def _throttle_as_before(context: EnvContext) -> None:
     domain = domain_of(context)
     if domain.incarnation is not None and domain.domid == context.job.arguments["domid"]:
-        await _apply(context.environment, domain, None)
+        async with context.environment.qos_classes.holding(domain.uuid):
+            await _apply(context.environment, domain, None)
 
 
 async def _apply(environment: Environment, domain: Domain, before: Domain | None) -> None:
     """What the configuration of ``domain`` says holds; only what differs from ``before`` is said to QEMU. The
     disks that leave a group come before those that stay: QEMU keeps a group's limits with the group."""
-    limits = _in_force(domain)
+    limits = _in_force(environment, domain)
     if before is not None:
-        known = _in_force(before)
+        known = _in_force(environment, before)
         limits = {vdev: qos for vdev, qos in limits.items() if qos != known[vdev]}
     ordered = dict(sorted(limits.items(), key=lambda item: item[1].group is not None))
     if ordered:
         await _live(environment).throttle(domain.uuid, ordered)
 
 
-def _in_force(domain: Domain) -> dict[str, DiskQos]:
-    return in_force((disk.vdev, disk.qos) for disk in domain.config.disks if not disk.cdrom)
+def _in_force(environment: Environment, domain: Domain) -> dict[str, DiskQos]:
+    disks = environment.qos_classes.effective(domain.config).disks
+    return in_force((disk.vdev, disk.qos) for disk in disks if not disk.cdrom)
+
+
+async def hold_disks(environment: Environment, uuid: UUID) -> None:
+    """Have the disks of a domain that runs held to what is written down of it and of its class of service. One
+    that has no run, or has ended, is no error. To be called with the domain's lock
+    (:meth:`~wirt.operations.qos_classes.QosClasses.holding`)."""
+    domain = environment.domains.get(uuid)
+    if domain is None or domain.state not in LIVE or not domain.config.disks:
+        return
+    now = await _live(environment).throttles(uuid)
+    wanted = {vdev: qos for vdev, qos in _in_force(environment, domain).items() if vdev in now}
+    if any(now[vdev].own != qos.own for vdev, qos in wanted.items()):
+        await _live(environment).throttle(uuid, dict(sorted(wanted.items(), key=lambda item: bool(item[1].group))))
 
 
 async def _record(context: EnvContext) -> None:
@@ -143,6 +166,9 @@ async def _record(context: EnvContext) -> None:
         await context.note(before=words_of(own))
     meant = _meant(context)
     changed = await environment.domains.change(domain.uuid, config=meant.config, text=meant.text)
+    if changed.config.qos is not None:  # its class may have been changed since the first step
+        async with environment.qos_classes.holding(domain.uuid):
+            await hold_disks(environment, domain.uuid)
     environment.tell(changed, change="disk-qos", vdev=vdev)
 
 

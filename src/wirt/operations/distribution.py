@@ -1,7 +1,9 @@
-"""The distributor: once a period it measures vCPUs, asks the planner (:mod:`wirt.plan.distribute`) and moves them.
+"""The distributor: after each pass of the accounting it asks the planner (:mod:`wirt.plan.distribute`), and moves
+vCPUs.
 
-What it counts is the kernel's own: how long each thread ran, and how long it could have run and had no CPU. Each
-move that changes where a vCPU may be is told in an event, with its reason; while it only advises, each new advice.
+It counts nothing by itself: how long each vCPU ran, and how long it could have run and had no CPU, is what the
+pass has read for all (:mod:`wirt.operations.accounting`). Each move that changes where a vCPU may be is told in an
+event, with its reason; while it only advises, each new advice.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from uuid import UUID
 
 import structlog
 
+from wirt.model.accounting import Sample, VcpuCount
 from wirt.model.cpulists import list_text
 from wirt.model.domain import Domain
 from wirt.model.errors import IllegalState, WirtError
 from wirt.model.topology import Topology
+from wirt.operations.accounting import EVERY_S
 from wirt.operations.environment import Environment
 from wirt.operations.placement import Distribution, Placement, Seat, load_of, place
 from wirt.operations.scheduling import is_held
@@ -24,28 +28,30 @@ from wirt.ports.vcpu_threads import VcpuThreads
 
 log = structlog.get_logger()
 
-PERIOD_S = 1.0
+PERIOD_S = EVERY_S
+NS = 1e-9
 NEWEST = 0.5
 """Of a smoothed figure, the part that is the last period's."""
 EVENT = "scheduling"
 
 
 @dataclass(frozen=True, slots=True)
-class _Guest:
+class CountedGuest:
     domain: Domain
     threads: Mapping[int, int]
+    counted: Sample
 
 
 async def distribute_once(environment: Environment) -> tuple[Move, ...]:
     """One period; the moves of its plan, carried out if the distributor is on. A domain that can't be planned for
-    is left out: :func:`~wirt.operations.scheduling.lay` tells why."""
+    is left out (:func:`~wirt.operations.scheduling.lay` tells why), and one until it was counted."""
     scheduling, placement = environment.scheduling, environment.scheduling.placement
     topology = placement.topology()
     if topology is None or scheduling.threads is None or placement.mode is Distribution.OFF:
         return ()
     async with scheduling.lock:
         guests = await _guests(environment, scheduling.threads, topology)
-        used = _measure(environment, scheduling.threads, guests)
+        used = measure(placement, scheduling.threads, guests)
         placement.busy = _busy(environment, topology, used)
         plan = distribute(load_of(environment, [guest.domain for guest in guests.values()], topology))
         for move in plan.moves:
@@ -57,13 +63,16 @@ async def distribute_once(environment: Environment) -> tuple[Move, ...]:
     return plan.moves
 
 
-async def _guests(environment: Environment, threads: VcpuThreads, topology: Topology) -> Mapping[str, _Guest]:
+async def _guests(
+    environment: Environment, threads: VcpuThreads, topology: Topology
+) -> Mapping[str, CountedGuest]:
     found = {}
     for domain in environment.domains:
-        if is_held(domain):
+        counted = environment.accounting.last(domain.uuid)
+        if is_held(domain) and counted is not None and counted.count.vcpus:
             try:
                 load_of(environment, [domain], topology)
-                found[domain.name] = _Guest(domain, dict(await threads.of(domain.uuid)))
+                found[domain.name] = CountedGuest(domain, dict(await threads.of(domain.uuid)), counted)
             except IllegalState:
                 continue  # it has ended
             except WirtError as error:
@@ -71,27 +80,35 @@ async def _guests(environment: Environment, threads: VcpuThreads, topology: Topo
     return found
 
 
-def _measure(environment: Environment, threads: VcpuThreads, guests: Mapping[str, _Guest]) -> Mapping[int, float]:
+def measure(placement: Placement, threads: VcpuThreads, guests: Mapping[str, CountedGuest]) -> Mapping[int, float]:
     """What each vCPU ran and waited since the last period; how much all of them ran on each CPU."""
-    placement, now = environment.scheduling.placement, environment.clock.monotonic()
     used: dict[int, float] = {}
     for guest in guests.values():
-        for number, thread in guest.threads.items():
-            time, seat = threads.time(thread), placement.seat(guest.domain.uuid, number)
-            if time is None:
-                continue
-            seat.rested += 1
+        for count in guest.counted.count.vcpus:
+            seat = placement.seat(guest.domain.uuid, count.index)
             if seat.last is None and placement.mode is Distribution.ON:
-                seat.home = _found_home(threads, thread, time.cpu, placement)
-            elif seat.last is not None and now > seat.at:
-                passed_s = now - seat.at
-                ran, waited = time.ran_s - seat.last.ran_s, time.waited_s - seat.last.waited_s
-                seat.used += NEWEST * (_part(ran, passed_s) - seat.used)
-                seat.waited += NEWEST * (_part(waited, passed_s) - seat.waited)
-                if time.cpu is not None:
-                    used[time.cpu] = used.get(time.cpu, 0.0) + _part(ran, passed_s)
-            seat.last, seat.at = time, now
+                thread = guest.threads.get(count.index)
+                seat.home = None if thread is None else _found_home(threads, thread, count.cpu, placement)
+            ran = _sit(seat, count, guest.counted.at_s)
+            if count.cpu is not None:
+                used[count.cpu] = used.get(count.cpu, 0.0) + ran
     return used
+
+
+def _sit(seat: Seat, count: VcpuCount, now: float) -> float:
+    """Note what a vCPU did until ``now``; the part of the time since its last count that it ran. One that was
+    counted once only has done nothing yet."""
+    last, passed_s = seat.last, now - seat.at
+    if last is not None and passed_s <= 0:
+        return 0.0
+    seat.rested, seat.last, seat.at = seat.rested + 1, count, now
+    if last is None:
+        return 0.0
+    ran = _part((count.ran_ns - last.ran_ns) * NS, passed_s)
+    waited = _part(((count.waited_ns or 0) - (last.waited_ns or 0)) * NS, passed_s)
+    seat.used += NEWEST * (ran - seat.used)
+    seat.waited += NEWEST * (waited - seat.waited)
+    return ran
 
 
 def _found_home(threads: VcpuThreads, thread: int, cpu: int | None, placement: Placement) -> int | None:
@@ -105,8 +122,10 @@ def _found_home(threads: VcpuThreads, thread: int, cpu: int | None, placement: P
 def _busy(environment: Environment, topology: Topology, used: Mapping[int, float]) -> dict[int, float]:
     """The part of each CPU's time that other things than vCPUs took. Threads wander among the CPUs at a cache
     within a period, so it is counted for each cache, and shared out evenly."""
-    placement, now = environment.scheduling.placement, environment.clock.monotonic()
-    times = dict(environment.machine.now().each_cpu_time_s)
+    placement, host = environment.scheduling.placement, environment.accounting.host
+    if not host:
+        return {}
+    times, now = dict(host[-1].each_cpu_time_s), host[-1].at_s
     before, at = placement.cpu_times
     placement.cpu_times = (times, now)
     if now <= at or not before:
@@ -123,7 +142,7 @@ def _part(seconds: float, passed_s: float) -> float:
     return min(1.0, max(0.0, seconds / passed_s))
 
 
-def _carry_out(environment: Environment, guest: _Guest, move: Move) -> None:
+def _carry_out(environment: Environment, guest: CountedGuest, move: Move) -> None:
     scheduling, uuid, thread = environment.scheduling, guest.domain.uuid, guest.threads.get(move.vcpu)
     if thread is None or scheduling.threads is None:
         return
@@ -139,7 +158,7 @@ def _carry_out(environment: Environment, guest: _Guest, move: Move) -> None:
         _tell(environment, uuid, "moved", move, list_text(after))
 
 
-def _advise(environment: Environment, guest: _Guest, move: Move) -> None:
+def _advise(environment: Environment, guest: CountedGuest, move: Move) -> None:
     seat: Seat = environment.scheduling.placement.seat(guest.domain.uuid, move.vcpu)
     if seat.advised != move.target:
         seat.advised = move.target

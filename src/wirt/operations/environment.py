@@ -14,16 +14,20 @@ from wirt.config.xlcfg import with_value
 from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskSpec
 from wirt.model.domain import Domain
+from wirt.model.memory import TAKEN, GivenMemory, HugeMemory
 from wirt.model.storage import Volume
+from wirt.operations import given_memory
 from wirt.operations.accounting import Accounting
 from wirt.operations.bus import Bus
 from wirt.operations.cpu_pools import CpuPools
 from wirt.operations.groups import SecurityGroups
 from wirt.operations.handovers import Handovers, Incoming
+from wirt.operations.memory_grants import Grants
 from wirt.operations.networks import Networks
-from wirt.operations.padding import noted_padding_kib
 from wirt.operations.peers import KnownPeers
+from wirt.operations.placement import memory_nodes
 from wirt.operations.pools import Pools
+from wirt.operations.qos_classes import QosClasses
 from wirt.operations.registry import Domains
 from wirt.operations.scheduling import Scheduling
 from wirt.operations.snapshots import Snapshots
@@ -39,11 +43,13 @@ from wirt.ports.bootstrap import Bootstrapper
 from wirt.ports.clock import Clock
 from wirt.ports.counters import Counters
 from wirt.ports.fabric import Fabric
+from wirt.ports.host_memory import HostMemory
 from wirt.ports.hypervisor import Hypervisor
 from wirt.ports.images import ImageBuilder
 from wirt.ports.layers import Content, LayerFiles
 from wirt.ports.live_disks import LiveDisks
 from wirt.ports.machine import Machine
+from wirt.ports.memory_limits import MemoryLimits
 from wirt.ports.migration import LiveMigrations
 from wirt.ports.network import Network
 from wirt.ports.peers import Peers
@@ -68,6 +74,10 @@ class Settings:
     default_address: IPv4Interface = field(default_factory=lambda: IPv4Interface("10.219.0.1/24"))
     cpu_model: str | None = None
     migrations_at_once: int = 2
+    reporting: bool = True
+    ksm: bool = False
+    ksm_pages: int | None = None
+    ksm_sleep_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -90,6 +100,7 @@ class Environment:
     storage: Storage | None = None
     pools: Pools = field(init=False)
     cpu_pools: CpuPools = field(init=False)
+    qos_classes: QosClasses = field(init=False)
     snapshots: Snapshots = field(init=False)
     image_tool: ImageTool | None = None
     live_disks: LiveDisks | None = None
@@ -111,6 +122,9 @@ class Environment:
     known_peers: KnownPeers = field(init=False)
     save_files: SaveFiles | None = None
     counters: Counters | None = None
+    host_memory: HostMemory | None = None
+    memory_limits: MemoryLimits | None = None
+    grants: Grants = field(default_factory=Grants)
     accounting: Accounting = field(init=False)
     sandbox: Sandbox | None = None
     """What keeps guests in, for those who ask; the hypervisor uses it by itself."""
@@ -122,6 +136,7 @@ class Environment:
         self.groups = SecurityGroups(self.store)
         self.networks = Networks(self.store)
         self.cpu_pools = CpuPools(self.store, self.machine.name)
+        self.qos_classes = QosClasses(self.store, self.machine.name)
         self.snapshots = Snapshots(self.store)
         self.handovers = Handovers(self.store, self.clock)
         self.known_peers = KnownPeers(self.store, self.peers)
@@ -141,10 +156,11 @@ class Environment:
 
     def host_facts(self) -> HostFacts:
         now = self.machine.now()
+        huge = self.host_memory.huge() if self.host_memory is not None else HugeMemory()
         return HostFacts(
             name=self.machine.name,
             cpus=now.cpus,
-            memory_bytes=now.memory_bytes,
+            memory_bytes=now.memory_bytes - huge.reserved_bytes,
             memory_available_bytes=now.available_bytes,
             can_bridge=self.network.can_bridge(),
             default_bridge=self.settings.default_bridge,
@@ -153,6 +169,9 @@ class Environment:
             leaving=tuple(network.config for network in self.networks if network.leaving),
             native_requests=now.native_requests,
             cpu_model=self.settings.cpu_model,
+            reporting=self.settings.reporting,
+            huge=huge,
+            merging=self.settings.ksm,
         )
 
     async def load(self) -> None:
@@ -161,6 +180,7 @@ class Environment:
             self.networks,
             self.pools,
             self.cpu_pools,
+            self.qos_classes,
             self.domains,
             self.snapshots,
             self.known_peers,
@@ -174,11 +194,11 @@ class Environment:
         *,
         running: bool = False,
         given: GivenCpu | None = None,
-        padding_kib: int | None = None,
+        memory: GivenMemory | None = None,
         vcpus: int | None = None,
     ) -> LaunchPlan:
         """``running``: of a run that is there, which has its memory already. Of a guest that goes on from where it
-        was, ``given`` is the CPU, ``padding_kib`` what its memory has (:mod:`wirt.operations.padding`), and
+        was, ``given`` is the CPU, ``memory`` what its memory is (:mod:`wirt.operations.given_memory`) and
         ``vcpus`` how many it had (:mod:`wirt.operations.present`)."""
         volumes = await self.pools.resolve(domain.config.disks)
         devices = frozenset(
@@ -188,12 +208,24 @@ class Environment:
         )
         facts, host = await self.hypervisor.facts(), self.host_facts()
         if running and domain.incarnation is not None:
-            padding_kib = noted_padding_kib(domain.incarnation.notes)
+            memory = given_memory.noted(domain.incarnation.notes)
         free = host.memory_bytes if running else host.memory_available_bytes - promised_bytes(self, domain.uuid)
-        host = replace(host, memory_available_bytes=free)
+        host = replace(host, memory_available_bytes=free, memory_nodes=memory_nodes(self, domain.config))
+        if running:
+            host = replace(host, huge=TAKEN)
         media = await self._media(domain.config.disks, volumes)
         return plan_launch(
-            domain.config, domain.uuid, domid, host, facts, devices, volumes, media, given, padding_kib, vcpus
+            self.qos_classes.effective(domain.config),
+            domain.uuid,
+            domid,
+            host,
+            facts,
+            devices,
+            volumes,
+            media,
+            given,
+            memory,
+            vcpus,
         )
 
     async def _media(self, disks: Iterable[DiskSpec], volumes: Mapping[str, Volume]) -> Mapping[str, Medium]:

@@ -14,7 +14,7 @@ from wirt.model.job import Job
 from wirt.model.lifecycle import State
 from wirt.operations.clone import plans_of
 from wirt.operations.environment import Environment
-from wirt.operations.padding import PADDING
+from wirt.operations.given_memory import GIVEN, PADDING
 from wirt.operations.present import VCPUS
 from wirt.operations.running import (
     EnvContext,
@@ -56,6 +56,7 @@ class _Copy:
             "uuid": str(self._plan.uuid),
             "paused": job.arguments["paused"] or job.notes.get("was") == State.PAUSED,
             "memory": job.notes.get("memory"),
+            GIVEN: job.notes.get(GIVEN),
             PADDING: job.notes.get(PADDING),
             VCPUS: job.notes.get(VCPUS),
             "cpu": job.arguments.get("cpu"),

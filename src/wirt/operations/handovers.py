@@ -18,6 +18,7 @@ from wirt.operations import records
 from wirt.operations.records_migration import HANDOVERS, handover_key, read_handover, write_handover
 from wirt.operations.registry import Domains
 from wirt.ports.clock import Clock
+from wirt.ports.network import Herald
 from wirt.ports.store import Compare, Delete, Put, Store
 
 KEPT_S = 30 * 86400.0
@@ -99,7 +100,8 @@ class Past:
 @dataclass(slots=True)
 class Attempt:
     """One hand-over to this host, as long as this daemon is at it. ``leave``: the source has given its own.
-    ``heard_at`` is when it last said anything, by the clock's monotonic time."""
+    ``heard_at`` is when it last said anything, by the clock's monotonic time. ``herald`` speaks for the guest's
+    cards until it goes on."""
 
     job: str
     heard_at: float
@@ -109,6 +111,7 @@ class Attempt:
     resumed_at: float | None = None
     health: str | None = None
     clock_step_s: float | None = None
+    herald: Herald | None = None
     past: Past = field(default_factory=Past)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -120,6 +123,11 @@ class Attempt:
 
     async def change(self) -> None:
         await self._changed.wait()
+
+    def dismiss_herald(self) -> None:
+        herald, self.herald = self.herald, None
+        if herald is not None:
+            herald.close()
 
 
 class Incoming(dict[str, Attempt]):

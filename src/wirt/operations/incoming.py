@@ -10,12 +10,12 @@ from wirt.model.errors import BadInput, IllegalState, NotFound
 from wirt.model.migration import Outcome, Receipt
 from wirt.operations.console_past import take_piece
 from wirt.operations.environment import Environment
+from wirt.operations.given_memory import GIVEN, argument
 from wirt.operations.handovers import Attempt
 from wirt.operations.jobs.step import JobKind
-from wirt.operations.padding import PADDING
 from wirt.operations.present import VCPUS
 from wirt.operations.receipts import keep
-from wirt.operations.receive_terms import consider, given_of
+from wirt.operations.receive_terms import consider, given_of, memory_of
 from wirt.operations.running import cpu_argument
 from wirt.wire.v1_incoming import ConsolePiece, Leave, Offer, Opened, OpenedDoor, Standing, Terms
 from wirt.wire.v1_incoming import Remark as WireRemark
@@ -100,9 +100,11 @@ async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> 
         "through-ssh": through_ssh,
     }
     if offer.start or not offer.offline:
-        arguments["memory_mib"] = considered.domain.config.most_mib
+        given_mib = 0 if offer.offline else offer.memory_mib
+        arguments["memory_mib"] = given_mib or considered.domain.config.most_mib
     if not offer.offline:
-        arguments |= {"cpu": cpu_argument(given_of(offer)), PADDING: offer.padding_kib, VCPUS: offer.vcpus}
+        terms = {GIVEN: argument(memory_of(offer)), VCPUS: offer.vcpus}
+        arguments |= {"cpu": cpu_argument(given_of(offer)), **terms}
     kind = JobKind.RECEIVE_OFFLINE if offer.offline else JobKind.RECEIVE
     try:
         job = await environment.jobs.submit(kind, offer.name, arguments)
@@ -119,6 +121,16 @@ async def take_console(environment: Environment, handover: str, piece: ConsolePi
     if attempt is None:
         raise NotFound(f"there is no hand-over {handover} under way")
     take_piece(attempt, piece)
+
+
+async def stands_still(environment: Environment, handover: str) -> None:
+    """The source's guest does, with a last rest to go: what is sent to it waits at its new cards from now on, and
+    would be lost at the old ones. Should it go on there after all, its hypervisor says so."""
+    attempt = _heard(environment, handover)
+    if attempt is None:
+        raise NotFound(f"there is no hand-over {handover} under way")
+    if attempt.herald is not None and await environment.handovers.outcome(handover) is not Outcome.ABORTED:
+        attempt.herald.announce()
 
 
 async def give_leave(environment: Environment, handover: str, leave: Leave | None = None) -> Standing:

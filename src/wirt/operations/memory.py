@@ -15,14 +15,19 @@ from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, Shortage, WirtError
 from wirt.model.job import Job, Recovery
 from wirt.model.lifecycle import State
+from wirt.model.memory import HugePages
 from wirt.model.units import MIB
 from wirt.operations.environment import Environment
+from wirt.operations.given_memory import MERGE, huge_pages, noted
 from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.memory_grants import grant
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.turns import promised_bytes
 from wirt.plan.jail import OVERHEAD_MIB, VCPU_MIB
-from wirt.plan.launch import LEAST_DIRECT_BOOT_MIB, LEAST_FIRMWARE_BOOT_MIB
-from wirt.plan.memory import GuestMemory, HostMemory, MemoryPlan, plan_memory
+from wirt.plan.memory import GuestMemory, HostMemory, MemoryPlan, Proof, plan_memory
+from wirt.plan.memory_huge import plan_huge
+from wirt.plan.qos import guaranteed_mib
+from wirt.plan.ram import LEAST_DIRECT_BOOT_MIB, LEAST_FIRMWARE_BOOT_MIB
 from wirt.ports.balloons import Balloon
 
 SPARE_MIB = 16
@@ -33,12 +38,30 @@ TELL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Really:
+    """Of one run: ``resident`` is what of the host's memory its QEMU has taken (``None`` if it was not counted
+    yet); ``reporting``: the host is given what the guest frees. ``huge``: its memory lies in such pages, ``mib``
+    in all. ``merging``: KSM may share it."""
+
+    resident: int | None
+    reporting: bool
+    mib: int
+    huge: HugePages | None = None
+    merging: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
-    """``untold``: why there are running domains that are not in ``guests``."""
+    """``really``: of each of ``guests``, what the host sees of it. ``huge``: who has the pages that are set aside,
+    which no other sum has in it. ``merged``: what KSM saves now, which nothing counts on; ``None`` where it is
+    off. ``untold``: why there are running domains that are not in ``guests``."""
 
     host: HostMemory
     guests: tuple[GuestMemory, ...]
     plan: MemoryPlan
+    really: tuple[Really, ...]
+    huge: tuple[Proof, ...]
+    merged: int | None
     untold: tuple[str, ...]
 
 
@@ -46,7 +69,7 @@ async def set_memory(environment: Environment, ref: str, mib: int) -> Job:
     """Have a domain hold ``mib``: a guest that runs at once, by its balloon; one that is off from its next start.
     ``BadInput`` says what can be."""
     domain = environment.domains.find(ref)
-    low, high, why = _least(domain), domain.config.most_mib, ""
+    low, high, why = _least(environment, domain), domain.config.most_mib, ""
     if domain.incarnation is not None:
         balloon = await _balloon(environment, domain)
         high = min(high, balloon.most)
@@ -54,7 +77,7 @@ async def set_memory(environment: Environment, ref: str, mib: int) -> Job:
             floor = min(balloon.used + SPARE_MIB, balloon.actual)
             low, why = max(low, floor), f"; it uses {balloon.used} now"
         if low <= mib <= high:
-            _check_room(environment, domain, mib - balloon.actual)
+            check_room(environment, domain, mib - balloon.actual)
     if not low <= mib <= high:
         raise BadInput(
             f"memory of domain {domain.name} can be from {low} to {high} MiB, not {mib}{why}",
@@ -94,7 +117,7 @@ async def set_most(environment: Environment, ref: str, mib: int) -> Domain:
 
 async def planned(environment: Environment) -> Planned:
     """What there is, who has it, and that it fits. Nothing is done."""
-    guests, untold = [], []
+    guests, really, untold = [], [], []
     for domain in environment.domains:
         if domain.state not in (State.RUNNING, State.PAUSED):
             continue
@@ -103,30 +126,50 @@ async def planned(environment: Environment) -> Planned:
         except WirtError as error:
             untold.append(f"domain {domain.name}: {error.message}")
         else:
-            guests.append(_guest(domain, balloon))
+            really.append(_really(environment, domain, balloon))
+            known = environment.qos_classes.of(domain)
+            guests.append(_guest(known, balloon, huge=really[-1].huge is not None))
     facts = environment.host_facts()
     promised = promised_bytes(environment, UUID(int=0))
     available = max(0, facts.memory_available_bytes - facts.reserve_bytes - promised) // MIB
     host = HostMemory(facts.memory_bytes // MIB, facts.reserve_bytes // MIB, available)
-    return Planned(host, tuple(guests), plan_memory(host, guests), tuple(untold))
+    in_pages = {of.name: (each.huge, each.mib) for of, each in zip(guests, really, strict=True) if each.huge}
+    huge = tuple(plan_huge(facts.huge, in_pages))
+    merging = environment.host_memory.merging() if environment.host_memory is not None else None
+    merged = merging.sharing * merging.page_bytes // MIB if merging is not None and merging.on else None
+    return Planned(host, tuple(guests), plan_memory(host, guests), tuple(really), huge, merged, tuple(untold))
 
 
-def _guest(domain: Domain, balloon: Balloon) -> GuestMemory:
+def _really(environment: Environment, domain: Domain, balloon: Balloon) -> Really:
+    counted = environment.accounting.last(domain.uuid)
+    resident = counted.count.resident_bytes // MIB if counted is not None else 0
+    notes = domain.incarnation.notes if domain.incarnation is not None else {}
+    merging = notes.get(MERGE) == "on"
+    return Really(resident or None, noted(notes).reporting, balloon.actual, huge_pages(notes), merging)
+
+
+def _guest(domain: Domain, balloon: Balloon, *, huge: bool) -> GuestMemory:
+    """``huge``: of the memory that the sums are about, only its QEMU has some."""
     config = domain.config
+    overhead = OVERHEAD_MIB + (config.maxvcpus or config.vcpus) * VCPU_MIB
+    if huge:
+        return GuestMemory(domain.name, 0, 0, 0, 0, overhead, balloon=False)
     return GuestMemory(
         name=domain.name,
         has=balloon.actual,
         most=balloon.most,
-        guaranteed=config.memory_mib,
+        guaranteed=guaranteed_mib(config),
         wished=config.memory_mib,
-        overhead=OVERHEAD_MIB + (config.maxvcpus or config.vcpus) * VCPU_MIB,
+        overhead=overhead,
         used=balloon.used if balloon.driver else None,
         balloon=balloon.driver,
     )
 
 
-def _least(domain: Domain) -> int:
-    return LEAST_FIRMWARE_BOOT_MIB if domain.config.kernel is None else LEAST_DIRECT_BOOT_MIB
+def _least(environment: Environment, domain: Domain) -> int:
+    """What it boots with, and what it or its class of service guarantees."""
+    boots = LEAST_FIRMWARE_BOOT_MIB if domain.config.kernel is None else LEAST_DIRECT_BOOT_MIB
+    return max(boots, environment.qos_classes.effective(domain.config).memory_guarantee_mib or 0)
 
 
 async def _balloon(environment: Environment, domain: Domain) -> Balloon:
@@ -136,6 +179,12 @@ async def _balloon(environment: Environment, domain: Domain) -> Balloon:
         raise IllegalState(
             f"domain {domain.name} is {domain.state}, and only a guest that runs gives memory",
             hint=f"wirt unpause {domain.name}" if paused else f"wirt destroy {domain.name} ends it",
+        )
+    pages = huge_pages(domain.incarnation.notes) if domain.incarnation is not None else None
+    if pages is not None:
+        raise IllegalState(
+            f"the memory of domain {domain.name} lies in huge pages of {pages}, which are the guest's for good",
+            hint="change it while the domain is off",
         )
     clock = environment.clock
     until = clock.monotonic() + TELL_S
@@ -152,7 +201,7 @@ async def _balloon(environment: Environment, domain: Domain) -> Balloon:
         await clock.sleep(1.0)
 
 
-def _check_room(environment: Environment, domain: Domain, more: int) -> None:
+def check_room(environment: Environment, domain: Domain, more: int) -> None:
     """The host must not swap for it."""
     facts = environment.host_facts()
     free = facts.memory_available_bytes - facts.reserve_bytes - promised_bytes(environment, domain.uuid)
@@ -170,7 +219,7 @@ async def _ask(context: EnvContext) -> None:
         raise IllegalState(f"domain {domain.name} is {domain.state} by now", hint="look at it, and ask again")
     result = {"name": domain.name, "memory_mib": mib, "actual_mib": None}
     if domain.incarnation is not None:
-        await environment.hypervisor.balloons.ask(domain.uuid, mib)
+        await grant(environment, domain, mib)
         result["actual_mib"] = await _reached(environment, domain, mib)
     await context.note(result=result)
 
@@ -187,7 +236,7 @@ async def _reached(environment: Environment, domain: Domain, mib: int) -> int:
 async def _ask_as_before(context: EnvContext) -> None:
     domain = domain_of(context)
     if domain.incarnation is not None and domain.domid == context.job.arguments["domid"]:
-        await context.environment.hypervisor.balloons.ask(domain.uuid, domain.config.memory_mib)
+        await grant(context.environment, domain, domain.config.memory_mib)
 
 
 async def _record(context: EnvContext) -> None:

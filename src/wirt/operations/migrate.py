@@ -310,6 +310,8 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         cpu_model=given.model,
         padding_kib=plan.padding_kib,
         vcpus=vcpus,
+        memory_mib=0 if wish.offline else plan.memory_mib,
+        free_page_reporting=plan.reporting,
         disks=disks,
         course=OfferedCourse(
             bytes_per_s=wish.bytes_per_s,

@@ -76,6 +76,9 @@ class Link:
     async def leave(self, console: ConsolePiece | None = None) -> Standing:
         return await self._ask("POST", "leave", body=asdict(Leave(console)))
 
+    async def stands_still(self) -> None:
+        await self.peer.call("POST", f"/v1/incoming/{self._handover}/still")
+
     async def console(self, piece: ConsolePiece) -> None:
         await self.peer.call("POST", f"/v1/incoming/{self._handover}/console", asdict(piece))
 

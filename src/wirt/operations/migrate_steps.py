@@ -11,12 +11,13 @@ Notes: those of ``migrate_end``; ``began_at``, ``moved_at`` and the like for the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import asdict
 
 import structlog
 
 from wirt.model.domain import Domain
-from wirt.model.errors import IllegalState
+from wirt.model.errors import IllegalState, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
@@ -133,6 +134,8 @@ async def _memory(context: EnvContext) -> None:
     def report(travelled: Travelled) -> None:
         if travelled.phase is Phase.STANDING and "stood_at" not in context.transient:
             context.transient["stood_at"] = environment.clock.now()
+            # At once: what still comes to its cards here is lost. A guest that stays says itself where it is.
+            context.transient["leading"] = asyncio.create_task(_lead_there(link))
         slowed = max(context.transient.get("throttle_percent", 0), travelled.throttle_percent)
         context.transient["throttle_percent"] = slowed  # it is 0 again at the end
         _tell(context, travelled)
@@ -156,6 +159,14 @@ async def _memory(context: EnvContext) -> None:
     context.transient["frames"] = await frames_so_far(environment, environment.domains.get(uuid))
 
 
+async def _lead_there(link: Link) -> None:
+    """What is sent to the guest from here on waits for it where it is about to go on."""
+    try:
+        await link.stands_still()
+    except WirtError as error:
+        log.info("frames for a guest that stands still are lost", error=str(error))  # an older wirt, most often
+
+
 def _should_go_over(wish: MoveWish, travelled: Travelled) -> bool:
     if travelled.phase is not Phase.COPYING or wish.postcopy == "never":
         return False
@@ -176,10 +187,10 @@ def _tell(context: EnvContext, travelled: Travelled) -> None:
 
 async def _go_on_here(context: EnvContext) -> None:
     """Never while the other side may have the guest."""
-    finishing = context.transient.pop("finishing", None)
-    if finishing is not None:
-        finishing.cancel()
-        await asyncio.gather(finishing, return_exceptions=True)
+    for task in (context.transient.pop(name, None) for name in ("finishing", "leading")):
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
     if may_be_gone(context):
         return
     environment, uuid = context.environment, uuid_of(context)
@@ -229,8 +240,18 @@ async def _deliver(context: EnvContext) -> None:
 async def _end(context: EnvContext) -> None:
     """The run here, which stands still and has let go of its disks. First it is heard how the guest does there."""
     await hear_how_it_does(context, HEALTH_S)
+    await _take_account(context)
     if context.environment.domains.get(uuid_of(context)) is not None:
         await end_run(context)
+
+
+async def _take_account(context: EnvContext) -> None:
+    """The hypervisor's own of how long the guest stood still, if it had none yet while that lasted."""
+    travelled = context.transient.get("travelled")
+    if travelled is not None and travelled.phase is Phase.COMPLETED and travelled.downtime_ms is None:
+        with contextlib.suppress(WirtError):
+            done = live_of(context.environment).delivered(uuid_of(context), lambda now: None)
+            context.transient["travelled"] = await done
 
 
 async def _end_and_forget(context: EnvContext) -> None:

@@ -9,11 +9,12 @@ from wirt.model.devices import VifKind, VifSpec, devids
 from wirt.model.domain import Domain
 from wirt.model.errors import Unavailable
 from wirt.model.lifecycle import State
-from wirt.model.network import DEFAULT_NETWORK, NetworkConfig
+from wirt.model.network import DEFAULT_NETWORK, FORWARDED, NetworkConfig
 from wirt.operations.environment import Environment
 from wirt.plan.networks import FabricPlan, Port, Wanted, home_tag, plan, watched
 from wirt.plan.networks_actions import Action
 from wirt.plan.networks_services import Guest
+from wirt.plan.networks_shares import DEFAULT_WEIGHT, Share
 from wirt.plan.networks_wishes import default_network
 from wirt.plan.nics import generated_mac
 from wirt.plan.vlans import membership
@@ -92,8 +93,46 @@ def wanted(
         for member in inside[network.name]
         if member.tap is not None
     )
+    shares = {
+        network.name: tuple(
+            Share(
+                member.mac,
+                environment.qos_classes.effective(member.domain.config).network_weight or DEFAULT_WEIGHT,
+            )
+            for member in inside[network.name]
+            if member.tap is not None
+        )
+        for network in networks
+        if network.share is not None
+    }
     gone = tuple(each for each in leaving if each.name not in {network.name for network in networks})
-    return Wanted(tag, networks, guests, ports, gone)
+    return Wanted(tag, networks, guests, ports, gone, shares)
+
+
+def notes(environment: Environment) -> list[str]:
+    """For ``wirt info``: where weights of networks count."""
+    shared = [network for network in all_networks(environment) if network.share is not None]
+    if not shared:
+        return [
+            "no network's way out is shared (wirt network create --share), so network weights count for nothing"
+        ]
+    one_way = [network.name for network in shared if network.mode in FORWARDED]
+    only = f"; on {', '.join(one_way)} only for what guests are sent" if one_way else ""
+    return [f"network weights count on {', '.join(network.name for network in shared)}{only}"]
+
+
+def weight_remarks(environment: Environment, domain: Domain) -> tuple[str, ...]:
+    """Why the weight of its cards counts for nothing, if it has one and that is so."""
+    weight = environment.qos_classes.effective(domain.config).network_weight
+    if weight is None:
+        return ()
+    shared = [network for network in all_networks(environment) if network.share is not None]
+    if any(member.domain.uuid == domain.uuid for network in shared for member in members(environment, network)):
+        return ()
+    return (
+        f"its network weight of {weight} counts for nothing now: it has no card in a network whose way out is "
+        "shared (wirt network create --share)",
+    )
 
 
 def _runs(inside: Sequence[Member]) -> bool:

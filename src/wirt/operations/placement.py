@@ -12,16 +12,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from wirt.model.accounting import VcpuCount
 from wirt.model.cpulists import cpus_named
 from wirt.model.domain import Domain, DomainConfig
-from wirt.model.errors import IllegalState, Unavailable
+from wirt.model.errors import BadInput, IllegalState, Unavailable
 from wirt.model.topology import Topology
 from wirt.plan.distribute import LONG_AGO, POOL_0, Guest, Load, Vcpu, reach
 from wirt.plan.distribute_seats import Seats
 from wirt.plan.distribute_words import why_impossible
 from wirt.plan.launch import DEFAULT_WEIGHT
 from wirt.ports.machine import Processors
-from wirt.ports.vcpu_threads import ThreadTime
 
 if TYPE_CHECKING:
     from wirt.operations.environment import Environment
@@ -45,13 +45,13 @@ class Reach(StrEnum):
 @dataclass(slots=True)
 class Seat:
     """Of one vCPU: ``home`` is where the distributor has it. ``used`` and ``waited`` are smoothed parts of the
-    last periods, ``last`` the reading that they were made from, taken ``at`` (monotonic)."""
+    last periods, ``last`` the count that they were made from, taken ``at`` (monotonic)."""
 
     home: int | None = None
     rested: int = LONG_AGO
     used: float = 0.0
     waited: float = 0.0
-    last: ThreadTime | None = None
+    last: VcpuCount | None = None
     at: float = 0.0
     advised: int | None = None
 
@@ -68,6 +68,8 @@ class Placement:
     busy: dict[int, float] = field(default_factory=dict)
     cpu_times: tuple[dict[int, float], float] = field(default_factory=lambda: ({}, 0.0))
     """Seconds that each CPU has worked, and when that was read (monotonic)."""
+    memory: Mapping[UUID, Mapping[int, int]] = field(default_factory=dict)
+    """Of each domain, how many bytes lie on which node (:mod:`wirt.operations.memory_nodes`)."""
     _topology: Topology | None = None
 
     def topology(self) -> Topology | None:
@@ -90,6 +92,25 @@ def wish(text: str | tuple[str, ...] | None, vcpu: int, topology: Topology) -> f
     return None if text is None or text.strip() == "all" else cpus_named(text, topology)
 
 
+def memory_nodes(environment: Environment, config: DomainConfig) -> tuple[int, ...]:
+    """The nodes whose CPUs may run a guest, if those are not all that have memory: its memory is to come from
+    there. A machine that has one node, or does not tell, has no choice to make."""
+    placement = environment.scheduling.placement
+    try:
+        topology = placement.topology()
+        if topology is None:
+            return ()
+        with_memory = {node.id for node in topology.nodes if node.memory_bytes}
+        reserved = cpus_named(placement.reserved, topology) if placement.reserved else frozenset()
+        load = Load(topology, (), pools(environment), reserved)
+        numbers = range(config.maxvcpus or config.vcpus)
+        cpus = frozenset().union(*(load.may(wish(config.cpus, n, topology), pool_of(config)) for n in numbers))
+    except (BadInput, Unavailable):
+        return ()  # whoever starts it says what is wrong
+    near = {cpu.node for cpu in topology.cpus if cpu.id in cpus} & with_memory
+    return tuple(sorted(near)) if near and near < with_memory else ()
+
+
 def pool_of(config: DomainConfig) -> str:
     return config.pool or POOL_0
 
@@ -98,7 +119,7 @@ def load_of(environment: Environment, domains: Iterable[Domain], topology: Topol
     """What the planner is asked with. ``BadInput`` of a domain that names CPUs which this host has not got."""
     placement = environment.scheduling.placement
     reserved = cpus_named(placement.reserved, topology) if placement.reserved else frozenset()
-    guests = tuple(_guest(placement, domain, topology) for domain in domains)
+    guests = tuple(_guest(placement, environment.qos_classes.of(domain), topology) for domain in domains)
     return Load(topology, guests, pools(environment), reserved, placement.busy)
 
 
@@ -114,7 +135,14 @@ def _guest(placement: Placement, domain: Domain, topology: Topology) -> Guest:
         cpu = seat.home if placement.mode is Distribution.ON or seat.last is None else seat.last.cpu
         hard, soft = wish(config.cpus, number, topology), wish(config.cpus_soft, number, topology)
         vcpus.append(Vcpu(seat.used, seat.waited, cpu, seat.rested, hard, soft))
-    return Guest(domain.name, tuple(vcpus), config.cpu_weight or DEFAULT_WEIGHT, config.cap or 0, pool_of(config))
+    return Guest(
+        domain.name,
+        tuple(vcpus),
+        config.cpu_weight or DEFAULT_WEIGHT,
+        config.cap or 0,
+        pool_of(config),
+        placement.memory.get(domain.uuid, {}),
+    )
 
 
 def check_place(environment: Environment, domain: Domain) -> None:

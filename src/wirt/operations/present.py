@@ -1,8 +1,8 @@
 """How many vCPUs the run of a guest has that is to go on elsewhere, or later.
 
 Some may have been plugged in, and some of them the guest may not use (:mod:`wirt.operations.vcpus`): the
-hypervisor alone knows. The number travels as :mod:`wirt.operations.padding` does: in the offer of a move, with a
-snapshot, and in a saved guest's file.
+hypervisor alone knows. The number travels as :mod:`wirt.operations.given_memory` does: in the offer of a move,
+with a snapshot, and in a saved guest's file.
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ INTERRUPTED = "wirtd ended in the middle of the move; the guest is the source's"
 LOOK_S = 0.2
 HEALTH_S = 2.0
 """For so long the guest is watched before the move counts as done."""
+BREATH_S = 0.3
+"""For so long nothing is asked of it or of its hypervisor."""
 
 
 _OFFER = TypeAdapter(Offer)
@@ -135,6 +137,19 @@ async def _make(context: EnvContext) -> None:
     intake = Intake(context, attempt_of(context), offer_of(context), peers_of(context.environment))
     await bring_files(intake)
     await make_disks(intake)
+
+
+async def _plug(context: EnvContext) -> None:
+    """With somebody who speaks for the cards until the guest can."""
+    await number_and_plug(context)
+    attempt_of(context).herald = context.environment.network.herald(context.transient["plugged"])
+
+
+async def _unplug(context: EnvContext) -> None:
+    attempt = context.environment.incoming.get(context.job.arguments["handover"])
+    if attempt is not None:
+        attempt.dismiss_herald()  # a tap that he holds does not go
+    await unplug(context)
 
 
 async def _receive(context: EnvContext) -> None:
@@ -224,12 +239,15 @@ async def _resume(context: EnvContext) -> None:
 async def _set_going(context: EnvContext) -> None:
     """A run that did not live to see this is gone, and its end is followed up as any."""
     environment, domain = context.environment, domain_of(context)
+    attempt = environment.incoming.get(context.job.arguments["handover"])
+    if attempt is not None and attempt.herald is not None:
+        attempt.herald.announce()  # whether or not the source has asked for it: its guest is here
     if not offer_of(context).paused and domain.incarnation is not None and domain.state is not State.OFF:
         await environment.hypervisor.resume(domain.uuid)
         environment.tell(environment.domains.observe(domain.uuid, State.RUNNING), reason="arrived")
-    attempt = environment.incoming.get(context.job.arguments["handover"])
     if attempt is not None:
         attempt.tell(phase="resumed", resumed_at=environment.clock.now())
+        attempt.dismiss_herald()
     context.transient["goes"] = True
 
 
@@ -238,14 +256,12 @@ async def _look_after(context: EnvContext) -> None:
     environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
     attempt = environment.incoming.get(context.job.arguments["handover"])
     paused = offer_of(context).paused
-    await settle_there(environment, uuid)
-    setting = None if paused else asyncio.create_task(_set_clock(environment, uuid))
+    settling = asyncio.create_task(_settle_in(environment, uuid, paused=paused))
     try:
         health = await health_of(environment, uuid, paused=paused)
-        step_s = None if setting is None else await setting
+        step_s = await settling
     finally:
-        if setting is not None:
-            setting.cancel()
+        settling.cancel()
     if attempt is not None:
         attempt.tell(phase="done", health=health, clock_step_s=step_s)
     if health not in ("runs", "paused"):
@@ -253,6 +269,14 @@ async def _look_after(context: EnvContext) -> None:
             f"domain {context.job.subject} arrived and did not survive: it is {health}",
             hint=f"wirt list, wirt console {context.job.subject} and wirtd.log show more",
         )
+
+
+async def _settle_in(environment: Environment, uuid: UUID, *, paused: bool) -> float | None:
+    """What it is asked at once it does before whatever it was about to do itself: emulated, all its code is new to
+    this host, and an answer of its agent alone costs 20 ms of CPU (measured). By how much its clock was set."""
+    await environment.clock.sleep(BREATH_S)
+    await settle_there(environment, uuid)
+    return None if paused else await _set_clock(environment, uuid)
 
 
 async def settle_there(environment: Environment, uuid: UUID) -> None:
@@ -316,7 +340,7 @@ RECEIVE = Operation(
         Step("reserve", _reserve, unless_owned(_forget)),
         Step("make", once(_make), unless_owned(unmake_disks), interruptible=True),
         Step("disks", once(take_volumes), unless_owned(let_volumes_go)),
-        Step("plug", once(number_and_plug), unless_owned(unplug)),
+        Step("plug", once(_plug), unless_owned(_unplug)),
         Step("launch", once(launch), unless_owned(clear)),
         Step("receive", once(_receive), nothing_to_undo, interruptible=True),
         Step("own", _own, _keep_going, final=True),

@@ -12,6 +12,7 @@ from wirt.model.cpu import MOST_FEATURES, GivenCpu, is_feature, parse_choice
 from wirt.model.devices import DiskFormat
 from wirt.model.domain import Domain, DomainConfig, Wanted
 from wirt.model.errors import BadInput, NotFound, ResourceBusy, Shortage, WirtError
+from wirt.model.memory import GivenMemory
 from wirt.model.migration import Remark
 from wirt.model.storage import VolumeRef
 from wirt.operations.checks import check_disks_free, check_files
@@ -24,6 +25,8 @@ from wirt.operations.volumes_steps import check_absent, check_can_create
 from wirt.plan.launch import LaunchPlan
 from wirt.plan.migration import Side, between
 from wirt.wire.v1_incoming import Offer, OfferedDisk, PlacedFile, Placement
+
+MOST_MIB, MOST_PADDING_KIB = 1 << 34, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,12 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
     placed, plan = files.domain, None
     remarks += files.remarks
     here = _with_what_is_here(placed, placements)
+    remarks += _check_class(environment, here)
     try:
         check_files(environment, _with_files_of(here.config, files.here))
         await check_disks_free(environment, here.uuid, here.config)
-        padding_kib, vcpus = (None, None) if offer.offline else (offer.padding_kib, offer.vcpus)
-        plan = await environment.plan(here, 0, given=given, padding_kib=padding_kib, vcpus=vcpus)
+        memory, vcpus = (None, None) if offer.offline else (memory_of(offer), offer.vcpus)
+        plan = await environment.plan(here, 0, given=given, memory=memory, vcpus=vcpus)
     except WirtError as error:
         needed = offer.start or not offer.offline or not isinstance(error, Shortage | ResourceBusy)
         wrong.append(Remark(needed, error.message, error.hint))
@@ -71,6 +75,15 @@ async def consider(environment: Environment, offer: Offer) -> Considered:
     if offer.course.postcopy and not offer.offline:
         remarks += await no_postcopy(environment)
     return Considered(placed, tuple(remarks), tuple(placements), plan, files.files)
+
+
+def _check_class(environment: Environment, domain: Domain) -> list[Remark]:
+    """A class is what each host says it is, so one that is not known here promises nothing."""
+    name, host = domain.config.qos, environment.machine.name
+    if name is None or environment.qos_classes.get(name) is not None:
+        return []
+    remedy = f"define it there: wirt qos-class define {name}; or wirt qos {domain.name} none"
+    return [Remark(True, f"{host} has no class of service {name}", remedy)]
 
 
 async def no_postcopy(environment: Environment) -> list[Remark]:
@@ -95,6 +108,13 @@ def given_of(offer: Offer) -> GivenCpu:
     if len(offer.cpu_features) > MOST_FEATURES or not all(map(is_feature, offer.cpu_features)):
         raise BadInput(f"the offer of {offer.name} tells of a CPU that could not be")
     return GivenCpu(offer.cpu_model, frozenset(offer.cpu_features), offer.cpu_identity[:200])
+
+
+def memory_of(offer: Offer) -> GivenMemory:
+    """What the guest's memory is. ``BadInput`` if it can't be."""
+    if not 0 <= offer.memory_mib <= MOST_MIB or not 0 <= offer.padding_kib <= MOST_PADDING_KIB:
+        raise BadInput(f"the offer of {offer.name} tells of memory that could not be")
+    return GivenMemory(offer.memory_mib or None, offer.padding_kib, offer.free_page_reporting)
 
 
 def read(environment: Environment, offer: Offer) -> Domain:

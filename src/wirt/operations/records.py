@@ -206,6 +206,7 @@ def network_values(config: NetworkConfig) -> dict[str, Any]:
         "mtu": config.mtu,
         "vlan_filtering": config.vlan_filtering,
         "shared": config.shared,
+        "share": config.share,
     }
 
 
@@ -227,6 +228,7 @@ def network_of_values(data: dict[str, Any]) -> NetworkConfig:
         mtu=data["mtu"],
         vlan_filtering=bool(data["vlan_filtering"]),
         shared=bool(data["shared"]),
+        share=data.get("share"),
     )
 
 

@@ -12,7 +12,7 @@ from wirt.model.errors import IllegalState
 from wirt.model.lifecycle import State
 from wirt.operations.backing import check_backing
 from wirt.operations.environment import Environment
-from wirt.operations.padding import noted_padding_kib, padding_note
+from wirt.operations.given_memory import noted, notes_of
 from wirt.operations.present import vcpus_of_run
 from wirt.operations.running import EnvContext, card_notes, tell_noted_scripts
 from wirt.plan.launch import LaunchPlan
@@ -74,9 +74,9 @@ async def plug(context: EnvContext) -> None:
 
 async def _plan(context: EnvContext, domain: Domain, given: GivenCpu | None = None) -> LaunchPlan:
     assert domain.incarnation is not None
-    padding_kib = noted_padding_kib(domain.incarnation.notes)
-    domid, vcpus = context.job.notes["domid"], await vcpus_of_run(context.environment, domain)
-    return await context.environment.plan(domain, domid, given=given, padding_kib=padding_kib, vcpus=vcpus)
+    domid, memory = context.job.notes["domid"], noted(domain.incarnation.notes)
+    vcpus = await vcpus_of_run(context.environment, domain)
+    return await context.environment.plan(domain, domid, given=given, memory=memory, vcpus=vcpus)
 
 
 def _as_before(nic: NicPlan, notes: dict[str, str]) -> tuple[PortForward, ...]:
@@ -119,7 +119,7 @@ async def launch(context: EnvContext) -> None:
     started = await environment.hypervisor.launch(wanted)
     context.transient["cards"] = plugged
     context.transient["started"] = replace(
-        started, notes={**started.notes, **card_notes(plugged), **padding_note(plan)}
+        started, notes={**started.notes, **card_notes(plugged), **notes_of(plan)}
     )
     for key, value in old.notes.items():
         if key.startswith("link.") and value == "down":

@@ -2,9 +2,9 @@
 
 Arguments that these steps read from the job: ``uuid``, ``paused``, ``memory`` or ``saved`` (the file that the run
 goes on from: memory as the hypervisor wrote it, or a saved guest), ``handover`` (it waits for its memory from
-another host), ``cpu``, :data:`~wirt.operations.padding.PADDING` and :data:`~wirt.operations.present.VCPUS` (what a
-guest that goes on has already), and
-``domid`` of the run that is to end. Notes that they write: ``domid`` for the run that is started.
+another host), ``cpu``, :data:`~wirt.operations.given_memory.GIVEN` and
+:data:`~wirt.operations.present.VCPUS` (what a guest that goes on has already), and ``domid`` of the run that is to
+end. Notes that they write: ``domid`` for the run that is started.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from wirt.model.lifecycle import State
 from wirt.operations.backing import check_backing
 from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.environment import Environment
+from wirt.operations.given_memory import notes_of, of_job
 from wirt.operations.jobs.step import Context, Step, nothing_to_undo
-from wirt.operations.padding import PADDING, padding_note
 from wirt.operations.present import VCPUS
 from wirt.operations.scheduling import lay_new
 from wirt.operations.volumes_domain import claim_volumes, release_volumes
@@ -84,10 +84,9 @@ async def plug(context: EnvContext) -> None:
 
 async def plan_of(context: EnvContext) -> LaunchPlan:
     """Of the run that is being started."""
-    domid, padding_kib = context.job.notes["domid"], context.job.arguments.get(PADDING)
+    domid, memory = context.job.notes["domid"], of_job(context.job.arguments)
     given, vcpus = _given(context), context.job.arguments.get(VCPUS)
-    domain = domain_of(context)
-    return await context.environment.plan(domain, domid, given=given, padding_kib=padding_kib, vcpus=vcpus)
+    return await context.environment.plan(domain_of(context), domid, given=given, memory=memory, vcpus=vcpus)
 
 
 async def unplug(context: EnvContext) -> None:
@@ -114,8 +113,18 @@ async def launch(context: EnvContext) -> None:
     await check_backing(environment, plan, remember=True)
     async with _beginning(context) as memory:
         started = await _launch(context, plan, memory)
-    environment.tell(await environment.domains.start_run(started))
+    domain = await environment.domains.start_run(started)
+    if plan.start_mib is not None and not _goes_on(context):
+        environment.grants.begin(domain, plan.start_mib)
+    environment.tell(domain)
     await lay_new(environment, plan.uuid)
+
+
+def _goes_on(context: EnvContext) -> bool:
+    """Not from its first instruction."""
+    arguments = context.job.arguments
+    moved = "handover" in arguments and not arguments.get("offer", {}).get("offline")
+    return arguments.get("memory") is not None or "saved" in arguments or moved
 
 
 def _given(context: EnvContext) -> GivenCpu | None:
@@ -148,7 +157,7 @@ async def _launch(context: EnvContext, plan: LaunchPlan, memory: Path | MemorySt
     wanted = Launch(plan, incarnation, environment.directory(domid), plugged, memory, incoming)
     started = await environment.hypervisor.launch(wanted)
     moving = {MOVING: f"{arguments['offer']['source']} {arguments['handover']}"} if incoming else {}
-    return replace(started, notes={**started.notes, **card_notes(plugged), **padding_note(plan), **moving})
+    return replace(started, notes={**started.notes, **card_notes(plugged), **notes_of(plan), **moving})
 
 
 @asynccontextmanager

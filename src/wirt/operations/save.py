@@ -131,6 +131,7 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
         version=(await environment.hypervisor.facts()).version,
         memory_mib=plan.memory_mib,
         padding_kib=plan.padding_kib,
+        reporting=plan.reporting,
         hardware=hardware(plan),
         paused=domain.state is State.PAUSED,
         cpu=cpu if cpu.features else None,

@@ -21,8 +21,8 @@ from wirt.operations.backing import check_backing
 from wirt.operations.checks import check_disks_free, check_files
 from wirt.operations.create import Source, check_name, load_source
 from wirt.operations.environment import Environment
+from wirt.operations.given_memory import GIVEN, argument
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
-from wirt.operations.padding import PADDING
 from wirt.operations.present import VCPUS
 from wirt.operations.running import START_STEPS, EnvContext, cpu_argument, domain_of, save_files
 from wirt.operations.save import check_path
@@ -73,7 +73,7 @@ async def preview(environment: Environment, wish: RestoreWish) -> RestorePreview
     await check_disks_free(environment, domain.uuid, domain.config)
     plan = await _plan(environment, domain, guest)
     await check_backing(environment, plan)
-    await _check_hardware(environment, guest, plan)
+    await _check_hardware(environment, guest, plan, _other_memory(guest, loaded) if wish.source else ())
     doubts = await _doubts(environment, disks, plan)
     if doubts and not wish.force:
         raise _refused(guest, wish.file, doubts)
@@ -93,7 +93,7 @@ async def restore(environment: Environment, wish: RestoreWish) -> Job:
         "saved": wish.file,
         "saved-id": found.guest.id,
         "force": wish.force,
-        PADDING: found.guest.padding_kib,
+        GIVEN: argument(found.guest.given),
         VCPUS: found.guest.vcpus,
         "cpu": None if found.guest.cpu is None else cpu_argument(found.guest.cpu),
         "notices": [asdict(notice) for notice in found.loaded.notices],
@@ -103,7 +103,7 @@ async def restore(environment: Environment, wish: RestoreWish) -> Job:
 
 async def _plan(environment: Environment, domain: Domain, guest: SavedGuest) -> LaunchPlan:
     """With what the guest had."""
-    return await environment.plan(domain, 0, given=guest.cpu, padding_kib=guest.padding_kib, vcpus=guest.vcpus)
+    return await environment.plan(domain, 0, given=guest.cpu, memory=guest.given, vcpus=guest.vcpus)
 
 
 async def look(environment: Environment, file: str) -> tuple[SavedGuest, tuple[SavedDisk, ...], SaveFacts]:
@@ -157,14 +157,24 @@ def _check_known(environment: Environment, known: Domain) -> None:
     check_names_settled(environment, known)
 
 
-async def _check_hardware(environment: Environment, guest: SavedGuest, plan: LaunchPlan) -> None:
+def _other_memory(guest: SavedGuest, loaded: Loaded) -> tuple[str, ...]:
+    """What a configuration of now says otherwise than the one of then. The guest has what it was started with,
+    which either may differ from."""
+    then = load(guest.text, file=guest.name, cwd=PurePosixPath("/")).config.most_mib
+    now = loaded.config.most_mib
+    return () if then == now else (f"memory was {then} MiB and is {now} MiB",)
+
+
+async def _check_hardware(
+    environment: Environment, guest: SavedGuest, plan: LaunchPlan, more: tuple[str, ...] = ()
+) -> None:
     lacks = missing_cpu(guest, (await environment.hypervisor.facts()).cpu)
     if lacks is not None:
         raise IllegalState(
             f"{guest.name} can't go on here: {lacks}, and this host has not",
             hint="restore it on a host that has; wirt cpu baseline finds a CPU for all hosts",
         )
-    found = differences(guest, plan)
+    found = (*more, *differences(guest, plan))
     if found:
         raise IllegalState(
             f"{guest.name} would not find the machine that it was saved on: {'; '.join(found)}",

@@ -1,4 +1,5 @@
-"""``wirt sched-credit``, ``sched-credit2``, ``sched-rtds``: terms changed, with running guests at once.
+"""``wirt sched-credit``, ``sched-credit2``, ``sched-rtds``, ``disk-qos --weight``: terms changed, with running
+guests at once.
 
 A change is written down first and laid on then. If the host refuses, the record goes back; if the daemon dies in
 between, the next one lays on what is written.
@@ -17,12 +18,14 @@ from wirt.model.errors import BadInput, ConfigError, StoreConflict, WirtError
 from wirt.operations.environment import Environment
 from wirt.operations.moving import settled
 from wirt.operations.scheduling import check_terms, is_held, lay, real_time_of, vcpus_of
+from wirt.plan.networks_shares import check_network_weight
 from wirt.plan.shares import (
     LEAST_WEIGHT,
     CreditTerms,
     RealTimeTerms,
     check,
     check_admission,
+    check_disk_weight,
     check_real_time,
 )
 
@@ -83,6 +86,22 @@ async def set_real_time(
     check_admission([*others, (wished, vcpus_of(domain.config))], environment.machine.now().cpus)
     values: dict[str, Value] = {"period": wished.period_us, "budget": wished.budget_us}
     return await change(environment, domain, {**values, "extratime": int(wished.extra)})
+
+
+async def set_disk_weight(environment: Environment, ref: str, weight: int | None) -> Domain:
+    """``None`` takes it away: then its class says it, or nobody. ``BadInput`` with the range that can be."""
+    domain = guest(environment, ref)
+    if weight is not None:
+        check_disk_weight(weight)
+    return await change(environment, domain, {"disk_weight": weight})
+
+
+async def set_network_weight(environment: Environment, ref: str, weight: int | None) -> Domain:
+    """As :func:`set_disk_weight`; the networks' own loop lays it on, within a second."""
+    domain = guest(environment, ref)
+    if weight is not None:
+        check_network_weight(weight)
+    return await change(environment, domain, {"network_weight": weight})
 
 
 async def change(environment: Environment, domain: Domain, values: Mapping[str, Value]) -> Domain:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from wirt.model.lifecycle import State
 from wirt.operations.placement import Distribution, Placement, place
 from wirt.plan.launch import DEFAULT_WEIGHT
 from wirt.plan.shares import (
+    DEFAULT_DISK_WEIGHT,
     CreditTerms,
     Niceness,
     RealTimeTerms,
@@ -43,13 +45,15 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Scheduling:
     """``factor`` is the one that weights are scaled by now; ``problems`` by domain: why a run is not held to its
-    terms. ``lock``: one pass over all runs after the other."""
+    terms; ``unweighed``: runs whose disks the kernel does not weigh. ``lock``: one pass over all runs after the
+    other."""
 
     shares: Shares | None = None
     threads: VcpuThreads | None = None
     factor: float | None = None
     mechanisms: dict[UUID, Mechanism] = field(default_factory=dict)
     problems: dict[UUID, str] = field(default_factory=dict)
+    unweighed: set[UUID] = field(default_factory=set)
     placement: Placement = field(default_factory=Placement)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -83,11 +87,16 @@ def is_held(domain: Domain) -> bool:
     return domain.incarnation is not None and domain.state not in (State.OFF, State.STARTING)
 
 
+def held_domains(environment: Environment) -> list[Domain]:
+    """All that have a run with threads, each with what its class of service adds to it."""
+    return [environment.qos_classes.of(domain) for domain in environment.domains if is_held(domain)]
+
+
 async def lay_new(environment: Environment, uuid: UUID) -> None:
     """Hold a run that has just begun to its terms; all others too if its weight changes their scale. What goes
     wrong is told: it starts all the same."""
     scheduling = environment.scheduling
-    domains = [domain for domain in environment.domains if is_held(domain)]
+    domains = held_domains(environment)
     scaled = scale({str(d.uuid): credit_of(d.config).weight for d in domains}, scheduling.factor)
     alone = scaled.factor == scheduling.factor
     if alone and scheduling.shares is not None and scheduling.shares.mechanism is not Mechanism.NICE:
@@ -103,7 +112,7 @@ async def lay(environment: Environment, wanted: UUID | None = None, only: UUID |
     if scheduling.shares is None or scheduling.threads is None:
         return
     async with scheduling.lock:
-        domains = [domain for domain in environment.domains if is_held(domain)]
+        domains = held_domains(environment)
         scaled = scale({str(d.uuid): credit_of(d.config).weight for d in domains}, scheduling.factor)
         scheduling.factor = scaled.factor
         levels = niceness(environment) if only is None else {}
@@ -132,7 +141,7 @@ def run_shares(config: DomainConfig, scaled: int, level: int) -> RunShares:
 
 def niceness(environment: Environment) -> Mapping[str, Niceness]:
     """For hosts without control groups, of all domains that run, by name."""
-    return nice({d.name: (credit_of(d.config), vcpus_of(d.config)) for d in environment.domains if is_held(d)})
+    return nice({d.name: (credit_of(d.config), vcpus_of(d.config)) for d in held_domains(environment)})
 
 
 async def _lay_one(environment: Environment, domain: Domain, terms: RunShares, most_cpus: int | None) -> None:
@@ -145,7 +154,15 @@ async def _lay_one(environment: Environment, domain: Domain, terms: RunShares, m
         return  # it has ended
     directory = environment.directory(domain.domid)
     by = scheduling.mechanisms[domain.uuid] = scheduling.shares.lay(directory, threads, terms)
+    _weigh_disks(environment, domain, directory)
     place(environment, domain, threads, most_cpus if by is Mechanism.NICE else None)
+
+
+def _weigh_disks(environment: Environment, domain: Domain, directory: Path) -> None:
+    scheduling = environment.scheduling
+    assert scheduling.shares is not None
+    weighed = scheduling.shares.weigh_disks(directory, domain.config.disk_weight or DEFAULT_DISK_WEIGHT)
+    (scheduling.unweighed.discard if weighed else scheduling.unweighed.add)(domain.uuid)
 
 
 def _tell(environment: Environment, domain: Domain, error: WirtError) -> None:
@@ -161,6 +178,7 @@ def _forget(scheduling: Scheduling, there: set[UUID]) -> None:
     for kept in (scheduling.mechanisms, scheduling.problems):
         for uuid in kept.keys() - there:
             del kept[uuid]
+    scheduling.unweighed &= there
     for key in [key for key in scheduling.placement.seats if key[0] not in there]:
         del scheduling.placement.seats[key]
 
@@ -176,7 +194,19 @@ def remarks(environment: Environment, domain: Domain) -> tuple[str, ...]:
         found += levels[domain.name].remarks
     if real_time is not None:
         found += ("its budget needs a control group",) if by_nice else real_time_quota(real_time)[1]
-    return tuple(found)
+    return (*found, *disk_remarks(environment, domain))
+
+
+def disk_remarks(environment: Environment, domain: Domain) -> tuple[str, ...]:
+    """Why the weight of its disks counts for nothing, if it has one and that is so."""
+    scheduling = environment.scheduling
+    weight = environment.qos_classes.effective(domain.config).disk_weight
+    if weight is None or scheduling.shares is None:
+        return ()
+    kernel = scheduling.shares.disk_weights()
+    if domain.uuid in scheduling.unweighed and kernel.kept:
+        return (f"its disk weight of {weight} counts from its next start: it began without a group for it",)
+    return () if kernel.counts else (f"its disk weight of {weight} counts for nothing now: {kernel.sentence}",)
 
 
 def mechanism(environment: Environment) -> str:
@@ -196,9 +226,12 @@ _MODES = {
 
 
 def notes(environment: Environment) -> list[str]:
-    """For ``wirt info``: what the machine does not tell of its CPUs, and what that means."""
+    """For ``wirt info``: what becomes of weights of disks; what the machine does not tell of its CPUs, and what
+    that means."""
+    shares = environment.scheduling.shares
+    found = [] if shares is None else [shares.disk_weights().sentence]
     try:
         topology = environment.scheduling.placement.topology()
     except WirtError as error:
-        return [str(error)]
-    return [] if topology is None else list(topology.remarks)
+        return [*found, str(error)]
+    return found if topology is None else [*found, *topology.remarks]

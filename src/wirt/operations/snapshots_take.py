@@ -21,8 +21,8 @@ from wirt.model.storage import Volume
 from wirt.operations import backing
 from wirt.operations.engines import engine_of_layer
 from wirt.operations.environment import Environment
+from wirt.operations.given_memory import GIVEN, argument, noted, of_job
 from wirt.operations.jobs.step import JobKind, Operation, Step
-from wirt.operations.padding import PADDING, noted_padding_kib
 from wirt.operations.present import VCPUS, vcpus_of_run
 from wirt.operations.quiet import quiet, thaw
 from wirt.operations.running import EnvContext, domain_of
@@ -132,7 +132,7 @@ async def _save_memory(context: EnvContext, domain: Domain) -> None:
     environment = context.environment
     path = await make_memory_directory(environment, domain) / f"{context.job.arguments['name']}.memory"
     assert domain.incarnation is not None
-    had = {PADDING: noted_padding_kib(domain.incarnation.notes), VCPUS: await vcpus_of_run(environment, domain)}
+    had = {GIVEN: argument(noted(domain.incarnation.notes)), VCPUS: await vcpus_of_run(environment, domain)}
     await context.note(memory=str(path), **had)
 
     def tell(share: float) -> None:
@@ -213,6 +213,7 @@ async def _tell_images(context: EnvContext) -> None:
 def _snapshot(context: EnvContext) -> Snapshot:
     environment, domain = context.environment, domain_of(context)
     arguments, notes = context.job.arguments, context.job.notes
+    given = of_job(notes)
     return Snapshot(
         name=arguments["name"],
         created_at=environment.clock.now(),
@@ -222,7 +223,9 @@ def _snapshot(context: EnvContext) -> Snapshot:
         description=arguments["description"],
         memory=notes.get("memory"),
         paused=notes.get("was") == State.PAUSED,
-        padding_kib=notes.get(PADDING),
+        padding_kib=None if given is None else given.padding_kib,
+        memory_mib=None if given is None else given.mib,
+        reporting=given is not None and given.reporting,
         vcpus=notes.get(VCPUS),
         cpu=_cpu(domain) if notes.get("memory") is not None else None,
     )

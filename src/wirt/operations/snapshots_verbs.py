@@ -16,15 +16,14 @@ from wirt.model.storage import Capability, VolumeRef
 from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.destroy import destroy
 from wirt.operations.environment import Environment
+from wirt.operations.given_memory import GIVEN, argument
 from wirt.operations.jobs.step import JobKind
-from wirt.operations.padding import PADDING
 from wirt.operations.present import VCPUS
 from wirt.operations.running import cpu_argument
 from wirt.operations.snapshots_steps import live, written
 from wirt.operations.volumes_domain import check_nothing_stands_on
 from wirt.operations.volumes_steps import check_free
 from wirt.plan.cpu import lacking, words
-from wirt.plan.launch import PADDING_KIB
 from wirt.plan.snapshots import kept_name
 
 LIVE = (State.RUNNING, State.PAUSED)
@@ -89,9 +88,8 @@ async def revert(environment: Environment, ref: str, name: str, *, force: bool =
     arguments = {**_subject(domain, name), "disks": written(snapshot.disks)}
     if snapshot.memory is None:
         return await environment.jobs.submit(JobKind.SNAPSHOT_REVERT, domain.name, arguments)
-    padding_kib = PADDING_KIB if snapshot.padding_kib is None else snapshot.padding_kib
     arguments |= {"memory": snapshot.memory, "paused": snapshot.paused}
-    arguments |= {PADDING: padding_kib, VCPUS: snapshot.vcpus}
+    arguments |= {GIVEN: argument(snapshot.given), VCPUS: snapshot.vcpus}
     if snapshot.cpu is not None:
         arguments["cpu"] = cpu_argument(snapshot.cpu)
     return await environment.jobs.submit(JobKind.SNAPSHOT_RESUME, domain.name, arguments)

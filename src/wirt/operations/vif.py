@@ -133,7 +133,8 @@ def _attachment(
             )
     text = with_card(domain.text, entry, devid)
     loaded = load(text, file=domain.name, cwd=ROOT)
-    nic = plan_card(loaded.config, domain.uuid, domain.domid or 0, environment.host_facts(), devid)
+    config = environment.qos_classes.effective(loaded.config)
+    nic = plan_card(config, domain.uuid, domain.domid or 0, environment.host_facts(), devid)
     if domain.incarnation is not None:
         _live(domain)
         if nic.port is None:
@@ -287,7 +288,8 @@ async def plugged_card(environment: Environment, domain: Domain, devid: int) -> 
     notes = _notes(domain)
     if f"kind.{devid}" not in notes or devid not in macs(domain):
         return None
-    nic = plan_card(domain.config, domain.uuid, domain.domid or 0, environment.host_facts(), devid)
+    config = environment.qos_classes.effective(domain.config)
+    nic = plan_card(config, domain.uuid, domain.domid or 0, environment.host_facts(), devid)
     kind, tap = VifKind(notes[f"kind.{devid}"]), notes.get(f"tap.{devid}")
     nic = replace(nic, kind=kind, bridge=notes.get(f"bridge.{devid}"))
     if tap is None:

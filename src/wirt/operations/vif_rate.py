@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from uuid import UUID
 
 from wirt.config.xlcfg import load, vif_entries, with_rates
 from wirt.config.xlcfg.cards import RATES
@@ -75,13 +76,16 @@ async def _limit(context: EnvContext) -> None:
     domain, arguments = domain_of(context), context.job.arguments
     if domain.domid != arguments["domid"]:
         raise IllegalState(f"domain {domain.name} is {domain.state} by now", hint="look at it, and ask again")
-    await _apply(context.environment, _with(domain, arguments["devid"], arguments["rates"]), arguments["devid"])
+    meant = _with(domain, arguments["devid"], arguments["rates"])
+    async with context.environment.qos_classes.holding(domain.uuid):
+        await _apply(context.environment, meant, arguments["devid"])
 
 
 async def _limit_as_before(context: EnvContext) -> None:
     domain, arguments = domain_of(context), context.job.arguments
     if domain.domid == arguments["domid"]:
-        await _apply(context.environment, domain, arguments["devid"])
+        async with context.environment.qos_classes.holding(domain.uuid):
+            await _apply(context.environment, domain, arguments["devid"])
 
 
 async def _apply(environment: Environment, domain: Domain, devid: int) -> None:
@@ -89,8 +93,18 @@ async def _apply(environment: Environment, domain: Domain, devid: int) -> None:
     tap = None if domain.incarnation is None else domain.incarnation.notes.get(f"tap.{devid}")
     # A daemon that has just begun may not know the card yet.
     if tap is not None and await plugged_card(environment, domain, devid) is not None:
-        nic = plan_card(domain.config, domain.uuid, domain.domid or 0, environment.host_facts(), devid)
+        config = environment.qos_classes.effective(domain.config)
+        nic = plan_card(config, domain.uuid, domain.domid or 0, environment.host_facts(), devid)
         await environment.network.set_policy(tap, nic.policy)
+
+
+async def hold_cards(environment: Environment, uuid: UUID) -> None:
+    """Have the cards of a domain that runs held to what is written down of it and of its class of service. To be
+    called with the domain's lock (:meth:`~wirt.operations.qos_classes.QosClasses.holding`)."""
+    domain = environment.domains.get(uuid)
+    if domain is not None and domain.state in LIVE:
+        for devid in devids(domain.config.vifs):
+            await _apply(environment, domain, devid)
 
 
 async def _record(context: EnvContext) -> None:
@@ -99,6 +113,9 @@ async def _record(context: EnvContext) -> None:
         await context.note(before=_now(domain, arguments["devid"]))
     meant = _with(domain, arguments["devid"], arguments["rates"])
     changed = await environment.domains.change(domain.uuid, config=meant.config, text=meant.text)
+    if changed.config.qos is not None:  # its class may have been changed since the first step
+        async with environment.qos_classes.holding(domain.uuid):
+            await hold_cards(environment, domain.uuid)
     environment.tell(changed, change="network-rate", devid=arguments["devid"])
 
 

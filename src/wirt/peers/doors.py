@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import hmac
 import os
@@ -12,6 +11,7 @@ import socket
 from pathlib import Path
 
 from wirt.model.errors import DeadlinePassed, Shortage
+from wirt.peers.prompt import make_prompt
 from wirt.ports.peers import Door
 
 TOKEN_BYTES = 32
@@ -97,7 +97,7 @@ class HostDoor:
     async def _ask(self, stream: socket.socket) -> None:
         try:
             if self._door.token is None or await self._shows(stream, bytes.fromhex(self._door.token)):
-                _prompt(stream)
+                make_prompt(stream)
                 self._streams.put_nowait(stream)
             else:
                 stream.close()
@@ -171,12 +171,6 @@ def _leave(waited_for: socket.socket) -> None:
     """The loop lets go of it before its number can be another's."""
     if waited_for.fileno() >= 0:
         asyncio.get_running_loop().remove_reader(waited_for.fileno())
-
-
-def _prompt(stream: socket.socket) -> None:
-    if stream.family != socket.AF_UNIX:
-        with contextlib.suppress(OSError):
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _token(wanted: bool) -> str | None:

@@ -17,6 +17,7 @@ from wirt.peers import contexts
 from wirt.peers.caller import Caller
 from wirt.peers.doors import show
 from wirt.peers.http import Connection, HungUp
+from wirt.peers.prompt import make_prompt
 from wirt.ports.peers import Door
 
 HANDSHAKE_S = 10.0
@@ -156,7 +157,7 @@ async def _connected(host: str, port: int) -> socket.socket:
         stream.setblocking(False)
         try:
             await loop.sock_connect(stream, address)
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            make_prompt(stream)
         except OSError as error:
             stream.close()
             last = error

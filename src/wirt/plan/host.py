@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from wirt.model.cpu import CpuOffer
 from wirt.model.domain import GuestType
 from wirt.model.engine import Aio
+from wirt.model.memory import HugeMemory
 from wirt.model.network import NetworkConfig
 from wirt.model.units import MIB
 
@@ -40,8 +41,9 @@ class HypervisorFacts:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """``memory_available_bytes`` is what could be taken now without swapping; ``reserve_bytes`` is kept for
-    Domain-0 and never given to a guest. ``can_bridge`` says whether taps and bridges may be made."""
+    """``memory_bytes`` is without what is set aside as huge pages. ``memory_available_bytes`` is what could be
+    taken now without swapping; ``reserve_bytes`` is kept for Domain-0 and never given to a guest. ``can_bridge``
+    says whether taps and bridges may be made."""
 
     name: str
     cpus: int
@@ -60,3 +62,10 @@ class HostFacts:
     """How many requests of Linux AIO may still be reserved (fs.aio-max-nr less fs.aio-nr)."""
     cpu_model: str | None = None
     """Of domains that name none (``cpu-model`` in wirt.toml)."""
+    reporting: bool = True
+    """Guests that don't say otherwise give freed pages back (``free-page-reporting`` in wirt.toml)."""
+    huge: HugeMemory = field(default_factory=HugeMemory)
+    merging: bool = False
+    """KSM may share what guests have alike (``ksm`` in wirt.toml)."""
+    memory_nodes: tuple[int, ...] = ()
+    """Those that the guest's memory is to come from."""

@@ -248,9 +248,7 @@ def _handed(
 
 
 def _limits(plan: LaunchPlan, chains: Mapping[str, tuple[Layer, ...]]) -> Limits:
-    mib = plan.memory_mib + OVERHEAD_MIB + plan.maxvcpus * VCPU_MIB
-    if plan.accelerator is Accelerator.TCG:
-        mib += TRANSLATION_BUFFER_MIB
+    mib = plan.memory_mib + beside_mib(plan.maxvcpus, plan.accelerator)
     writable = [chains[disk.id][0] for disk in plan.disks if disk.writable and chains.get(disk.id)]
     return Limits(
         memory_bytes=mib * MIB,
@@ -259,6 +257,12 @@ def _limits(plan: LaunchPlan, chains: Mapping[str, tuple[Layer, ...]]) -> Limits
         file_bytes=max([LEAST_FILE_BYTES, plan.memory_mib * MIB + FILE_SLACK_BYTES, *map(most_bytes, writable)]),
         cpu_weight=plan.cpu_weight,
     )
+
+
+def beside_mib(vcpus: int, accelerator: Accelerator) -> int:
+    """What QEMU may take besides the guest's memory."""
+    mib = OVERHEAD_MIB + vcpus * VCPU_MIB
+    return mib + TRANSLATION_BUFFER_MIB if accelerator is Accelerator.TCG else mib
 
 
 def most_bytes(layer: Layer) -> int:

@@ -14,17 +14,15 @@ from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind
 from wirt.model.diskqos import UNLIMITED, DiskQos, in_force
 from wirt.model.domain import DomainConfig, Firmware, GuestType
-from wirt.model.errors import BadInput, ConfigError, Shortage
+from wirt.model.errors import BadInput, ConfigError
+from wirt.model.memory import GivenMemory
 from wirt.model.storage import Volume
-from wirt.model.units import MIB
 from wirt.plan.cpu import ChosenCpu, again, choose
 from wirt.plan.engine import DEVICE, UNKNOWN, DiskEngine, Engines, Medium, plan_engine
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.nics import NicPlan, plan_nics
+from wirt.plan.ram import Ram, check_memory, plan_ram, reports
 
-LEAST_DIRECT_BOOT_MIB = 80
-"""Debian's cloud kernel with 64 MiB ends in silence (measured): so refuse by name what can't boot."""
-LEAST_FIRMWARE_BOOT_MIB = 16
 MOST_VCPUS = 255
 AHCI_PORTS = 6
 MACHINE = "pc-q35-7.2"
@@ -106,6 +104,7 @@ class LaunchPlan:
     extra_arguments: tuple[str, ...] = ()
     cpu_weight: int = DEFAULT_WEIGHT
     """In the credit scheduler's terms (xl.cfg(5), "cpu_weight")."""
+    ram: Ram = field(default_factory=Ram)
     padding_kib: int = 0
     """What the guest has beyond ``memory_mib``. It belongs to the guest: wherever it goes on, it has the same."""
     agent_slot: int | None = None
@@ -114,6 +113,9 @@ class LaunchPlan:
     """What ``cpu_model`` comes to on this host; ``None``: just that."""
     start_mib: int | None = None
     """What of ``memory_mib`` it is to hold at first, by its balloon; ``None``: all."""
+    reporting: bool = False
+    """Pages that the guest has freed are given back to the host. The device tells the guest so: as with the
+    padding."""
 
     def forwards(self) -> tuple[PortForward, ...]:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
@@ -129,19 +131,23 @@ def plan_launch(
     volumes: Mapping[str, Volume] | None = None,
     media: Mapping[str, Medium] | None = None,
     given: GivenCpu | None = None,
-    padding_kib: int | None = None,
+    memory: GivenMemory | None = None,
     vcpus: int | None = None,
 ) -> LaunchPlan:
     """The plan for one run of ``config`` on ``host``. ``block_devices``: those disk targets that are devices.
     ``volumes``: what those that name volumes lead to. ``media``: what the paths of disks lie on. Of a guest that
-    goes on from where it was, ``given`` is the CPU, ``padding_kib`` what its memory has and ``vcpus`` how many it
-    had, used or not; ``None``: it begins.
+    goes on from where it was, ``given`` is the CPU, ``memory`` what its memory is and ``vcpus`` how many it had,
+    used or not; ``None``: it begins.
 
     Raises ``ConfigError`` (with the key) for what this hypervisor can't do, ``Shortage`` for what this host
     hasn't got.
     """
     _check_type(config, hypervisor)
-    _check_memory(config, host)
+    size_mib = config.most_mib if memory is None or memory.mib is None else memory.mib
+    padding_kib = _padding_kib(hypervisor) if memory is None else memory.padding_kib
+    ram = plan_ram(config, size_mib, padding_kib, host)
+    reporting = reports(config, host, ram) if memory is None else memory.reporting
+    check_memory(config, size_mib, host, ram, reporting=reporting)
     _check_vcpus(config, vcpus)
     slots = _Slots()
     fixed = tuple((device, slots.take(device)) for device in ("rng", "balloon", "panic", "watchdog"))
@@ -168,8 +174,8 @@ def plan_launch(
         cpu_model=cpu.model,
         vcpus=config.vcpus if vcpus is None else vcpus,
         maxvcpus=config.maxvcpus or config.vcpus,
-        memory_mib=config.most_mib,
-        start_mib=config.memory_mib,
+        memory_mib=size_mib,
+        start_mib=min(config.memory_mib, size_mib),
         direct_boot=_direct_boot(config),
         firmware=None if _direct_boot(config) else config.firmware,
         firmware_path=config.firmware_path or hypervisor.firmware_file(config.firmware),
@@ -180,7 +186,9 @@ def plan_launch(
         slots=fixed,
         extra_arguments=config.device_model_args,
         cpu_weight=config.cpu_weight or DEFAULT_WEIGHT,
-        padding_kib=_padding_kib(hypervisor) if padding_kib is None else padding_kib,
+        ram=ram,
+        padding_kib=padding_kib,
+        reporting=reporting,
         agent_slot=_agent_slot(config, slots),
         cpu=cpu,
     )
@@ -258,31 +266,6 @@ def _check_type(config: DomainConfig, hypervisor: HypervisorFacts) -> None:
             f"a {config.type} guest is entered at its kernel, and none is named",
             key="kernel",
             hint='name one (kernel = "/path/vmlinuz"), or boot from a disk with type = "hvm"',
-        )
-
-
-def _check_memory(config: DomainConfig, host: HostFacts) -> None:
-    least = LEAST_FIRMWARE_BOOT_MIB if config.kernel is None else LEAST_DIRECT_BOOT_MIB
-    if config.memory_mib < least:
-        raise ConfigError(
-            f"{config.memory_mib} MiB is too little to boot {config.name}",
-            key="memory",
-            hint=f"give it at least {least}",
-        )
-    # Until its balloon driver is at work, a guest can have all that it ever may.
-    wanted = config.most_mib * MIB
-    lower = "memory=" if config.most_mib == config.memory_mib else "maxmem="
-    if wanted > host.memory_bytes - host.reserve_bytes:
-        most = (host.memory_bytes - host.reserve_bytes) // MIB
-        raise Shortage(
-            f"{config.name} asks for {config.most_mib} MiB and this host can give at most {most} MiB",
-            hint=f"lower {lower}; {host.reserve_bytes // MIB} MiB are kept for Domain-0",
-        )
-    free = host.memory_available_bytes - host.reserve_bytes
-    if wanted > free:
-        raise Shortage(
-            f"{config.name} asks for {config.most_mib} MiB and {max(0, free) // MIB} MiB are free",
-            hint=f"shut another domain down, or lower {lower}",
         )
 
 

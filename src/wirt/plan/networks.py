@@ -9,7 +9,7 @@ that has lost its bridge is put back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wirt.model.network import FORWARDED, NetworkConfig, NetworkMode
@@ -21,12 +21,14 @@ from wirt.plan.networks_actions import (
     AddVlan,
     AddVxlan,
     DeleteDevice,
+    EndSharing,
     JoinBridge,
     ReloadServer,
     RemovePeer,
     SetFiltering,
     SetMtu,
     SetRules,
+    SetSharing,
     SetSysctl,
     SetUp,
     StartServer,
@@ -34,6 +36,7 @@ from wirt.plan.networks_actions import (
 )
 from wirt.plan.networks_rules import rules_of, ways_out
 from wirt.plan.networks_services import Guest, configuration, told_of
+from wirt.plan.networks_shares import Share, sharing_of
 from wirt.plan.networks_state import FabricState, Interface, LinkState, Setting
 from wirt.plan.vlans import VlanMembership
 
@@ -60,6 +63,8 @@ class Wanted:
     guests: tuple[Guest, ...] = ()
     ports: tuple[Port, ...] = ()
     leaving: tuple[NetworkConfig, ...] = ()
+    shares: Mapping[str, tuple[Share, ...]] = field(default_factory=dict)
+    """Of the guests that run, by network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,7 @@ def plan(wanted: Wanted, state: FabricState) -> FabricPlan:
     for network in able:
         actions += _make(network, wanted, state)
     actions += _set_ways_out(wanted, state)
+    actions += _share(able, wanted, state)
     for network in able:
         actions += _serve(network, wanted, state)
     problems += [problem for network in able for problem in _wishes_unmet(network, wanted, state)]
@@ -328,6 +334,22 @@ def _set_ways_out(wanted: Wanted, state: FabricState) -> Iterator[Action]:
         settings = {(family, device, setting): "1" for device in sorted(needed)}
         settings |= {(family, device, setting): "0" for device in sorted(unneeded)}
         yield from _settings("", settings, state)
+
+
+def _share(able: Sequence[NetworkConfig], wanted: Wanted, state: FabricState) -> Iterator[Action]:
+    """Of networks that can't be looked after now, what is there stays."""
+    needed: set[str] = set()
+    for network in wanted.networks:
+        shares = wanted.shares.get(network.name, ())
+        sharing = sharing_of(network, lower_device(network, wanted.tag), shares)
+        if sharing is None:
+            continue
+        needed.add(sharing.device)
+        if network in able and state.sharing.get(sharing.device) != sharing.digest:
+            yield SetSharing(network.name, sharing)
+    owners = {name: each.name for each in wanted.leaving for name in devices_of(each, wanted.tag)}
+    for device in sorted(set(state.sharing) - needed):
+        yield EndSharing(owners.get(device, ""), device)
 
 
 def _serve(network: NetworkConfig, wanted: Wanted, state: FabricState) -> Iterator[Action]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wirt.model.network import Vxlan
+from wirt.plan.networks_shares import Sharing
 from wirt.plan.networks_state import Interface
 from wirt.plan.vlans import VlanMembership
 
@@ -185,6 +186,26 @@ class StopServer:
         return "end dnsmasq"
 
 
+@dataclass(frozen=True, slots=True)
+class SetSharing:
+    """In the place of any before on that device."""
+
+    network: str
+    sharing: Sharing
+
+    def __str__(self) -> str:
+        return f"share {self.sharing.device} among {len(self.sharing.shares)} cards by weight"
+
+
+@dataclass(frozen=True, slots=True)
+class EndSharing:
+    network: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"share {self.device} no longer"
+
+
 Action = (
     AddBridge
     | AddVlan
@@ -202,4 +223,6 @@ Action = (
     | StartServer
     | ReloadServer
     | StopServer
+    | SetSharing
+    | EndSharing
 )

@@ -64,6 +64,9 @@ class FabricState:
     ways_out: tuple[tuple[str, str], ...] = ()
     rules: str | None = None
     servers: dict[str, ServerState] = field(default_factory=dict)
+    sharing: dict[str, str] = field(default_factory=dict)
+    """By device whose way out wirt shares, what of (:attr:`~wirt.plan.networks_shares.Sharing.digest`); empty for
+    one that is half there."""
 
     def forwards(self, family: str) -> bool:
         """Whether the host forwards for everybody: then it is a router by its administrator's will."""

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 
+from wirt.config.xlcfg.rate import parse_rate
+from wirt.config.xlcfg.spec import SpecError
 from wirt.model.errors import ConfigError, NameInUse, ResourceBusy
 from wirt.model.network import DEFAULT_NETWORK, FORWARDED, NetworkConfig, NetworkMode, Vxlan
 from wirt.plan.networks import LONGEST_DEVICE, device_name, lower_device
 from wirt.plan.networks_addresses import addresses_of, dhcp_of, sorted_addresses
+from wirt.plan.networks_shares import LEAST_SHARE, MOST_SHARE, can_share
 from wirt.plan.networks_state import FabricState, Interface, LinkState
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -45,6 +48,7 @@ class Wish:
     port: int | None = None
     mtu: int | None = None
     vlan_filtering: bool = False
+    share: str | None = None
 
 
 def config_of(wish: Wish, others: Sequence[NetworkConfig], state: FabricState, tag: str) -> NetworkConfig:
@@ -72,6 +76,7 @@ def config_of(wish: Wish, others: Sequence[NetworkConfig], state: FabricState, t
         mtu=_mtu(wish, vxlan, address6),
         vlan_filtering=wish.vlan_filtering,
         shared=shared,
+        share=_share(wish, mode, foreign=shared and mode is NetworkMode.BRIDGE),
     )
     _check_lower(config, state, tag)
     return config
@@ -261,6 +266,23 @@ def _mtu(wish: Wish, vxlan: Vxlan | None, address6: IPv6Interface | None) -> int
     if address6 is not None and wish.mtu < _LEAST_MTU6:
         raise ConfigError("IPv6 needs an MTU of 1280 or more", key="mtu", hint="--mtu 1280")
     return wish.mtu
+
+
+def _share(wish: Wish, mode: NetworkMode, *, foreign: bool) -> int | None:
+    if wish.share is None:
+        return None
+    if not can_share(mode, foreign=foreign):
+        what = "a bridge of somebody else's" if foreign else f"a network of mode {mode}"
+        hint = "--mode nat, routed or vxlan, or --mode bridge --uplink CARD"
+        raise ConfigError(f"{what} has no way out that wirt knows", key="share", hint=hint)
+    try:
+        rate = parse_rate(wish.share, 0).bytes_per_s
+    except SpecError as error:
+        raise ConfigError(error.message, key="share", hint="as in 1Gb/s or 100MB/s") from error
+    if not LEAST_SHARE <= rate <= MOST_SHARE:
+        hint = f"from {LEAST_SHARE}B/s to {MOST_SHARE}B/s"
+        raise ConfigError(f"{wish.share} can't be shared", key="share", hint=hint)
+    return rate
 
 
 def _check_lower(config: NetworkConfig, state: FabricState, tag: str) -> None:

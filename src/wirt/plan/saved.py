@@ -10,9 +10,10 @@ from uuid import UUID
 
 from wirt.model.cpu import LONGEST_CHOICE, MOST_FEATURES, CpuOffer, GivenCpu, is_feature, parse_choice
 from wirt.model.errors import BadInput, CorruptState
+from wirt.model.memory import OLD_PADDING_KIB
 from wirt.model.saved import SavedDisk, SavedGuest
 from wirt.plan.cpu import lacking, other_cpu, words
-from wirt.plan.launch import PADDING_KIB, LaunchPlan
+from wirt.plan.launch import LaunchPlan
 
 T = TypeVar("T")
 
@@ -49,11 +50,12 @@ def read_guest(data: bytes, what: str) -> SavedGuest:
             hypervisor=_word(body, "hypervisor"),
             version=(first, second, third),
             memory_mib=_int(body["memory_mib"], "memory_mib"),
-            padding_kib=_int(body.get("padding_kib", PADDING_KIB), "padding_kib"),
+            padding_kib=_int(body.get("padding_kib", OLD_PADDING_KIB), "padding_kib"),
             hardware=tuple((_word({"name": key}, "name"), _word(hardware, key)) for key in hardware),
             paused=_bool(body, "paused"),
             cpu=_cpu(body.get("cpu")),
             vcpus=None if body.get("vcpus") is None else _int(body["vcpus"], "vcpus"),
+            reporting=_bool({"reporting": body.get("reporting", False)}, "reporting"),
         )
 
     return _read(data, what, build)

@@ -15,6 +15,8 @@ from wirt.model.errors import BadInput
 from wirt.plan.launch import DEFAULT_WEIGHT
 
 LEAST_WEIGHT, MOST_WEIGHT = 1, 65535
+LEAST_DISK_WEIGHT, MOST_DISK_WEIGHT, DEFAULT_DISK_WEIGHT = 1, 1000, 100
+"""What bfq takes, whose figures all of the kernel's files for weights of disks take as they are."""
 V2_USUAL, V2_LEAST, V2_MOST = 100, 1, 10_000
 """Of ``cpu.weight``."""
 V1_USUAL = 1024
@@ -99,6 +101,15 @@ def check(terms: CreditTerms, vcpus: int) -> None:
         raise BadInput(
             f"a cap of {terms.cap} can't be for a domain with {_vcpus(vcpus)}",
             hint=f"it is 1 to {100 * vcpus}, in percent of one CPU, or 0 for none",
+        )
+
+
+def check_disk_weight(weight: int) -> None:
+    if not LEAST_DISK_WEIGHT <= weight <= MOST_DISK_WEIGHT:
+        raise BadInput(
+            f"a disk weight of {weight} can't be",
+            hint=f"it is {LEAST_DISK_WEIGHT} to {MOST_DISK_WEIGHT}; {DEFAULT_DISK_WEIGHT} is what a domain has "
+            "unasked",
         )
 
 

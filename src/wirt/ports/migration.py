@@ -118,11 +118,13 @@ class LiveMigrations(Protocol):
     async def finish(self, domain: UUID) -> Travelled:
         """Send the rest, disks that are mirrored first; in :attr:`Phase.COMPLETED` or :attr:`Phase.POSTCOPY` the
         other side has all that it needs. The guest stays stopped here and holds no lock. On an error it is stopped
-        still, and ``back`` works."""
+        still, and ``back`` works. Nothing is waited for that only a report needs: ``downtime_ms`` may not be known
+        yet."""
         ...
 
     async def delivered(self, domain: UUID, report: Report) -> Travelled:
-        """After :attr:`Phase.POSTCOPY`: once the last page has gone."""
+        """After :attr:`Phase.POSTCOPY`: once the last page has gone. After :attr:`Phase.COMPLETED`, at once: with
+        what ``finish`` did not know yet."""
         ...
 
     async def back(self, domain: UUID) -> None:

@@ -50,6 +50,19 @@ class PortReport:
     amiss: tuple[str, ...] = ()
 
 
+class Herald(Protocol):
+    """Speaks for cards whose guest can't yet. Their taps live on until it is closed, whoever else has let go."""
+
+    def announce(self) -> None:
+        """Tell the bridge and the switches behind it that the cards are here, in a frame of each: from then on
+        what is sent to them waits at their taps. One that nobody hears is no error."""
+        ...
+
+    def close(self) -> None:
+        """Repeated, it changes nothing."""
+        ...
+
+
 class Network(Protocol):
     """Errors: ``NotFound`` (no such bridge), ``Shortage`` (no free port), ``HypervisorError``-free: a network
     that can't be had raises ``Unavailable`` with the kernel's reason."""
@@ -83,6 +96,11 @@ class Network(Protocol):
     async def lead_to(self, plugged: Sequence[Plugged]) -> None:
         """Have bridges send what is for these cards to their taps from now on, whatever they have learned: the
         guest has moved there, and has not said a word yet. ``Unavailable`` with the kernel's reason."""
+        ...
+
+    def herald(self, plugged: Sequence[Plugged]) -> Herald:
+        """For cards that have just been plugged in, before a hypervisor has them. Those without a tap are left
+        out."""
         ...
 
     async def set_groups(self, groups: Sequence[SecurityGroup]) -> None:

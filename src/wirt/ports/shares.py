@@ -30,6 +30,16 @@ class RunShares:
     each: Quota | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DiskWeights:
+    """What weights of disks are worth here. ``kept``: the kernel takes them; ``counts``: and some disk is served
+    by their measure now. ``sentence`` says so for people."""
+
+    kept: bool
+    counts: bool
+    sentence: str
+
+
 class Shares(Protocol):
     @property
     def mechanism(self) -> Mechanism:
@@ -46,4 +56,14 @@ class Shares(Protocol):
         vCPUs, by their numbers: quotas are theirs alone, so that the emulator answers even while its guest has
         used up what it may. What is so already costs a few reads. A run that is gone is no error; ``Unavailable``
         if the host refuses."""
+        ...
+
+    def disk_weights(self) -> DiskWeights:
+        """As it is now."""
+        ...
+
+    def weigh_disks(self, directory: Path, weight: int) -> bool:
+        """Give the run in ``directory`` this weight, 1 to 1000, among all runs that ask for the same disk.
+        ``False`` if the kernel has nothing for that, or had not when the run began; ``Unavailable`` if it
+        refuses."""
         ...

@@ -18,7 +18,9 @@ from wirt.plan.jail import Limits
 from wirt.plan.shares import v1_shares, v2_weight
 
 MOUNTS, OWN = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
-WANTED = ("memory", "pids", "devices", "cpu")
+WANTED = ("memory", "pids", "devices", "cpu", "blkio")
+WELCOME = "io"
+"""What version 2 calls blkio. A run goes without it where it can't be handed on."""
 FOLDER = "wirt"
 LEAF = "wirtd"
 REMOVE_S = 2.0
@@ -179,6 +181,7 @@ def _make_unified(base: Path, place: Path, limits: Limits) -> None:
         if missing:
             # Refused (EBUSY) while processes are in `base` itself: see :func:`leave_room`.
             (parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in missing))
+        _hand_on_welcome(parent)
     values = {
         "memory": ("memory.max", limits.memory_bytes),
         "pids": ("pids.max", limits.processes),
@@ -206,9 +209,17 @@ def hands_down(base: Path) -> bool:
             leave_room(base, os.getpid())
         if missing:
             (base / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(missing)))
+        _hand_on_welcome(base)
     except OSError:
         return False
     return True
+
+
+def _hand_on_welcome(parent: Path) -> None:
+    has, handed = _words(parent / "cgroup.controllers"), _words(parent / "cgroup.subtree_control")
+    if WELCOME in has and WELCOME not in handed:
+        with contextlib.suppress(OSError):
+            (parent / "cgroup.subtree_control").write_text(f"+{WELCOME}")
 
 
 def leave_room(base: Path, pid: int) -> None:

@@ -15,11 +15,11 @@ from wirt.sandbox.observe_rights import read, thread_groups
 NO_LIMIT_V1 = 1 << 62
 """Version 1 says "none" as the greatest multiple of a page below 2^63."""
 MOST_DEVICES = 100
-BOUNDED = frozenset({"memory", "pids", "devices", "cpu"})
+BOUNDED = frozenset({"memory", "pids", "devices", "cpu", "blkio"})
 
 
 def control_groups(pid: int) -> tuple[ControlGroup, ...]:
-    """One for each different place that a thread of it is in, of the hierarchies that bound anything."""
+    """One for each different place that a thread of it is in, of the hierarchies that bound or weigh anything."""
     mounts = tuple(_mounts(os.fsdecode(read("/proc/self/mountinfo"))))
     found: dict[tuple[tuple[str, ...], str], ControlGroup] = {}
     for text in thread_groups(pid):

@@ -16,7 +16,8 @@ from pathlib import Path
 from wirt.model.errors import Unavailable
 from wirt.plan.shares import CAP_PERIOD_US, Quota, v1_shares
 from wirt.ports.sandbox import Sandbox
-from wirt.ports.shares import Mechanism, RunShares
+from wirt.ports.shares import DiskWeights, Mechanism, RunShares
+from wirt.sandbox import disk_weights
 from wirt.sandbox.cgroups import Hierarchies
 from wirt.sandbox.host import HostSandbox, recorded_group
 
@@ -85,6 +86,7 @@ class HostShares:
         elif "cpu" in dict(hierarchies.by_controller):
             self.mechanism = Mechanism.V1
         self.reason = _sentence(self.mechanism, reason)
+        self._disks = disk_weights.find(hierarchies)
 
     def lay(self, directory: Path, threads: Mapping[int, int], shares: RunShares) -> Mechanism:
         group = _group(directory)
@@ -103,6 +105,18 @@ class HostShares:
                 f"the share of run {directory.name} can't be set: {error.strerror}: {error.filename}", hint=_CLOSED
             ) from error
         return group.version
+
+    def disk_weights(self) -> DiskWeights:
+        return self._disks.look()
+
+    def weigh_disks(self, directory: Path, weight: int) -> bool:
+        try:
+            return disk_weights.weigh(recorded_group(directory), weight)
+        except OSError as error:
+            raise Unavailable(
+                f"the disks of run {directory.name} can't be weighed: {error.strerror}: {error.filename}",
+                hint=_CLOSED,
+            ) from error
 
 
 def _hold(group: _Cpu, threads: Mapping[int, int], shares: RunShares) -> None:

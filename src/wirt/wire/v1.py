@@ -291,6 +291,8 @@ class Info:
     sandbox: list[Claim] = field(default_factory=list)
     scheduling: str = ""
     """What holds guests to their shares of the CPUs, and why."""
+    memory: str = ""
+    """How guests' memory is kept here, where they say nothing else."""
     api: str = VERSION
 
 

@@ -24,6 +24,8 @@ class DiskLimits:
     runs: bool = False
     own: dict[str, Any] = field(default_factory=dict)
     now: dict[str, Any] = field(default_factory=dict)
+    of_class: dict[str, Any] = field(default_factory=dict)
+    """Those that come from the domain's class of service."""
 
 
 @dataclass(frozen=True, slots=True)

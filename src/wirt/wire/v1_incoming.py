@@ -83,9 +83,13 @@ class Offer:
     course: OfferedCourse = field(default_factory=OfferedCourse)
     created_at: float = 0.0
     padding_kib: int = 8
-    """Of its memory, beyond what ``text`` says."""
+    """Of its memory, beyond ``memory_mib``."""
     vcpus: int | None = None
     """That it has: some may have been plugged in, some be unused. ``None``: as ``text`` says."""
+    memory_mib: int = 0
+    """How large its memory is, which may be another size than ``text`` says by now; 0: what that says."""
+    free_page_reporting: bool = False
+    """Its balloon device takes reports of free pages."""
     cpu_features: list[str] = field(default_factory=list)
     """What its CPU really has; empty: not known."""
     cpu_identity: str = ""

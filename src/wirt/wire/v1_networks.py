@@ -28,6 +28,8 @@ class NetworkRequest:
     port: int | None = None
     mtu: int | None = None
     vlan_filtering: bool = False
+    share: str | None = None
+    """What the way out carries, as in ``1Gb/s``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Network:
     port: int | None = None
     mtu: int | None = None
     vlan_filtering: bool = False
+    share: str | None = None
     own_bridge: bool = True
     problems: list[NetworkProblem] = field(default_factory=list)
 

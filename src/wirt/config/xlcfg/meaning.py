@@ -21,6 +21,9 @@ from wirt.model.cpulists import CPU_TERM, HINT
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput
 from wirt.model.lifecycle import Action
+from wirt.model.memory import HugePages
+from wirt.model.qos import NAME_HINT, NO_CLASS
+from wirt.model.qos import name_fault as qos_name_fault
 
 DEFAULT_MEMORY_MIB = 128
 LONGEST_NAME = 128
@@ -125,6 +128,13 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         device_model_args=_device_model_args(reading),
         guest_agent=_flag(settings, "guest_agent"),
         cpu_model=_cpu_model(settings),
+        free_page_reporting=_flag(settings, "free_page_reporting"),
+        huge_pages=_huge_pages(settings),
+        mem_merge=_flag(settings, "mem_merge"),
+        qos=_qos(settings),
+        disk_weight=settings.number("disk_weight"),
+        network_weight=settings.number("network_weight"),
+        memory_guarantee_mib=_guarantee(settings, maxmem or memory),
     )
 
 
@@ -280,6 +290,11 @@ def _flag(settings: Settings, key: str) -> bool | None:
     return None if number is None else number != 0
 
 
+def _huge_pages(settings: Settings) -> HugePages | None:
+    text = settings.text("hugepages")
+    return None if text is None else HugePages(text)
+
+
 def _cpu_model(settings: Settings) -> str | None:
     """In one way of writing it. Whether a host has it is only known there."""
     setting, text = settings.get("cpu_model"), settings.text("cpu_model")
@@ -289,6 +304,24 @@ def _cpu_model(settings: Settings) -> str | None:
         return str(parse_choice(text))
     except BadInput as error:
         raise setting.error(error.message, hint=error.hint) from error
+
+
+def _qos(settings: Settings) -> str | None:
+    """Whether a host has the class is only known there."""
+    setting, name = settings.get("qos"), settings.text("qos")
+    if setting is None or not name or name == NO_CLASS:
+        return None
+    fault = qos_name_fault(name)
+    if fault is not None:
+        raise setting.error(fault, hint=NAME_HINT)
+    return name
+
+
+def _guarantee(settings: Settings, most: int) -> int | None:
+    setting, mib = settings.get("memory_guarantee"), settings.number("memory_guarantee")
+    if setting is not None and mib is not None and mib > most:
+        raise setting.error(f"memory_guarantee is {mib} MiB, and the guest can have {most} MiB at most")
+    return mib
 
 
 def _cpus(settings: Settings, key: str) -> str | tuple[str, ...] | None:

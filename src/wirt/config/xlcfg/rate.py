@@ -39,6 +39,21 @@ def parse_rate(text: str, offset: int) -> Rate:
     return rate
 
 
+def rate_text(rate: Rate) -> str:
+    """What :func:`parse_rate` makes ``rate`` of, in the largest unit that says it exactly."""
+    units = ((rate.bytes_per_s * 8, "b"), (rate.bytes_per_s, "B"))
+    speed = next(
+        f"{amount // factor}{letter}{unit}/s"
+        for amount, unit in units
+        for letter, factor in sorted(_FACTORS.items(), key=lambda item: -item[1])
+        if amount % factor == 0 and amount // factor <= _UINT32_MAX
+    )
+    if rate.interval_us == Rate(1).interval_us:
+        return speed
+    milliseconds, rest = divmod(rate.interval_us, 1000)
+    return f"{speed}@{rate.interval_us}us" if rest else f"{speed}@{milliseconds}ms"
+
+
 def _interval_us(text: str, offset: int) -> int:
     match = _INTERVAL.fullmatch(text)
     if match is None:

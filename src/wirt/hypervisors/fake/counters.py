@@ -66,7 +66,7 @@ class FakeCounters:
         counted, told = guest.counted, self._told.get(guest.number)
         ran_ns, emulator_ns = int(guest.cpu_time_s * _NS), int(counted.emulator_s * _NS)
         each = VcpuCount(0, ran_ns // guest.vcpus, int(counted.waited_s * _NS), counted.cpu)
-        vcpus = () if told is None else tuple(_numbered(each, index) for index in range(guest.vcpus))
+        vcpus = () if told is None else tuple(self._seated(each, guest, index) for index in range(guest.vcpus))
         return RunCount(
             run=str(guest.number),
             vcpus=vcpus,
@@ -77,6 +77,8 @@ class FakeCounters:
             told=told,
         )
 
-
-def _numbered(count: VcpuCount, index: int) -> VcpuCount:
-    return VcpuCount(index, count.ran_ns, count.waited_ns, index if count.cpu is None else count.cpu)
+    def _seated(self, count: VcpuCount, guest: FakeGuest, index: int) -> VcpuCount:
+        """Where nobody has said it, each is on a CPU of its own among those that it may be on."""
+        may = sorted(self._hypervisor.world.affinity.get(guest.thread(index), ()))
+        cpu = may[index % len(may)] if may else index
+        return VcpuCount(index, count.ran_ns, count.waited_ns, cpu if count.cpu is None else count.cpu)

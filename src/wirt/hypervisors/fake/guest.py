@@ -24,6 +24,8 @@ from wirt.ports.hypervisor import Observed, RunChanged
 Tell = Callable[["FakeGuest", RunChanged], None]
 Script = Callable[["FakeGuest"], None]
 
+THREADS = 1000
+"""More than any guest has vCPUs."""
 GUEST_STATES = (State.RUNNING, State.PAUSED)
 """Those in which there is still a guest, and not only what is left of one."""
 _STATE = re.compile(rb"(\d+) vCPUs, unused:([ \d]*)\n")
@@ -136,6 +138,10 @@ class FakeGuest:
         since = self._running_since
         ran = 0.0 if since is None else self._clock.monotonic() - since
         return self._cpu_time_s + ran * self._load * (self.vcpus - len(self.unused))
+
+    def thread(self, vcpu: int) -> int:
+        """The number of the thread that would be its vCPU."""
+        return self.number * THREADS + vcpu
 
     @property
     def load(self) -> float:

@@ -10,15 +10,10 @@ from wirt.hypervisors.fake.faults import Verb
 from wirt.hypervisors.fake.guest import FakeGuest
 from wirt.model.cpulists import list_text
 from wirt.model.errors import Unavailable
-from wirt.ports.vcpu_threads import ThreadTime
-
-EACH = 1000
-"""More than any guest has vCPUs."""
 
 
 class FakeVcpuThreads:
-    """``online`` are the machine's CPUs, to be changed by whoever takes one away. What a thread has waited is told
-    by :meth:`wait`; it has run what its guest's load says."""
+    """``online`` are the machine's CPUs, to be changed by whoever takes one away."""
 
     def __init__(self, hypervisor: FakeHypervisor, cpus: int = 4) -> None:
         self._hypervisor = hypervisor
@@ -28,19 +23,9 @@ class FakeVcpuThreads:
 
     async def of(self, domain: UUID) -> Mapping[int, int]:
         async with self._hypervisor.reach(Verb.VCPUS, domain) as guest:
-            found = {index: guest.number * EACH + index for index in range(guest.vcpus)}
+            found = {index: guest.thread(index) for index in range(guest.vcpus)}
             self._guests.update(dict.fromkeys(found.values(), guest))
             return found
-
-    def wait(self, thread: int, waited_s: float) -> None:
-        self._world.waited[thread] = self._world.waited.get(thread, 0.0) + waited_s
-
-    def time(self, thread: int) -> ThreadTime | None:
-        guest, on = self._guests.get(thread), self.affinity(thread)
-        if guest is None or on is None:
-            return None
-        ran = guest.cpu_time_s / guest.vcpus
-        return ThreadTime(ran, self._world.waited.get(thread, 0.0), min(on) if on else None)
 
     def affinity(self, thread: int) -> frozenset[int] | None:
         guest = self._guests.get(thread)

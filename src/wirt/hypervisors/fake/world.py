@@ -87,10 +87,10 @@ class FakeWorld:
         """What qcow2 images say that they stand on; nothing where they are absent."""
         self.affinity: dict[int, frozenset[int]] = {}
         """Of the threads of vCPUs, where somebody has said it (vcpu_threads.py)."""
+        self.disk_weights: dict[Path, int] = {}
+        """By the run's directory (shares.py)."""
         self.shares: dict[Path, RunShares] = {}
         """Of the CPUs, by the run's directory (shares.py)."""
-        self.waited: dict[int, float] = {}
-        """Seconds that they could have run and had no CPU."""
         self.size_of: Callable[[str], int] = file_size
         """How large an image is to its guest, in bytes, by its path."""
         self.full: set[str] = set()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from wirt.hypervisors.qemu import devices, engines
 from wirt.model.devices import PortForward, VifKind
 from wirt.model.domain import Firmware
+from wirt.model.units import KIB, MIB
 from wirt.plan.engine import iothreads
 from wirt.plan.host import Accelerator
 from wirt.plan.launch import Bus, ConsoleDevice, DiskPlan, LaunchPlan
@@ -21,6 +22,7 @@ from wirt.plan.nics import PLACES, NicPlan
 TRANSLATION_BUFFER_MIB = 64
 """QEMU's default under TCG is a gigabyte of address space a guest; 64 MiB boot Debian without a flush."""
 
+RAM = "pc.ram"
 AGENT_PORT = "org.qemu.guest_agent.0"
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
@@ -96,7 +98,8 @@ def _machine(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
     yield from ("-name", f"guest={quoted(plan.name)},debug-threads=on")
     yield from ("-uuid", str(plan.uuid))
     yield from ("-nodefaults", "-no-user-config", "-display", "none", "-S")
-    yield from ("-machine", f"{plan.machine},usb=off,vmport=off,dump-guest-core=off")
+    merge = "on" if plan.ram.merge else "off"
+    yield from ("-machine", f"{plan.machine},usb=off,vmport=off,dump-guest-core=off,mem-merge={merge}")
     if plan.accelerator is Accelerator.KVM:
         device = dict(handles.names).get("kvm")
         yield from ("-accel", "kvm" if device is None else f"kvm,device={device}")
@@ -105,11 +108,33 @@ def _machine(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
     yield from ("-cpu", plan.cpu_model if plan.cpu is None else plan.cpu.argument)
     yield from ("-smp", f"cpus={plan.vcpus},sockets=1,cores={plan.maxvcpus},threads=1,maxcpus={plan.maxvcpus}")
     yield from ("-m", f"size={memory_size(plan)}")
+    yield from _ram(plan)
     # clock=host keeps the RTC right over a pause or a move, which is what a guest mends its clock from.
     yield from ("-rtc", "base=utc,clock=host")
     # The guest stops where it ended, and the daemon decides by on_poweroff and its siblings what follows.
     yield from ("-action", "reboot=shutdown,shutdown=pause,panic=pause,watchdog=pause")
     yield from ("-sandbox", SANDBOX)
+
+
+def _ram(plan: LaunchPlan) -> Iterator[str]:
+    """Its name is that of the memory which a guest has without one, so that each can go on in the other (QEMU,
+    docs/system/qemu-options, ``-machine memory-backend``)."""
+    ram = plan.ram
+    if ram.page_kib is None and not ram.nodes:
+        return
+    words: dict[str, object] = {"qom-type": "memory-backend-ram", "id": RAM, "size": _memory_bytes(plan)}
+    if ram.page_kib is not None:
+        # All at once, so that a page that is missing ends the start and not the guest.
+        huge = {"hugetlb": True, "hugetlbsize": ram.page_kib * KIB, "prealloc": True}
+        words |= {"qom-type": "memory-backend-memfd", **huge}
+    if ram.nodes:
+        policy = "preferred" if len(ram.nodes) == 1 else "interleave"
+        words |= {"host-nodes": list(ram.nodes), "policy": policy}
+    yield from ("-object", _json(words), "-machine", f"memory-backend={RAM}")
+
+
+def _memory_bytes(plan: LaunchPlan) -> int:
+    return plan.memory_mib * MIB + plan.padding_kib * KIB
 
 
 def memory_size(plan: LaunchPlan) -> str:
@@ -162,7 +187,8 @@ def _boot(plan: LaunchPlan, directory: str, handles: Handles) -> Iterator[str]:
 def _fixed_devices(plan: LaunchPlan) -> Iterator[str]:
     yield from ("-object", "rng-random,id=entropy,filename=/dev/urandom")
     yield from ("-device", f"virtio-rng-pci,rng=entropy,addr={_slot(plan, 'rng')}")
-    yield from ("-device", f"virtio-balloon-pci,id=balloon,addr={_slot(plan, 'balloon')}")
+    reports = ",free-page-reporting=on" if plan.reporting else ""
+    yield from ("-device", f"virtio-balloon-pci,id=balloon,addr={_slot(plan, 'balloon')}{reports}")
     yield from ("-device", f"pvpanic-pci,addr={_slot(plan, 'panic')}")
     yield from ("-device", f"i6300esb,addr={_slot(plan, 'watchdog')}")
     for place in range(PLACES):

@@ -147,7 +147,7 @@ class Run:
     def on_event(self, event: Mapping[str, Any]) -> None:
         if events.is_guest_reset(event):
             self._firmware_reset.set()
-        if event.get("event") in ("MIGRATION", "STOP"):
+        if event.get("event") in ("MIGRATION", "MIGRATION_PASS", "STOP"):
             self.migration.set()
         self.cards.on_event(event)
         then = events.of_event(event)

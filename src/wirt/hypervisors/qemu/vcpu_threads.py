@@ -1,24 +1,14 @@
-"""The threads that QEMU runs vCPUs in.
-
-Sources: sched_setaffinity(2); Linux, Documentation/scheduler/sched-stats.rst, "/proc/<pid>/schedstat"; proc(5),
-/proc/pid/stat.
-"""
+"""The threads that QEMU runs vCPUs in, and where they may run (sched_setaffinity(2))."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from uuid import UUID
 
 from wirt.hypervisors.qemu.driver import QemuHypervisor
 from wirt.model.cpulists import list_text
 from wirt.model.errors import Unavailable
-from wirt.ports.vcpu_threads import ThreadTime
-
-NS = 1e-9
-PROCESSOR = 36
-"""Of the fields of "stat" behind the program's name."""
 
 
 class QemuVcpuThreads:
@@ -29,15 +19,6 @@ class QemuVcpuThreads:
 
     async def of(self, domain: UUID) -> Mapping[int, int]:
         return await self._hypervisor.run(domain).vcpu_threads()
-
-    def time(self, thread: int) -> ThreadTime | None:
-        place = Path(f"/proc/{thread}/task/{thread}")
-        try:
-            ran, waited, _ = map(int, (place / "schedstat").read_text().split())
-            fields = (place / "stat").read_text(errors="replace").rpartition(") ")[2].split()
-            return ThreadTime(ran * NS, waited * NS, int(fields[PROCESSOR]))
-        except (OSError, ValueError, IndexError):
-            return None
 
     def affinity(self, thread: int) -> frozenset[int] | None:
         try:

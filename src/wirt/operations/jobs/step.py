@@ -71,6 +71,9 @@ class JobKind(StrEnum):
     MEM_SET = "mem-set"
     VIF_RATE = "network-rate"
     VCPU_SET = "vcpu-set"
+    QOS = "qos"
+    QOS_CLASS = "qos-class"
+    QOS_CLASS_DESTROY = "qos-class-destroy"
 
 
 class Context(Protocol[E_co]):

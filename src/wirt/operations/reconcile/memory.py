@@ -16,6 +16,7 @@ from wirt.model.errors import WirtError
 from wirt.model.lifecycle import State
 from wirt.operations.environment import Environment
 from wirt.operations.memory import planned
+from wirt.operations.memory_grants import grant
 from wirt.operations.running import MOVING
 from wirt.plan.memory import Target
 
@@ -72,7 +73,7 @@ class MemoryLoop:
     async def _change(self, domain: Domain, target: Target) -> None:
         if self._mode == ON:
             try:
-                await self._environment.hypervisor.balloons.ask(domain.uuid, target.target)
+                await grant(self._environment, domain, target.target)
             except WirtError as error:
                 log.warning("a guest's memory could not be changed", domain=domain.name, error=str(error))
                 return

@@ -7,15 +7,18 @@ import asyncio
 
 import structlog
 
-from wirt.operations.distribution import PERIOD_S, distribute_once
+from wirt.operations.distribution import distribute_once
 from wirt.operations.environment import Environment
+from wirt.operations.memory_nodes import look_around
 from wirt.operations.placement import Distribution
 from wirt.operations.scheduling import lay
 
 log = structlog.get_logger()
 
 LOOK_EVERY_S = 5.0
-"""Of runs against the record. What the distributor does is between two of these, once a period."""
+NODES_EVERY_S = 30.0
+"""Where memory lies is looked at so rarely: the kernel looks at each page for it, and it hardly ever moves."""
+"""Of runs against the record. The distributor's turn comes after each pass of the accounting."""
 
 
 class SchedulingLoop:
@@ -27,7 +30,7 @@ class SchedulingLoop:
         """Once the domains have been taken over."""
         self._tasks = [asyncio.create_task(self._keep())]
         if self._environment.scheduling.placement.mode is not Distribution.OFF:
-            self._tasks.append(asyncio.create_task(self._distribute()))
+            self._tasks += [asyncio.create_task(self._distribute()), asyncio.create_task(self._look_around())]
 
     async def stop(self) -> None:
         """Guests stay where they are."""
@@ -43,10 +46,18 @@ class SchedulingLoop:
                 log.exception("runs could not be held to their shares; it will be tried again")
             await self._environment.clock.sleep(LOOK_EVERY_S)
 
+    async def _look_around(self) -> None:
+        while True:
+            try:
+                await look_around(self._environment)
+            except Exception:
+                log.exception("it could not be seen where guests' memory lies; it will be tried again")
+            await self._environment.clock.sleep(NODES_EVERY_S)
+
     async def _distribute(self) -> None:
         while True:
+            await self._environment.accounting.passed()
             try:
                 await distribute_once(self._environment)
             except Exception:
                 log.exception("vCPUs could not be distributed; it will be tried again")
-            await self._environment.clock.sleep(PERIOD_S)

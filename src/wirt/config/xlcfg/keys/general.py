@@ -16,6 +16,7 @@ from wirt.config.xlcfg.keys.row import (
     Key,
 )
 from wirt.model.lifecycle import Action
+from wirt.model.memory import HugePages
 
 _ACTIONS = tuple(action.value for action in Action)
 _INT_MAX = 2**31 - 1
@@ -189,6 +190,46 @@ MEMORY = (
         honoured=QEMU,
     ),
     Key(
+        "free_page_reporting",
+        BOOLEAN,
+        Group.MEMORY,
+        "Give memory that the guest has freed back to the host, without being asked (Linux since 5.7). xl does "
+        "not know this key.",
+        default="1 (setting free-page-reporting)",
+        honoured=QEMU,
+    ),
+    Key(
+        "hugepages",
+        TEXT,
+        Group.MEMORY,
+        "The pages that the guest's memory lies in: 2M or 1G, of those that the host has set aside and that are "
+        "the guest's for good; transparent ones, which the kernel makes by itself; or off: as the kernel likes. "
+        "xl does not know this key.",
+        default="off",
+        choices=tuple(each.value for each in HugePages),
+        honoured=QEMU,
+    ),
+    Key(
+        "mem_merge",
+        BOOLEAN,
+        Group.MEMORY,
+        "Let KSM share pages that are the same in other guests, where the host does so (setting ksm). xl does not "
+        "know this key.",
+        default="1",
+        honoured=QEMU,
+    ),
+    Key(
+        "memory_guarantee",
+        NUMBER,
+        Group.MEMORY,
+        "Memory in MiB that ballooning leaves the guest in any case; not more than maxmem. xl does not know this "
+        "key.",
+        default="what the class of qos says; without that, memory",
+        low=1,
+        high=2**40,
+        honoured=QEMU,
+    ),
+    Key(
         "vnuma",
         NESTED,
         Group.MEMORY,
@@ -297,6 +338,37 @@ BOOT = (
 )
 
 OTHER = (
+    Key(
+        "disk_weight",
+        NUMBER,
+        Group.OTHER,
+        "The guest's share of a disk that several ask for more than it can do: twice the weight gets twice as "
+        "much. wirt info says whether this host's disks look at weights. xl does not know this key.",
+        default="100",
+        low=1,
+        high=1000,
+        honoured=QEMU,
+    ),
+    Key(
+        "network_weight",
+        NUMBER,
+        Group.OTHER,
+        "The guest's share of what a network's way out carries (wirt network create --share) while its guests ask "
+        "for more: twice the weight gets twice as much. xl does not know this key.",
+        default="100",
+        low=1,
+        high=1000,
+        honoured=QEMU,
+    ),
+    Key(
+        "qos",
+        TEXT,
+        Group.OTHER,
+        "The class of service (wirt qos-class) that the guest runs with: weight, cap, limits of disks and cards, "
+        "guarantee of memory. What the configuration says of these itself comes first. xl does not know this key.",
+        default="none",
+        honoured=QEMU,
+    ),
     Key("seclabel", TEXT, Group.OTHER, "The domain's XSM security label."),
     Key(
         "init_seclabel",

@@ -1,0 +1,90 @@
+"""What each run was granted of the host's memory: asked for by its balloon, and held to by its control group, in
+an order in which no honest guest meets its limit (:mod:`wirt.plan.memory_limit`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from wirt.model.domain import Domain
+from wirt.model.units import MIB
+from wirt.operations import given_memory
+from wirt.plan.jail import beside_mib
+from wirt.plan.memory_limit import Past, limit_for
+
+if TYPE_CHECKING:
+    from wirt.operations.environment import Environment
+
+
+@dataclass(slots=True)
+class Grant:
+    """Of the run with this domid. ``mib`` is ``None`` where an earlier daemon asked for it, or another host."""
+
+    domid: int
+    mib: int | None = None
+    past: Past = field(default_factory=Past)
+    told: str | None = None
+    looked_at: float | None = None
+    """When its guest was asked last (monotonic)."""
+
+
+@dataclass(slots=True)
+class Grants:
+    _of: dict[UUID, Grant] = field(default_factory=dict)
+
+    def of(self, domain: Domain) -> Grant:
+        """That of its run of now."""
+        assert domain.domid is not None
+        kept = self._of.get(domain.uuid)
+        if kept is None or kept.domid != domain.domid:
+            kept = self._of[domain.uuid] = Grant(domain.domid)
+        return kept
+
+    def begin(self, domain: Domain, mib: int) -> None:
+        """A guest that boots was asked to hold ``mib`` before its first instruction."""
+        self.of(domain).mib = mib
+
+    def forget(self, there: set[UUID]) -> None:
+        """All but these."""
+        self._of = {uuid: grant for uuid, grant in self._of.items() if uuid in there}
+
+
+async def grant(environment: Environment, domain: Domain, mib: int) -> None:
+    """Have a guest hold ``mib``: what it may take is raised before, and lowered by the loop once it was given.
+    Errors of :meth:`~wirt.ports.balloons.Balloons.ask`; ``Unavailable`` if it can't be allowed more."""
+    beside = await beside_of(environment, domain)
+    most = size_of(domain)
+    raise_limit(environment, domain, limit_for(mib, most, beside))
+    await environment.hypervisor.balloons.ask(domain.uuid, mib)
+    environment.grants.of(domain).mib = mib
+
+
+def raise_limit(environment: Environment, domain: Domain, mib: int) -> None:
+    """Never down."""
+    limits = environment.memory_limits
+    if limits is None or domain.domid is None:
+        return
+    directory = environment.directory(domain.domid)
+    use = limits.look(directory)
+    if use is not None and use.limit_bytes is not None and use.limit_bytes < mib * MIB:
+        limits.bound(directory, mib * MIB)
+
+
+async def free_limit(environment: Environment, domain: Domain) -> None:
+    """Before a guest boots again in the run that it has: until its driver is at work it may use all of its
+    memory."""
+    if domain.incarnation is not None:
+        raise_limit(environment, domain, size_of(domain) + await beside_of(environment, domain))
+        environment.grants.of(domain).past = Past()
+
+
+def size_of(domain: Domain) -> int:
+    """What its run was started with."""
+    given = given_memory.noted(domain.incarnation.notes) if domain.incarnation is not None else None
+    return domain.config.most_mib if given is None or given.mib is None else given.mib
+
+
+async def beside_of(environment: Environment, domain: Domain) -> int:
+    facts = await environment.hypervisor.facts()
+    return beside_mib(domain.config.maxvcpus or domain.config.vcpus, facts.accelerator)
