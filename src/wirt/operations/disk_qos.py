@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from uuid import UUID
 
-from wirt.config.xlcfg import load, with_qos
+from wirt.config.xlcfg import with_qos
 from wirt.config.xlcfg.diskqos import read_words, with_words, words_of
 from wirt.model.diskqos import UNLIMITED, DiskQos, beyond, in_force
 from wirt.model.domain import Domain
@@ -20,6 +19,7 @@ from wirt.model.job import Job, Recovery
 from wirt.model.lifecycle import State
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step
+from wirt.operations.rewritten import rewritten
 from wirt.operations.running import EnvContext, domain_of
 from wirt.ports.live_disks import LiveDisks
 
@@ -98,13 +98,7 @@ def _limited(domain: Domain, vdev: str, qos: DiskQos) -> Domain:
     disks = tuple(replace(disk, qos=qos) if disk.vdev == vdev else disk for disk in domain.config.disks)
     in_force((disk.vdev, disk.qos) for disk in disks)
     text = with_qos(domain.text, vdev, qos)
-    config = load(text, file=domain.name, cwd=PurePosixPath("/")).config
-    if config != replace(domain.config, disks=disks):
-        raise IllegalState(
-            f"the entry of disk {vdev} of domain {domain.name} can't be changed safely",
-            hint=f"change it by hand: wirt undefine {domain.name} and wirt define FILE",
-        )
-    return replace(domain, text=text, config=config)
+    return rewritten(domain, text, replace(domain.config, disks=disks), f"the entry of disk {vdev}")
 
 
 def _meant(context: EnvContext) -> Domain:

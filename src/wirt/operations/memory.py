@@ -7,10 +7,9 @@ So what it can have is settled with its run, and what it has changes by its ball
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from uuid import UUID
 
-from wirt.config.xlcfg import load, with_value
+from wirt.config.xlcfg import with_value
 from wirt.model.domain import Domain
 from wirt.model.errors import BadInput, IllegalState, Shortage, WirtError
 from wirt.model.job import Job, Recovery
@@ -21,6 +20,7 @@ from wirt.operations.environment import Environment
 from wirt.operations.given_memory import MERGE, huge_pages, noted
 from wirt.operations.jobs.step import JobKind, Operation, Step
 from wirt.operations.memory_grants import grant
+from wirt.operations.rewritten import rewritten
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.turns import promised_bytes
 from wirt.plan.jail import OVERHEAD_MIB, VCPU_MIB
@@ -256,13 +256,9 @@ async def _record_as_before(context: EnvContext) -> None:
 
 async def _write(environment: Environment, domain: Domain, memory: int, most: int) -> Domain:
     text = with_value(with_value(domain.text, "memory", memory), "maxmem", most)
-    config = load(text, file=domain.name, cwd=PurePosixPath("/")).config
-    if config != replace(domain.config, memory_mib=memory, maxmem_mib=most):
-        raise IllegalState(
-            f"the memory in the configuration of domain {domain.name} can't be changed safely",
-            hint=f"change it by hand: wirt undefine {domain.name} and wirt define FILE",
-        )
-    return await environment.domains.change(domain.uuid, config=config, text=text)
+    meant = replace(domain.config, memory_mib=memory, maxmem_mib=most)
+    made = rewritten(domain, text, meant, "the memory")
+    return await environment.domains.change(domain.uuid, config=made.config, text=made.text)
 
 
 MEM_SET = Operation(

@@ -8,9 +8,8 @@ means that the guest leaves some unused, which its agent takes offline: they sta
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import PurePosixPath
 
-from wirt.config.xlcfg import load, with_value
+from wirt.config.xlcfg import with_value
 from wirt.model.domain import Domain
 from wirt.model.errors import (
     BadInput,
@@ -25,6 +24,7 @@ from wirt.model.job import Job, Recovery
 from wirt.model.lifecycle import State
 from wirt.operations.environment import Environment
 from wirt.operations.jobs.step import JobKind, Operation, Step, nothing_to_undo
+from wirt.operations.rewritten import rewritten
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.sched_verbs import guest
 from wirt.operations.scheduling import lay_new, vcpus_of
@@ -196,13 +196,9 @@ async def _record_as_before(context: EnvContext) -> None:
 async def _write(environment: Environment, domain: Domain, vcpus: int, most: int | None) -> Domain:
     """``most`` is written too: what a domain can have does not become less with what it has."""
     text = with_value(with_value(domain.text, "vcpus", vcpus), "maxvcpus", most)
-    config = load(text, file=domain.name, cwd=PurePosixPath("/")).config
-    if config != replace(domain.config, vcpus=vcpus, maxvcpus=most):
-        raise IllegalState(
-            f"the vCPUs in the configuration of domain {domain.name} can't be changed safely",
-            hint=f"change it by hand: wirt undefine {domain.name} and wirt define FILE",
-        )
-    return await environment.domains.change(domain.uuid, config=config, text=text)
+    meant = replace(domain.config, vcpus=vcpus, maxvcpus=most)
+    made = rewritten(domain, text, meant, "the number of vCPUs")
+    return await environment.domains.change(domain.uuid, config=made.config, text=made.text)
 
 
 VCPU_SET = Operation(
