@@ -48,6 +48,7 @@ from wirt.ports.peers import Peers
 from wirt.ports.sandbox import Sandbox
 from wirt.ports.seeds import SeedMaker
 from wirt.ports.storage import ImageTool, Storage
+from wirt.ports.store import Store
 from wirt.sandbox import NoSandbox, best_sandbox
 from wirt.sandbox.observe import ProcObserver
 from wirt.storage.boot_files import HostBootFiles
@@ -68,86 +69,104 @@ async def running_host(home: Home, settings: DaemonSettings) -> AsyncIterator[En
     clock = SystemClock()
     store = await open_sqlite_store(Path(home.store), clock)
     try:
-        machine = LinuxMachine(settings.host or None)
-        sandbox = await _sandbox(settings)
-        storage = _storage(home, settings)
-        hypervisor, live_disks, live_migrations = _hypervisor(home, settings, clock, sandbox)
-        environment = Environment(
-            settings=Settings(
-                runs=Path(home.domains),
-                dumps=Path(home.dumps),
-                default_bridge=settings.bridge,
-                home=home.state,
-                default_address=settings.bridge_address,
-                cpu_model=settings.cpu_model,
-                migrations_at_once=settings.migrations_at_once,
-                reporting=settings.free_page_reporting,
-                ksm=settings.ksm,
-                ksm_pages=settings.ksm_pages,
-                ksm_sleep_ms=settings.ksm_sleep_ms,
-            ),
-            clock=clock,
-            store=store,
-            machine=machine,
-            hypervisor=hypervisor,
-            sandbox=sandbox,
-            observer=ProcObserver(),
-            network=_network(home, settings, clock),
-            images=Images(Path(home.images), Path(home.cache)),
-            new_uuid=uuid.uuid4,
-            domains=Domains(store, machine.name),
-            bus=Bus(clock),
-            fabric=_fabric(home, settings),
-            storage=storage,
-            image_tool=_image_tool(settings),
-            live_disks=live_disks,
-            live_migrations=live_migrations,
-            layer_files=_layer_files(storage, clock),
-            boot_files=HostBootFiles(Path(home.boot)),
-            bootstrapper=_bootstrapper(home, settings),
-            seeds=_seeds(settings),
-            appliances=_appliances(settings),
-            backups=_backups(hypervisor, sandbox),
-            peers=_peers(home, settings, machine.name),
-            save_files=HostSaveFiles(),
-            counters=_counters(hypervisor, clock),
-            memory_limits=_memory_limits(hypervisor),
-            host_memory=FakeHostMemory() if settings.hypervisor == "fake" else LinuxMemory(),
-            scheduling=_scheduling(settings, hypervisor, sandbox),
-        )
+        environment = await _environment(home, settings, clock, store)
         engine = Engine(environment, store, clock, OPERATIONS, lambda: uuid.uuid4().hex[:12], _teller(environment))
         environment.wire(engine)
-        loop, networks = HostLoop(environment), NetworkLoop(environment)
-        scheduling = SchedulingLoop(environment)
-        memory, limits = MemoryLoop(environment, settings.ballooning), MemoryLimitsLoop(environment)
-        # What the first guest would wait for otherwise.
-        warming = [asyncio.create_task(hypervisor.facts()), asyncio.create_task(environment.network.warm_up())]
         try:
-            await security_groups.restore(environment)
-            await environment.load()
-            await networks.prepare()
-            await loop.start()
-            await networks.start()
-            environment.accounting.start()
-            await scheduling.start()
-            await settle_merging(environment)
-            memory.start()
-            limits.start()
-            yield environment
+            async with _loops(environment, settings):
+                yield environment
         finally:
-            for task in warming:
-                task.cancel()
-            await asyncio.gather(*warming, return_exceptions=True)
-            await environment.accounting.stop()
-            await scheduling.stop()
-            await memory.stop()
-            await limits.stop()
-            await networks.stop()
-            await loop.stop()
             await engine.stop(STOP_GRACE_S)
-            await hypervisor.detach()
+            await environment.hypervisor.detach()
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _loops(environment: Environment, settings: DaemonSettings) -> AsyncIterator[None]:
+    """What looks after the host, from when it knows what ran before."""
+    loop, networks = HostLoop(environment), NetworkLoop(environment)
+    scheduling = SchedulingLoop(environment)
+    memory, limits = MemoryLoop(environment, settings.ballooning), MemoryLimitsLoop(environment)
+    # What the first guest would wait for otherwise.
+    warm_ups = (environment.hypervisor.facts(), environment.network.warm_up())
+    warming = [asyncio.create_task(warm_up) for warm_up in warm_ups]
+    try:
+        await security_groups.restore(environment)
+        await environment.load()
+        await networks.prepare()
+        await loop.start()
+        await networks.start()
+        environment.accounting.start()
+        await scheduling.start()
+        await settle_merging(environment)
+        memory.start()
+        limits.start()
+        yield
+    finally:
+        for task in warming:
+            task.cancel()
+        await asyncio.gather(*warming, return_exceptions=True)
+        await environment.accounting.stop()
+        await scheduling.stop()
+        await memory.stop()
+        await limits.stop()
+        await networks.stop()
+        await loop.stop()
+
+
+async def _environment(home: Home, settings: DaemonSettings, clock: Clock, store: Store) -> Environment:
+    machine = LinuxMachine(settings.host or None)
+    sandbox = await _sandbox(settings)
+    storage = _storage(home, settings)
+    hypervisor, live_disks, live_migrations = _hypervisor(home, settings, clock, sandbox)
+    return Environment(
+        settings=_settings(home, settings),
+        clock=clock,
+        store=store,
+        machine=machine,
+        hypervisor=hypervisor,
+        sandbox=sandbox,
+        observer=ProcObserver(),
+        network=_network(home, settings, clock),
+        images=Images(Path(home.images), Path(home.cache)),
+        new_uuid=uuid.uuid4,
+        domains=Domains(store, machine.name),
+        bus=Bus(clock),
+        fabric=_fabric(home, settings),
+        storage=storage,
+        image_tool=_image_tool(settings),
+        live_disks=live_disks,
+        live_migrations=live_migrations,
+        layer_files=_layer_files(storage, clock),
+        boot_files=HostBootFiles(Path(home.boot)),
+        bootstrapper=_bootstrapper(home, settings),
+        seeds=_seeds(settings),
+        appliances=_appliances(settings),
+        backups=_backups(hypervisor, sandbox),
+        peers=_peers(home, settings, machine.name),
+        save_files=HostSaveFiles(),
+        counters=_counters(hypervisor, clock),
+        memory_limits=_memory_limits(hypervisor),
+        host_memory=FakeHostMemory() if settings.hypervisor == "fake" else LinuxMemory(),
+        scheduling=_scheduling(settings, hypervisor, sandbox),
+    )
+
+
+def _settings(home: Home, settings: DaemonSettings) -> Settings:
+    return Settings(
+        runs=Path(home.domains),
+        dumps=Path(home.dumps),
+        default_bridge=settings.bridge,
+        home=home.state,
+        default_address=settings.bridge_address,
+        cpu_model=settings.cpu_model,
+        migrations_at_once=settings.migrations_at_once,
+        reporting=settings.free_page_reporting,
+        ksm=settings.ksm,
+        ksm_pages=settings.ksm_pages,
+        ksm_sleep_ms=settings.ksm_sleep_ms,
+    )
 
 
 def _teller(environment: Environment) -> Callable[[Job], None]:
