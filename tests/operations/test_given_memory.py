@@ -17,12 +17,14 @@ from tests.operations.moves_kit import TwoHosts
 from wirt.model.job import JobState
 from wirt.model.memory import GivenMemory
 from wirt.model.snapshots import Snapshot
-from wirt.operations import given_memory
+from wirt.operations import given_memory, incoming
 from wirt.operations.create import Source, define
 from wirt.operations.environment import Environment
 from wirt.operations.fork import ForkWish, fork
+from wirt.operations.migrate import MoveWish, plan_move
 from wirt.operations.start import start
 from wirt.plan.saved import read_guest
+from wirt.wire.v1_incoming import Offer, Terms
 
 OLD_MIB, NEW_MIB = 128, 512
 NEW_NOTES = (given_memory.SIZE, given_memory.PADDING, given_memory.REPORTING)
@@ -141,3 +143,29 @@ def test_what_is_noted_of_a_run_is_read_again() -> None:
     assert given_memory.of_job({given_memory.GIVEN: given_memory.argument(kept)}) == kept
     assert given_memory.of_job({given_memory.PADDING: 0}) == GivenMemory(None, 0), "a job of an older daemon"
     assert given_memory.of_job({"uuid": "x"}) is None
+
+
+async def test_a_host_that_keeps_no_memory_gets_no_guest_whose_balloon_reports_or_whose_size_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = TwoHosts(tmp_path)
+    for name in "ab":
+        await hosts.boot(name)
+    environment, terms = hosts.a.environment, incoming.terms
+    await hosts.a.create()
+
+    async def as_an_older_one(there: Environment, offer: Offer) -> Terms:
+        return replace(await terms(there, offer), keeps_memory=False)
+
+    async def keeping() -> list[str]:
+        planned = await plan_move(environment, "web", MoveWish("b"))
+        return [remark.what for remark in planned.remarks if remark.blocks]
+
+    assert await keeping() == []
+    monkeypatch.setattr(incoming, "terms", as_an_older_one)
+    (what,) = await keeping()
+    assert "knows nothing of balloons that report free pages" in what
+    domain = environment.domains.find("web")
+    smaller = replace(domain.config, memory_mib=domain.config.memory_mib - 16)
+    await environment.domains.change(domain.uuid, config=smaller)
+    assert any("memory of another size" in what for what in await keeping())

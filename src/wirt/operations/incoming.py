@@ -44,6 +44,7 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         takes_turns=True,
         brings_offline=True,
         counts_vcpus=True,
+        keeps_memory=True,
         files=list(considered.files),
     )
 

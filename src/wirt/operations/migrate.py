@@ -209,21 +209,34 @@ async def _plan(environment: Environment, domain: Domain, wish: MoveWish, peer: 
         sampling.cancel()
         await asyncio.gather(sampling, return_exceptions=True)
         await take_proofs(environment, domain, offer.handover)
-    if wish.offline and not terms.takes_offline:
-        what = f"{terms.host} has an older wirt, which takes no domain that is off"
-        remarks.append(Remark(True, what, "install the same wirt on both hosts"))
-    elif wish.offline and not terms.brings_offline:
-        remarks += brings_nothing(offer, terms)
-    if offer.vcpus not in (None, domain.config.vcpus) and not terms.counts_vcpus:
-        what = (
-            f"{terms.host} has an older wirt, which knows nothing of vCPUs that were plugged in or taken offline"
-        )
-        remarks.append(Remark(True, what, f"install the same wirt on both hosts, or start {domain.name} anew"))
-    if offer.cpu_features and not terms.compares_cpus:
-        what = f"{terms.host} has an older wirt, which compares no CPUs"
-        remarks.append(Remark(False, what, "install the same wirt on both hosts"))
+    remarks += _of_an_older_wirt(domain, wish, offer, terms)
     remarks += [Remark(each.blocks, each.what, each.remedy) for each in terms.remarks]
     return MovePlan(offer, terms, tuple(remarks), await _forecast(environment, domain, wish, terms.host, dirty))
+
+
+def _of_an_older_wirt(domain: Domain, wish: MoveWish, offer: Offer, terms: Terms) -> list[Remark]:
+    """What the other host does not know of, and would do wrong."""
+    remarks, install = [], "install the same wirt on both hosts"
+
+    def lacks(what: str, remedy: str = install, *, blocks: bool = True) -> None:
+        remarks.append(Remark(blocks, f"{terms.host} has an older wirt, which {what}", remedy))
+
+    if wish.offline and not terms.takes_offline:
+        lacks("takes no domain that is off")
+    elif wish.offline and not terms.brings_offline:
+        remarks += brings_nothing(offer, terms)
+    anew = f"{install}, or start {domain.name} anew"
+    if offer.vcpus not in (None, domain.config.vcpus) and not terms.counts_vcpus:
+        lacks("knows nothing of vCPUs that were plugged in or taken offline", anew)
+    if not terms.keeps_memory:
+        if offer.memory_mib not in (0, domain.config.most_mib):
+            lacks("knows nothing of memory of another size than the configuration says", anew)
+        if offer.free_page_reporting:
+            off = f"{anew} with free_page_reporting = 0"
+            lacks("knows nothing of balloons that report free pages, as this one does", off)
+    if offer.cpu_features and not terms.compares_cpus:
+        lacks("compares no CPUs", blocks=False)
+    return remarks
 
 
 def _terms_s(offer: Offer) -> float:

@@ -158,6 +158,8 @@ class Terms:
     """Nor does it ask for what a domain that is off starts from, and what its disks stand on."""
     counts_vcpus: bool = False
     """Nor does it know of vCPUs that were plugged in."""
+    keeps_memory: bool = False
+    """Nor of memory of another size than the configuration says, or of a balloon that reports free pages."""
     files: list[PlacedFile] = field(default_factory=list)
 
 
