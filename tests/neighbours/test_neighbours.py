@@ -2,8 +2,8 @@
 
 With the limits that every guest has it loses at most 5%; with both in one control group, and the neighbour at
 a card without a rate, the harm shows, which proves that the test sees it. ``bench.rigs.bombs`` says how it is
-measured. On a machine that others use, a run can lose more to them than to the neighbour: the median is for
-``make test-long`` and ``make bench``, here one run in five will do.
+measured. On a machine that others use, a run can lose more to them than to the neighbour, and so can all runs of
+half a minute: the median is for ``make test-long`` and ``make bench``, here one run in ten will do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.rigs.neighbours import Pair
 pytestmark = [pytest.mark.root, pytest.mark.real]
 
 ENTITLED = 0.95
-RUNS = 5
+RUNS, TRIES = 5, 10
 QUICK = ("cpu", "disk", "send")
 """One for each thing that is shared; the others are in ``make test-long``."""
 
@@ -31,11 +31,11 @@ def test_a_guest_can_keep_all_but_a_twentieth_beside_its_neighbour_and_loses_mor
     pair: Pair, bomb: Bomb
 ) -> None:
     shares: list[float] = []
-    while len(shares) < RUNS and max(shares, default=0.0) < ENTITLED:
+    while len(shares) < TRIES and max(shares, default=0.0) < ENTITLED:
         shares.append(bomb.share(pair, True))
     assert max(shares) >= ENTITLED, f"beside {bomb.what}, the victim never has more of its due than {shares}"
     harmed: list[float] = []
-    while len(harmed) < RUNS and min(harmed, default=1.0) >= bomb.harm:
+    while len(harmed) < TRIES and min(harmed, default=1.0) >= bomb.harm:
         harmed.append(bomb.share(pair, False))
     assert min(harmed) < bomb.harm, f"without limits it has {harmed} of it: this test sees nothing"
 
