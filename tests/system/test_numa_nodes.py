@@ -92,7 +92,7 @@ def test_busy_guests_are_spread_and_another_daemon_leaves_them_there(tmp_path: P
         wait_until(apart, PATIENT_S, "each to be at a cache of its own")
         host.kill9()
         host.start()
-        seen = []
+        seen: list[int] = []
         while len(seen) < SAMPLES:
             seen += [len(place) for name in names for place in places(host, name)]
             time.sleep(0.05)
