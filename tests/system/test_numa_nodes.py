@@ -1,4 +1,8 @@
-"""Guests on a machine that has several CPUs and two NUMA nodes, as the kernel's own files tell of them."""
+"""Guests on a machine that has several CPUs and two NUMA nodes, as the kernel's own files tell of them.
+
+They don't come up there within minutes: the TSC of emulated CPUs that take turns in one thread is of no use to KVM.
+What of QEMU and its vCPUs is asked here needs no more than that they have begun, and want a CPU.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from wirt.images.tiny import TinyImage
 from wirt.machine.topology import LinuxProcessors
 
 from .host import Host, wait_until
-from .on_kvm import PATIENT_S, a_kvm_host, guest, up
+from .on_kvm import PATIENT_S, a_kvm_host, guest
 from .test_scheduling import vcpus
 
 pytestmark = [pytest.mark.testhost("nodes"), pytest.mark.real, pytest.mark.root]
 
 NODES = ({0, 1}, {2, 3})
-BESIDE_MIB = 40
-"""Of QEMU's own memory, which lies where it was started."""
+TOUCHED_MIB, BESIDE_MIB = 90, 40
+"""What a QEMU has once its guest boots; what of that lies where others began it: its program's own pages."""
 SAMPLES = 400
 """For ten seconds, in which all that runs is looked at and counted."""
 ON = 'distribution = "on"\n'
@@ -53,12 +57,11 @@ def test_the_machine_tells_of_its_cpus_and_nodes() -> None:
 
 @pytest.mark.parametrize("node", [0, 1])
 def test_memory_comes_from_the_node_whose_cpus_may_run_a_guest(host: Host, tiny: TinyImage, node: int) -> None:
-    guest(host, tiny, "web", f'vcpus = 2\ncpus = "node:{node}"')
-    up(host, "web")
-    assert places(host, "web") == [NODES[node]] * 2
+    guest(host, tiny, "web", f'cpus = "node:{node}"')
+    assert places(host, "web") == [NODES[node]]
+    wait_until(lambda: lies(host, "web")[0][node] >= TOUCHED_MIB, PATIENT_S, "it to have memory there")
     here, wanted = lies(host, "web")
     assert wanted == [node]
-    assert here[node] >= 40, "what a guest that has booted has touched"
     assert here[1 - node] < BESIDE_MIB, f"of another node it has {here}"
 
 
@@ -67,13 +70,15 @@ def test_a_pool_of_one_nodes_cpus_has_its_memory_too_and_pins_move_a_guest_that_
 ) -> None:
     host.ok("cpupool-create", "name=far", "cpus=node:1")
     guest(host, tiny, "web", 'pool = "far"')
-    up(host, "web")
+    wait_until(lambda: lies(host, "web")[0][1] >= TOUCHED_MIB, PATIENT_S, "it to have memory there")
     assert places(host, "web") == [NODES[1]] and lies(host, "web")[1] == [1]
     assert lies(host, "web")[0][0] < BESIDE_MIB
     host.ok("vcpu-pin", "web", "0", "3")
     assert places(host, "web") == [{3}]
-    host.ok("cpupool-migrate", "web", "Pool-0")
+    assert "pin it to some of 0-1" in host.fails("cpupool-migrate", "web", "Pool-0")
     host.ok("vcpu-pin", "web", "0", "all")
+    assert places(host, "web") == [NODES[1]]
+    host.ok("cpupool-migrate", "web", "Pool-0")
     assert places(host, "web") == [NODES[0]]
     host.ok("destroy", "web")
     host.ok("cpupool-destroy", "far")
