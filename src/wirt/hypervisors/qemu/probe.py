@@ -206,6 +206,6 @@ def _notes(version: tuple[int, int, int], accelerator: Accelerator) -> tuple[str
     elif accelerator is Accelerator.TCG:
         notes.append(
             "moving emulated guests with hotplug_memory is safe by construction: this QEMU would lose pages of "
-            "memory that does not lie first in it, unless that is no multiple of 256 KiB, and such a guest's is not"
+            "memory that does not lie first in it, unless that is no multiple of 256 KiB, and none's is"
         )
     return tuple(notes)
