@@ -73,6 +73,14 @@ class Link:
             )
         return Channel(stream, credentials)
 
+    async def memory(self) -> Channel:
+        """For the hypervisor, whichever side of it protects what it sends."""
+        assert self.opened is not None
+        channel = await self.channel(self.opened.memory)
+        if not self.opened.tunnelled:
+            return channel
+        return Channel(await peers_of(self._environment).tunnel(channel, receives=False), None)
+
     async def leave(self, console: ConsolePiece | None = None) -> Standing:
         return await self._ask("POST", "leave", body=asdict(Leave(console)))
 

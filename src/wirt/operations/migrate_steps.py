@@ -127,7 +127,6 @@ async def _memory(context: EnvContext) -> None:
     """Until the guest stands still with a last rest to go."""
     environment, link, offer = context.environment, link_of(context), _offer(context)
     uuid, live, wish = _here(context).uuid, live_of(context.environment), wish_of(context)
-    assert link.opened is not None
     telling = context.transient["console"] = Telling()
     going_over: list[asyncio.Task[None]] = []
 
@@ -145,7 +144,7 @@ async def _memory(context: EnvContext) -> None:
 
     try:
         telling.begin(environment, uuid, link)
-        channel = await link.channel(link.opened.memory)
+        channel = await link.memory()
         sent = live.send(uuid, channel, course_of(offer), report)
         context.transient["travelled"] = await unless_lost(link, sent)
         context.transient.setdefault("stood_at", environment.clock.now())

@@ -178,7 +178,9 @@ async def _open(context: EnvContext, offer: Offer, doors: list[OpenDoor]) -> tup
         await live_of(environment).serve(UUID(arguments["uuid"]), tuple(arguments["copies"]), listener, mine)
     certificates = None if theirs is None else Certificates(**asdict(theirs))
     chained = list(arguments.get("chained", ()))
-    return Opened(context.job.id, opened_door(doors[0].door), disks, certificates, chained=chained), mine
+    tunnelled = offer.tunnels and mine is not None
+    memory = opened_door(doors[0].door)
+    return Opened(context.job.id, memory, disks, certificates, chained=chained, tunnelled=tunnelled), mine
 
 
 def opened_door(door: Door) -> OpenedDoor:
@@ -198,7 +200,10 @@ async def _taken(
             except DeadlinePassed:
                 continue  # disks may take hours before; whether the source lives is watched beside
         attempt.tell(phase="receiving")
-        return await live_of(environment).receive(uuid, Channel(stream, mine), course_of(offer))
+        channel = Channel(stream, mine)
+        if offer.tunnels and mine is not None:
+            channel = Channel(await peers_of(environment).tunnel(channel, receives=True), None)
+        return await live_of(environment).receive(uuid, channel, course_of(offer))
 
     await unless_silent(environment, attempt, offer.source, memory())
     attempt.tell(phase="arrived")

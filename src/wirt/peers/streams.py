@@ -32,6 +32,8 @@ def _context(credentials: Credentials, *, receives: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if receives else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
+    if receives:
+        context.num_tickets = 0  # a sender that reads nothing would lose its last words by hanging up on them
     context.load_verify_locations(cadata=credentials.authority)
     descriptor = os.memfd_create("wirt-credentials", os.MFD_CLOEXEC)
     try:  # load_cert_chain takes files only, and these shall be on no disk

@@ -99,6 +99,8 @@ class Offer:
     start: bool = False
     """It ran before, and is to be started there."""
     files: list[OfferedFile] = field(default_factory=list)
+    tunnels: bool = False
+    """The source would put memory under TLS itself, rather than have its hypervisor do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,8 @@ class Opened:
     chained: list[str] = field(default_factory=list)
     ready: bool = False
     """Of a domain that is off, for which no memory is waited: nothing more is wanted but its disks."""
+    tunnelled: bool = False
+    """So will the target: memory's stream is TLS between the two daemons."""
 
 
 @dataclass(frozen=True, slots=True)
