@@ -2,7 +2,7 @@
 
 QEMU puts each page into a TLS record of its own and the page's number into another, and is busier with those than
 with memory: to take 100 MB costs the receiving QEMU 0.2 s of CPU, and 0.07 s as they are. Here a record is as full
-as it can be, which costs each daemon 0.06 s (measured; QEMU 10, 2 CPUs).
+as it can be, which costs each daemon 0.045 s (measured; QEMU 10, 2 CPUs).
 """
 
 from __future__ import annotations
@@ -12,40 +12,117 @@ import select
 import socket
 import ssl
 import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
 
-from wirt.peers.streams import protected
-from wirt.ports.migration import Channel
+from wirt.model.errors import Unavailable
+from wirt.peers.streams import HANDSHAKE_S, context_of, protected
+from wirt.ports.migration import Channel, Credentials
 
 PIECE_BYTES = 128 * 1024
 """What is in here when a guest is stopped has to go over before it can go on."""
+RECORD_BYTES = 16 * 1024
+"""At most (RFC 8446, 5.1)."""
 
 
 def dug(channel: Channel, *, receives: bool) -> socket.socket:
     """This host's end, unprotected; see :meth:`wirt.ports.peers.Peers.tunnel`. Waits for the other side. What
     carries the bytes is a thread that ends with either end of the stream."""
-    through = protected(channel, receives=receives)
     if channel.credentials is None:
-        return through
+        return channel.stream
+    if receives:
+        end = _Receiving.shaken(channel.stream, channel.credentials)
+        mine, inner = socket.socketpair()
+        threading.Thread(target=_unwrap, args=(end, inner), name="tunnel", daemon=True).start()
+        return mine
+    through = protected(channel, receives=False)
     through.settimeout(None)
     mine, inner = socket.socketpair()
-    way = (through, inner) if receives else (inner, through)
-    threading.Thread(target=_carry, args=way, name="tunnel", daemon=True).start()
+    threading.Thread(target=_wrap, args=(inner, through), name="tunnel", daemon=True).start()
     return mine
 
 
-def _carry(source: socket.socket, sink: socket.socket) -> None:
+def _wrap(inner: socket.socket, through: socket.socket) -> None:
     """Whatever ends it, both sides see the end: who reads knows by himself whether he has all."""
     piece = memoryview(bytearray(PIECE_BYTES))
-    with contextlib.closing(source), contextlib.closing(sink), contextlib.suppress(OSError):
-        while _more(source, sink) and (count := source.recv_into(piece)):
-            sink.sendall(piece[:count])
+    with contextlib.closing(inner), contextlib.closing(through), contextlib.suppress(OSError):
+        while _more(inner, through) and (count := inner.recv_into(piece)):
+            through.sendall(piece[:count])
+
+
+def _unwrap(end: _Receiving, inner: socket.socket) -> None:
+    with contextlib.closing(end.stream), contextlib.closing(inner), contextlib.suppress(OSError):
+        for piece in end.pieces(inner):
+            inner.sendall(piece)
 
 
 def _more(source: socket.socket, sink: socket.socket) -> bool:
     """Wait for something to carry. ``False``: there is nobody any more to carry it to."""
-    if isinstance(source, ssl.SSLSocket) and source.pending():
-        return True
     poll = select.poll()
     poll.register(source, select.POLLIN)
     poll.register(sink, select.POLLRDHUP)
     return all(descriptor == source.fileno() for descriptor, _ in poll.poll())
+
+
+@dataclass(frozen=True, slots=True)
+class _Receiving:
+    """TLS in memory: many records are read from the stream at once, which Python's own sockets read one by one,
+    and in two bites. It takes half the CPU (measured)."""
+
+    stream: socket.socket
+    _arrived: ssl.MemoryBIO
+    _tls: ssl.SSLObject
+
+    @classmethod
+    def shaken(cls, stream: socket.socket, credentials: Credentials) -> _Receiving:
+        """``Unavailable``: then ``stream`` is closed."""
+        arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        try:
+            tls = context_of(credentials, receives=True).wrap_bio(arrived, leaving, server_side=True)
+            stream.settimeout(HANDSHAKE_S)
+            while not _done(tls):
+                stream.sendall(leaving.read())
+                arrived.write(_some(stream))
+            stream.sendall(leaving.read())
+            stream.settimeout(None)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                stream.sendall(leaving.read())  # why
+            stream.close()
+            raise Unavailable(f"a stream between the two hosts could not be protected: {error}") from error
+        return cls(stream, arrived, tls)
+
+    def pieces(self, sink: socket.socket) -> Iterator[memoryview]:
+        """What has come, until there is no more, or nobody who wants it. Each is void with the next."""
+        raw, plain = (memoryview(bytearray(PIECE_BYTES + RECORD_BYTES)) for _ in range(2))
+        read = cast(Callable[[int, memoryview], int], self._tls.read)
+        while True:
+            length = 0
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while length < PIECE_BYTES:
+                    count = read(len(plain) - length, plain[length:])
+                    if not count:
+                        return
+                    length += count
+            if length:
+                yield plain[:length]
+            elif _more(self.stream, sink) and (count := self.stream.recv_into(raw)):
+                self._arrived.write(raw[:count])
+            else:
+                return
+
+
+def _done(tls: ssl.SSLObject) -> bool:
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True
+
+
+def _some(stream: socket.socket) -> bytes:
+    found = stream.recv(PIECE_BYTES)
+    if not found:
+        raise ConnectionResetError("the other side hung up")
+    return found
