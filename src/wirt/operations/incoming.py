@@ -176,14 +176,14 @@ async def _standing(environment: Environment, handover: str) -> Standing:
     attempt = environment.incoming.get(handover)
     if attempt is None:
         return Standing(str(outcome), clock=clock.now())
-    message = ""
+    error = None
     with contextlib.suppress(NotFound):  # it has not been submitted yet, or is forgotten
         error = environment.jobs.get(attempt.job).error
-        message = error.message if error is not None else ""
     return Standing(
         outcome=str(outcome),
         phase=attempt.phase,
-        message=message,
+        message=error.message if error is not None else "",
+        hint=error.hint if error is not None else None,
         clock=clock.now(),
         resumed_at=attempt.resumed_at,
         health=attempt.health,

@@ -93,6 +93,18 @@ class Link:
     async def standing(self, phase: str = "", wait_s: float = 0.0) -> Standing:
         return await self._ask("GET", f"?phase={phase}&wait_s={wait_s:g}", deadline_s=wait_s + 10.0)
 
+    async def why(self, error: WirtError) -> WirtError:
+        """Of something that failed here: what the other side says if it has given the move up, else ``error``."""
+        try:
+            standing = await self.standing()
+        except WirtError:
+            return error
+        return self._given_up(standing) if standing.outcome == Outcome.ABORTED else error
+
+    def _given_up(self, standing: Standing) -> WirtError:
+        said = standing.message or "no reason"
+        return IllegalState(f"{self.peer.name} gave the move up: {said}", hint=standing.hint)
+
     async def close(self) -> None:
         if self._beating is not None:
             self._beating.cancel()
@@ -119,9 +131,7 @@ class Link:
                 standing = await self.standing()
                 heard = clock.monotonic()
                 if standing.outcome == Outcome.ABORTED:
-                    self._lose(
-                        IllegalState(f"{self.peer.name} gave the move up: {standing.message or 'no reason'}")
-                    )
+                    self._lose(self._given_up(standing))
                     return
             except PeerUnreachable as error:
                 if clock.monotonic() - heard > GRACE_S:

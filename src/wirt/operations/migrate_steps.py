@@ -149,6 +149,8 @@ async def _memory(context: EnvContext) -> None:
         context.transient["travelled"] = await unless_lost(link, sent)
         context.transient.setdefault("stood_at", environment.clock.now())
         _here(context)
+    except WirtError as error:
+        raise await link.why(error) from error
     finally:
         await asyncio.gather(*going_over, return_exceptions=True)
         await telling.end()

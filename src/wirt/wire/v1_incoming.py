@@ -252,3 +252,5 @@ class Standing:
     health: str | None = None
     clock_step_s: float | None = None
     """By how much the guest's clock was set, if its agent let it be."""
+    hint: str | None = None
+    """What helps, if ``message`` says what went wrong."""
