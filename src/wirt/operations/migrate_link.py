@@ -81,8 +81,10 @@ class Link:
             return channel
         return Channel(await peers_of(self._environment).tunnel(channel, receives=False), None)
 
-    async def leave(self, console: ConsolePiece | None = None) -> Standing:
-        return await self._ask("POST", "leave", body=asdict(Leave(console)))
+    async def leave(self, console: ConsolePiece | None = None, wait_s: float = 0.0) -> Standing:
+        """How it stands then; an older wirt does not wait with its answer."""
+        body = asdict(Leave(console, wait_s))
+        return await self._ask("POST", "leave", deadline_s=wait_s + 10.0, body=body)
 
     async def stands_still(self) -> None:
         await self.peer.call("POST", f"/v1/incoming/{self._handover}/still")

@@ -233,9 +233,11 @@ class ConsolePiece:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """``console``: what the guest printed last."""
+    """``console``: what the guest printed last. ``wait_s``: it is answered once the guest goes on, or never will,
+    but after so long at the latest."""
 
     console: ConsolePiece | None = None
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
