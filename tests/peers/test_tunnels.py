@@ -11,7 +11,7 @@ import pytest
 
 from wirt.model.errors import Unavailable
 from wirt.peers.certificates import for_one_migration
-from wirt.peers.tunnels import PIECE_BYTES, dug
+from wirt.peers.tunnels import AHEAD_BYTES, PIECE_BYTES, dug
 from wirt.ports.migration import Channel, Credentials
 
 PATIENCE_S = 60.0
@@ -117,3 +117,32 @@ def test_a_stream_that_is_protected_already_stays_as_it_is() -> None:
     with far:
         assert dug(Channel(near, None), receives=False) is near
         near.close()
+
+
+@pytest.mark.parametrize("length", [1 << 20, AHEAD_BYTES // 2, AHEAD_BYTES + (8 << 20)])
+def test_what_comes_before_anybody_reads_is_kept_for_him(length: int) -> None:
+    near, far = both(*tcp())
+    sent = os.urandom(length)
+
+    def send() -> None:
+        with near:
+            near.sendall(sent)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    if length < AHEAD_BYTES:
+        sender.join(PATIENCE_S)
+        assert not sender.is_alive(), "it is taken, though nobody reads"
+    with far:
+        assert all_of(far) == sent
+    sender.join(PATIENCE_S)
+
+
+def test_a_receiver_that_goes_before_it_has_read_ends_the_sender() -> None:
+    near, far = both(*tcp())
+    with near:
+        near.sendall(bytes(1 << 20))
+        far.close()
+        with pytest.raises(OSError):
+            while True:
+                near.sendall(bytes(1 << 20))

@@ -47,9 +47,9 @@ class Entrance:
 
 
 def comes_early(context: EnvContext, offer: Offer) -> bool:
-    """Whether memory may be on its way before there is a hypervisor to take it. Then it waits in front of that,
-    and the source's hypervisor with it: about 1 MiB is taken on the way, so a guest that can stand still before it
-    is waited for has hardly begun. A disk needs somebody who takes it at once."""
+    """Whether memory may be on its way before there is a hypervisor to take it. Some of it is kept for that
+    (:data:`wirt.peers.tunnels.AHEAD_BYTES`); then the source's hypervisor waits. A disk needs somebody who takes
+    it at once."""
     return offer.tunnels and not context.job.arguments["through-ssh"] and not context.job.arguments["copies"]
 
 

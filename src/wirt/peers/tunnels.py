@@ -22,6 +22,9 @@ from wirt.ports.migration import Channel, Credentials
 
 PIECE_BYTES = 128 * 1024
 """What is in here when a guest is stopped has to go over before it can go on."""
+AHEAD_BYTES = 16 * 1024 * 1024
+"""So much is taken before there is a hypervisor that wants it. A guest with a system in it has more, and so can't
+stand still before it is waited for."""
 RECORD_BYTES = 16 * 1024
 """At most (RFC 8446, 5.1)."""
 
@@ -53,8 +56,39 @@ def _wrap(inner: socket.socket, through: socket.socket) -> None:
 
 def _unwrap(end: _Receiving, inner: socket.socket) -> None:
     with contextlib.closing(end.stream), contextlib.closing(inner), contextlib.suppress(OSError):
-        for piece in end.pieces(inner):
+        pieces = end.pieces(inner)
+        inner.sendall(_come_ahead(end, pieces, inner))
+        for piece in pieces:
             inner.sendall(piece)
+
+
+def _come_ahead(end: _Receiving, pieces: Iterator[memoryview], inner: socket.socket) -> bytearray:
+    """What comes while nobody reads what is there already."""
+    held = bytearray()
+    inner.setblocking(False)
+    for piece in pieces:
+        sent = _sent(inner, piece)
+        if sent < len(piece):
+            held += piece[sent:]
+            break
+    poll = select.poll()
+    poll.register(end.stream, select.POLLIN)
+    poll.register(inner, select.POLLOUT | select.POLLRDHUP)
+    while 0 < len(held) < AHEAD_BYTES:
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        piece = memoryview(b"") if inner.fileno() in ready else next(pieces, memoryview(b""))
+        if not piece:
+            break
+        held += piece
+    inner.setblocking(True)
+    return held
+
+
+def _sent(inner: socket.socket, piece: memoryview) -> int:
+    try:
+        return inner.send(piece)
+    except BlockingIOError:
+        return 0
 
 
 def _more(source: socket.socket, sink: socket.socket) -> bool:

@@ -99,7 +99,8 @@ class Peers(Protocol):
 
     async def tunnel(self, channel: Channel, *, receives: bool) -> socket.socket:
         """As :meth:`protect`, for a hypervisor: what it is handed is a plain socket of this host, and the bytes of
-        one direction are carried through TLS as long as both sides want it."""
+        one direction are carried through TLS as long as both sides want it. Nothing need be read at once: the
+        receiving side keeps some until then, less than the memory of any guest with a system in it."""
         ...
 
     async def identity(self) -> Certificate:
