@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.operations.kit import Strike, crash, fail
-from tests.operations.moves_kit import Blow, TwoHosts, cancelled, struck, until, until_later
+from tests.operations.moves_kit import Blow, TwoHosts, cancelled, serve, struck, until, until_later
 
 from wirt.hypervisors.fake.faults import Refuse, Verb
 from wirt.model.errors import BadInput, IllegalState, WirtError
@@ -363,3 +364,18 @@ async def test_a_hypervisor_over_there_that_does_not_start_says_why_and_the_gues
     assert await settled(hosts) == "a"
     (attempt,) = hosts.b.environment.incoming.values()
     assert not hosts.links.doors, f"nobody comes in any more: {attempt.phase}"
+
+
+async def test_between_an_older_wirt_and_this_one_hypervisors_protect_memory_themselves(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+
+    def older(method: str, path: str, body: Any) -> Any:
+        known = body if not isinstance(body, dict) else {k: v for k, v in body.items() if k != "tunnels"}
+        return serve(hosts.b, method, path, known)
+
+    hosts.links.serve("b", older)
+    hosts.b.world.latency_s[Verb.LAUNCH] = 3.0
+    job = await start_move(hosts)
+    await until(hosts, lambda: hosts.a.engine.get(job).message.startswith("memory"))
+    assert [each.message for each in hosts.b.engine.all()] == ["receive"], "nothing comes before it is waited for"
+    assert await settled(hosts) == "b"
