@@ -40,7 +40,8 @@ HONOURED = samples.words(
 name type builder uuid memory vcpus maxvcpus cpu_weight kernel ramdisk cmdline root extra bios firmware boot disk
 vif smbios on_poweroff on_reboot on_crash on_watchdog on_soft_reset serial device_model_args device_model_args_pv
 device_model_args_hvm guest_agent cpu_model cap period budget extratime maxmem
-cpus cpus_soft pool free_page_reporting hugepages mem_merge qos memory_guarantee disk_weight network_weight
+cpus cpus_soft pool free_page_reporting hotplug_memory hugepages mem_merge qos memory_guarantee
+disk_weight network_weight
 """
 )
 

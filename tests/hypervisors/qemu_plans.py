@@ -62,6 +62,7 @@ CONFIGS: dict[str, DomainConfig] = {
         vifs=(replace(USER, type=NicType.IOEMU),),
         boot="dcn",
     ),
+    "hotplug-memory": replace(DIRECT, hotplug_mib=512),
     "hvm-ovmf": replace(FIRMWARE, firmware=Firmware.OVMF),
     "hvm-own-bios": replace(FIRMWARE, firmware_path="/opt/bios.bin"),
     "user-forwards-static-address": replace(

@@ -42,3 +42,24 @@ async def test_a_guest_gives_memory_and_takes_it_again(rig: Rig) -> None:
     seen = await until(rig, started.domain, lambda seen: seen.actual == low + 10 and seen.available is not None)
     assert seen.used is not None
     assert 0 <= seen.used <= seen.actual
+
+
+@every_driver
+async def test_memory_is_plugged_into_a_guest_and_out_again(rig: Rig) -> None:
+    """What is no whole step is made up by the balloon. A Linux can't always give all that it was given, so what
+    comes back is only seen to be most of it."""
+    size = rig.config().memory_mib
+    started = await rig.start(replace(rig.config(), hotplug_mib=256))
+    await rig.hypervisor.resume(started.domain)
+    await ready(rig, started.domain)
+    balloons = rig.hypervisor.balloons
+    seen = await until(rig, started.domain, lambda seen: seen.driver and seen.plugs)
+    assert (seen.actual, seen.most, seen.top) == (size, size, size + 256)
+    await balloons.ask(started.domain, size + 129)
+    seen = await until(rig, started.domain, lambda seen: seen.actual == size + 129)
+    assert size + 129 <= seen.most <= size + 130
+    assert seen.top == size + 256
+    await balloons.ask(started.domain, size)
+    await until(rig, started.domain, lambda seen: seen.actual <= size + 64)
+    await balloons.ask(started.domain, size + 1000)
+    await until(rig, started.domain, lambda seen: seen.actual == size + 256)

@@ -54,12 +54,12 @@ async def hold(host: SimulatedHost, mib: int) -> Job:
 
 async def test_a_guest_begins_with_its_memory_and_can_have_its_most(tmp_path: Path) -> None:
     host = await up(tmp_path)
-    assert (guest(host).balloon.actual, guest(host).balloon.most) == (128, 512)
+    assert (guest(host).balloon.actual, guest(host).balloon.size) == (128, 512)
     job = await hold(host, 400)
     assert (job.state, job.notes["result"]["actual_mib"]) == (JobState.DONE, 400)
     await end(host)
     await begin(host)
-    assert (guest(host).balloon.actual, guest(host).balloon.most) == (400, 512)
+    assert (guest(host).balloon.actual, guest(host).balloon.size) == (400, 512)
     await host.stop()
 
 
@@ -121,7 +121,7 @@ async def test_the_most_is_changed_while_a_domain_is_off(tmp_path: Path) -> None
     await memory.set_most(host.environment, "web", 1024)
     await hold(host, 200)
     await begin(host)
-    assert (guest(host).balloon.actual, guest(host).balloon.most) == (200, 1024)
+    assert (guest(host).balloon.actual, guest(host).balloon.size) == (200, 1024)
     await host.stop()
 
 

@@ -38,12 +38,13 @@ class Bench:
     def __init__(self, host: SimulatedHost) -> None:
         self.host = host
 
-    async def prepare(self) -> None:
+    async def prepare(self, more: str = "") -> None:
         for vdev in DISKS:
             job = await volumes.create(self.host.environment, VolumeRef("default", f"web-{vdev}"), MIB)
             await self.host.engine.wait(job.id)
         disks = ", ".join(f'"default/web-{vdev},,{vdev},rw"' for vdev in DISKS)
-        await define(self.host.environment, Source(config("web", f"disk = [{disks}]"), "web.cfg", "/cfg"))
+        text = f"disk = [{disks}]\n{more}"
+        await define(self.host.environment, Source(config("web", text), "web.cfg", "/cfg"))
 
     async def write(self, value: int) -> None:
         """As the guest does, to both of its disks and to its memory."""

@@ -66,6 +66,41 @@ def test_what_huge_pages_can_not_do_is_an_error_of_that_key(text: str, what: str
     assert caught.value.key == "hugepages" and caught.value.hint
 
 
+def test_room_for_memory_is_made_where_it_can_be() -> None:
+    made = plan("memory=128\nhotplug_memory=1024")
+    assert (made.hotplug_mib, made.hotplug_slot, made.plugged_mib, made.memory_mib) == (1024, 29, 0, 128)
+    assert made.padding_kib == 8, "it is no longer the first of its QEMU's memory"
+    assert (
+        plan("memory=128\nhotplug_memory=1024", hypervisor=replace(QEMU, accelerator=Accelerator.KVM)).padding_kib
+        == 0
+    )
+    assert (plan("memory=128").hotplug_slot, plan("memory=128").padding_kib) == (None, 0)
+    with pytest.raises(Shortage, match="it would have 8320 MiB, and this host can give at most"):
+        plan("memory=128\nhotplug_memory=8192")
+    with pytest.raises(ConfigError, match="none can be plugged in") as caught:
+        plan('memory=512\nhugepages="2M"\nhotplug_memory=128')
+    assert caught.value.key == "hotplug_memory"
+    disks = ",".join(f'"/d{index},raw,xvd{chr(97 + index)},rw"' for index in range(24))
+    with pytest.raises(ConfigError, match="no PCI slot is left for memory") as caught:
+        plan(f"memory=128\nhotplug_memory=128\ndisk=[{disks}]")
+    assert caught.value.key == "hotplug_memory"
+
+
+def test_room_for_memory_is_whole_blocks_of_a_guest() -> None:
+    with pytest.raises(ConfigError, match="plugged in by 128 MiB") as caught:
+        plan("memory=128\nhotplug_memory=100")
+    assert caught.value.hint == "hotplug_memory = 128"
+
+
+def test_a_guest_that_goes_on_needs_room_for_what_was_plugged_in_and_no_more() -> None:
+    given = GivenMemory(128, 0, hotplug_mib=1024)
+    made = plan("memory=300\nmaxmem=400", memory=given)
+    assert (made.memory_mib, made.hotplug_mib, made.plugged_mib, made.start_mib) == (128, 1024, 172, 128)
+    tight = replace(HOST, memory_available_bytes=HOST.reserve_bytes + 299 * MIB)
+    with pytest.raises(Shortage, match="asks for 300 MiB"):
+        plan("memory=300\nmaxmem=400", tight, memory=given)
+
+
 def test_a_guest_with_padding_has_none() -> None:
     old = replace(QEMU, version=(7, 2, 22))
     with pytest.raises(ConfigError, match="8 KiB more"):

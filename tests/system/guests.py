@@ -104,7 +104,9 @@ class Watch:
         while self.output.count(words) < count:
             assert time.monotonic() < deadline, f"never {words!r} on the console: {self.tail()}"
             ended = self.process.poll() is not None and not self._reader.is_alive()
-            assert not ended or self.output.count(words) >= count, f"no {words!r} before its end: {self.tail()}"
+            assert not ended or self.output.count(words) >= count, (
+                f"no {words!r} before its end: {self.tail()}{self._host.daemon_log()}"
+            )
             time.sleep(0.03)
         return self.output
 

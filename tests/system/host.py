@@ -164,7 +164,7 @@ class Host:
     def ok(self, *words: str, stdin: str = "") -> Result:
         """A command that must succeed."""
         result = self.run(*words, stdin=stdin)
-        assert result.code == 0, f"wirt {' '.join(words)}: {result.err}{self._daemon_log()}"
+        assert result.code == 0, f"wirt {' '.join(words)}: {result.err}{self.daemon_log()}"
         return result
 
     def json(self, *words: str) -> Any:
@@ -175,7 +175,7 @@ class Host:
         result = self.run(*words, stdin=stdin)
         assert result.code == 1, f"wirt {' '.join(words)} ended with {result.code}: {result.out}{result.err}"
         assert "Traceback" not in result.err, result.err
-        assert "fault in wirt" not in result.err, f"{result.err}{self._daemon_log()}"
+        assert "fault in wirt" not in result.err, f"{result.err}{self.daemon_log()}"
         assert "wirt: " in result.err, result.err
         return result.err
 
@@ -235,7 +235,7 @@ class Host:
 
     def assert_nothing_left(self) -> None:
         left = self.leftovers()
-        assert not left, "\n".join(left) + self._daemon_log()
+        assert not left, "\n".join(left) + self.daemon_log()
 
     def tidy(self) -> None:
         """End every domain as a user does, and see that nothing is left of any."""
@@ -253,7 +253,7 @@ class Host:
             self.start()
         self.tidy()
         if self._daemon is not None:
-            assert self.stop() == 0, self._daemon_log()
+            assert self.stop() == 0, self.daemon_log()
 
     def close(self) -> None:
         """Every process of this host is gone, whatever became of the test; the daemon first, or it would restart
@@ -270,7 +270,7 @@ class Host:
             self._daemon.wait(END_S)
         clear_runs(Path(self.home.domains))
 
-    def _daemon_log(self) -> str:
+    def daemon_log(self) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return f"\nwirtd said:\n{text[-3000:]}"
 

@@ -39,12 +39,12 @@ def router(environment: Environment) -> APIRouter:
 
     @routes.post("/domains/{ref}/memory", response_model=v1.Job)
     async def set_memory(ref: str, request: MemoryRequest, wait: bool = False) -> Response:
-        """Have a domain hold so much: now by its balloon if it runs, and from each start on."""
+        """Have a domain hold so much: if it runs now, by its balloon or plugged in, and from each start on."""
         return await job_reply(environment, await memory.set_memory(environment, guest(ref), request.mib), wait)
 
     @routes.post("/domains/{ref}/maxmem", response_model=MemoryMost)
     async def set_most(ref: str, request: MemoryRequest) -> Response:
-        """The most that a domain which is off can have."""
+        """The most that a domain can have: while it runs as far as memory can be plugged in."""
         domain = await memory.set_most(environment, guest(ref), request.mib)
         return reply(MemoryMost(domain.name, domain.config.memory_mib, domain.config.most_mib))
 
@@ -95,4 +95,5 @@ def _guest(of: GuestMemory, target: Target, really: memory.Really) -> MemoryGues
         reporting=really.reporting,
         huge=really.huge,
         merging=really.merging,
+        hotplug=really.hotplug,
     )

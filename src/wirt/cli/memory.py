@@ -15,18 +15,22 @@ if TYPE_CHECKING:
 
 SET_EPILOG = """\
 MEM is in MiB, or with t, g, m, k or b at its end, as xl has it. A guest that runs gives memory back, or takes it,
-through its balloon driver (virtio_balloon), between what it uses and the most that it was started with (maxmem).
-What it really has then is told. It is kept in the configuration: the next run begins with it.
+through its balloon driver (virtio_balloon), between what it uses and the most that it can have (maxmem); beyond
+what it was started with it is plugged in (wirt mem-max). What it really has then is told. It is kept in the
+configuration: the next run begins with it.
 
 examples:
   wirt mem-set web 256
   wirt mem-set web 1g
 """
 MAX_EPILOG = """\
-MEM as in wirt mem-set. A guest is started with all that it can ever have, so this is for a domain that is off.
+MEM as in wirt mem-set. A guest is started with this much, and gives back what is more than memory. While it runs
+the most can be raised by what its configuration left room for (hotplug_memory): wirt mem-set then plugs it in.
+Without such room this is for a domain that is off.
 
-example:
+examples:
   wirt mem-max web 2g
+  wirt mem-max web 6g && wirt mem-set web 6g
 """
 PLAN_EPILOG = """\
 Shows what each running guest holds, uses, and has really taken of the host's memory (Host), what it should have

@@ -81,10 +81,12 @@ class DomainConfig:
     """Among the guests of each network whose way out is shared; ``None`` as for ``disk_weight``."""
     memory_guarantee_mib: int | None = None
     """What ballooning leaves it; ``None``: what its class says, or else ``memory_mib``."""
+    hotplug_mib: int = 0
+    """That can be plugged in beyond ``most_mib`` while it runs."""
 
     @property
     def most_mib(self) -> int:
-        """What the guest can ever have, with which it is started."""
+        """With which the guest is started, and what it can have at most unless more is plugged in."""
         return self.maxmem_mib or self.memory_mib
 
 

@@ -9,6 +9,16 @@ from wirt.model.units import KIB
 
 OLD_PADDING_KIB = 8
 """What every run had before it was written down."""
+PLUG_MIB = 128
+"""A guest plugs memory in by such blocks at least (Linux, Documentation/admin-guide/mm/memory-hotplug.rst, "memory
+blocks"), so a region that is no multiple of them has a part that nobody can use."""
+PLUG_STEP_MIB = 2
+"""In which QEMU plugs it in on x86: a transparent huge page."""
+
+
+def plugged_for(more_mib: int) -> int:
+    """What is plugged in so that a guest can have so much more, in MiB: whole steps."""
+    return -(-max(0, more_mib) // PLUG_STEP_MIB) * PLUG_STEP_MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +28,13 @@ class GivenMemory:
     ``mib`` is how large its memory is, whatever its configuration says by now; ``None``: an older wirt began it,
     which did not write that down. ``padding_kib`` is what it has beyond that
     (:data:`wirt.plan.launch.PADDING_KIB`). ``reporting``: its balloon device takes reports of free pages, which
-    its driver has seen and goes by.
+    its driver has seen and goes by. ``hotplug_mib``: what can be plugged in beyond ``mib``, and may have been.
     """
 
     mib: int | None = None
     padding_kib: int = OLD_PADDING_KIB
     reporting: bool = False
+    hotplug_mib: int = 0
 
 
 class HugePages(StrEnum):

@@ -52,7 +52,9 @@ class SavedGuest:
     """How many it had, used or not; ``None``: as ``text`` says."""
     reporting: bool = False
     """Its balloon device takes reports of free pages."""
+    hotplug_mib: int = 0
+    """That can be plugged in beyond ``memory_mib``."""
 
     @property
     def given(self) -> GivenMemory:
-        return GivenMemory(self.memory_mib or None, self.padding_kib, self.reporting)
+        return GivenMemory(self.memory_mib or None, self.padding_kib, self.reporting, self.hotplug_mib)

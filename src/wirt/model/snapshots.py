@@ -47,10 +47,11 @@ class Snapshot:
     paused: bool = False
     leaving: bool = False
     padding_kib: int | None = None
-    """Of the memory that was kept, as the next two; ``None`` where nobody wrote it down
+    """Of the memory that was kept, as the next three; ``None`` where nobody wrote it down
     (:class:`~wirt.model.memory.GivenMemory`)."""
     memory_mib: int | None = None
     reporting: bool = False
+    hotplug_mib: int = 0
     cpu: GivenCpu | None = None
     vcpus: int | None = None
     """That the guest in ``memory`` had, used or not; ``None``: as the configuration says."""
@@ -58,7 +59,7 @@ class Snapshot:
     @property
     def given(self) -> GivenMemory:
         padding_kib = OLD_PADDING_KIB if self.padding_kib is None else self.padding_kib
-        return GivenMemory(self.memory_mib, padding_kib, self.reporting)
+        return GivenMemory(self.memory_mib, padding_kib, self.reporting, self.hotplug_mib)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ async def terms(environment: Environment, offer: Offer) -> Terms:
         brings_offline=True,
         counts_vcpus=True,
         keeps_memory=True,
+        plugs_memory=True,
         files=list(considered.files),
     )
 
@@ -102,7 +103,8 @@ async def _accept(environment: Environment, offer: Offer, through_ssh: bool) -> 
     }
     if offer.start or not offer.offline:
         given_mib = 0 if offer.offline else offer.memory_mib
-        arguments["memory_mib"] = given_mib or considered.domain.config.most_mib
+        config = considered.domain.config
+        arguments["memory_mib"] = max(given_mib or config.most_mib, config.memory_mib)
     if not offer.offline:
         terms = {GIVEN: argument(memory_of(offer)), VCPUS: offer.vcpus}
         arguments |= {"cpu": cpu_argument(given_of(offer)), **terms}

@@ -1,7 +1,8 @@
 """``mem-set``, ``mem-max`` and ``wirt memory plan``: what guests hold of the host's memory. All sizes in MiB.
 
-A guest is started with all that it can ever have (``maxmem``) and gives back at once what is more than ``memory``.
-So what it can have is settled with its run, and what it has changes by its balloon.
+A guest is started with ``maxmem`` and gives back at once what is more than ``memory``. So what it can have is
+settled with its run, and what it has changes by its balloon; unless memory can be plugged in
+(``hotplug_memory``): then ``maxmem`` can be raised by so much while it runs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from wirt.model.units import MIB
 from wirt.operations.environment import Environment
 from wirt.operations.given_memory import MERGE, huge_pages, noted
 from wirt.operations.jobs.step import JobKind, Operation, Step
-from wirt.operations.memory_grants import grant
+from wirt.operations.memory_grants import grant, size_of
 from wirt.operations.rewritten import rewritten
 from wirt.operations.running import EnvContext, domain_of
 from wirt.operations.turns import promised_bytes
@@ -41,13 +42,14 @@ TELL_S = 5.0
 class Really:
     """Of one run: ``resident`` is what of the host's memory its QEMU has taken (``None`` if it was not counted
     yet); ``reporting``: the host is given what the guest frees. ``huge``: its memory lies in such pages, ``mib``
-    in all. ``merging``: KSM may share it."""
+    in all. ``merging``: KSM may share it. ``hotplug``: so much more can be plugged in."""
 
     resident: int | None
     reporting: bool
     mib: int
     huge: HugePages | None = None
     merging: bool = False
+    hotplug: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +74,32 @@ async def set_memory(environment: Environment, ref: str, mib: int) -> Job:
     low, high, why = _least(environment, domain), domain.config.most_mib, ""
     if domain.incarnation is not None:
         balloon = await _balloon(environment, domain)
-        high = min(high, balloon.most)
+        high = min(high, balloon.top)
         if mib < balloon.actual and balloon.used is not None:
             floor = min(balloon.used + SPARE_MIB, balloon.actual)
             low, why = max(low, floor), f"; it uses {balloon.used} now"
         if low <= mib <= high:
+            _check_plugs(domain, balloon, mib)
             check_room(environment, domain, mib - balloon.actual)
     if not low <= mib <= high:
         raise BadInput(
             f"memory of domain {domain.name} can be from {low} to {high} MiB, not {mib}{why}",
-            hint=f"wirt mem-max {domain.name} raises the most, while it is off" if mib > high else None,
+            hint=_raising(domain) if mib > high else None,
         )
     arguments = {"uuid": str(domain.uuid), "domid": domain.domid, "mib": mib}
     return await environment.jobs.submit(JobKind.MEM_SET, domain.name, arguments)
 
 
 async def set_most(environment: Environment, ref: str, mib: int) -> Domain:
-    """The most that a domain which is off can have in its next runs."""
+    """The most that a domain can have: of one which is off in its next runs, of one which runs as far as memory
+    can be plugged in."""
     domain = environment.domains.find(ref)
-    if domain.incarnation is not None:
+    plugs = 0 if domain.incarnation is None else noted(domain.incarnation.notes).hotplug_mib
+    if domain.incarnation is not None and not plugs:
         raise IllegalState(
             f"domain {domain.name} is {domain.state}, and what a guest can have at most is settled at its start",
             hint=f"wirt mem-set gives it up to {domain.config.most_mib} MiB now; for more, wirt shutdown "
-            f"{domain.name} first",
+            f"{domain.name} first (with hotplug_memory in its configuration that would not be needed)",
         )
     if domain.saved is not None:
         raise IllegalState(
@@ -105,10 +110,13 @@ async def set_most(environment: Environment, ref: str, mib: int) -> Domain:
         raise IllegalState(f"a job of domain {domain.name} is under way", hint="wirt jobs shows it")
     facts = environment.host_facts()
     low, high = domain.config.memory_mib, (facts.memory_bytes - facts.reserve_bytes) // MIB
+    if plugs:
+        began = size_of(domain)
+        low, high = max(low, began), min(high, began + plugs)
     if not low <= mib <= high:
         raise BadInput(
             f"the most memory of domain {domain.name} can be from {low} to {high} MiB, not {mib}",
-            hint=f"its memory is {low}: wirt mem-set lowers that" if mib < low else None,
+            hint=_lowering(domain, low) if mib < low else None,
         )
     changed = await _write(environment, domain, domain.config.memory_mib, mib)
     environment.tell(changed, change="mem-max")
@@ -145,7 +153,14 @@ def _really(environment: Environment, domain: Domain, balloon: Balloon) -> Reall
     resident = counted.count.resident_bytes // MIB if counted is not None else 0
     notes = domain.incarnation.notes if domain.incarnation is not None else {}
     merging = notes.get(MERGE) == "on"
-    return Really(resident or None, noted(notes).reporting, balloon.actual, huge_pages(notes), merging)
+    return Really(
+        resident=resident or None,
+        reporting=noted(notes).reporting,
+        mib=balloon.actual,
+        huge=huge_pages(notes),
+        merging=merging,
+        hotplug=balloon.hotplug,
+    )
 
 
 def _guest(domain: Domain, balloon: Balloon, *, huge: bool) -> GuestMemory:
@@ -157,13 +172,34 @@ def _guest(domain: Domain, balloon: Balloon, *, huge: bool) -> GuestMemory:
     return GuestMemory(
         name=domain.name,
         has=balloon.actual,
-        most=balloon.most,
+        most=max(balloon.most, min(config.memory_mib, balloon.top)),
         guaranteed=guaranteed_mib(config),
         wished=config.memory_mib,
         overhead=overhead,
         used=balloon.used if balloon.driver else None,
         balloon=balloon.driver,
     )
+
+
+def _raising(domain: Domain) -> str:
+    run = domain.incarnation
+    now = run is None or noted(run.notes).hotplug_mib > 0
+    return f"wirt mem-max {domain.name} raises the most" + ("" if now else ", while it is off")
+
+
+def _lowering(domain: Domain, low: int) -> str:
+    if low > domain.config.memory_mib:
+        return f"the guest was started with {low}: wirt shutdown {domain.name} first"
+    return f"its memory is {low}: wirt mem-set lowers that"
+
+
+def _check_plugs(domain: Domain, balloon: Balloon, mib: int) -> None:
+    if mib > balloon.most and not balloon.plugs:
+        raise IllegalState(
+            f"the guest of domain {domain.name} has no driver for memory that is plugged in at work, and can have "
+            f"{balloon.most} MiB",
+            hint="load virtio_mem in it (Linux since 5.8), or wait until it has booted",
+        )
 
 
 def _least(environment: Environment, domain: Domain) -> int:

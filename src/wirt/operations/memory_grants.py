@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from wirt.model.domain import Domain
+from wirt.model.memory import plugged_for
 from wirt.model.units import MIB
 from wirt.operations import given_memory
 from wirt.plan.jail import beside_mib
@@ -54,8 +55,7 @@ async def grant(environment: Environment, domain: Domain, mib: int) -> None:
     """Have a guest hold ``mib``: what it may take is raised before, and lowered by the loop once it was given.
     Errors of :meth:`~wirt.ports.balloons.Balloons.ask`; ``Unavailable`` if it can't be allowed more."""
     beside = await beside_of(environment, domain)
-    most = size_of(domain)
-    raise_limit(environment, domain, limit_for(mib, most, beside))
+    raise_limit(environment, domain, limit_for(mib, most_of(domain, mib), beside))
     await environment.hypervisor.balloons.ask(domain.uuid, mib)
     environment.grants.of(domain).mib = mib
 
@@ -75,8 +75,16 @@ async def free_limit(environment: Environment, domain: Domain) -> None:
     """Before a guest boots again in the run that it has: until its driver is at work it may use all of its
     memory."""
     if domain.incarnation is not None:
-        raise_limit(environment, domain, size_of(domain) + await beside_of(environment, domain))
-        environment.grants.of(domain).past = Past()
+        kept = environment.grants.of(domain)
+        raise_limit(environment, domain, most_of(domain, kept.mib) + await beside_of(environment, domain))
+        kept.past = Past()
+
+
+def most_of(domain: Domain, granted: int | None) -> int:
+    """What its run may take at most: what it was started with, and what is plugged in for that grant (``None``:
+    for what its configuration says)."""
+    size, wanted = size_of(domain), domain.config.memory_mib if granted is None else granted
+    return size + plugged_for(wanted - size)
 
 
 def size_of(domain: Domain) -> int:

@@ -234,6 +234,8 @@ def _of_an_older_wirt(domain: Domain, wish: MoveWish, offer: Offer, terms: Terms
         if offer.free_page_reporting:
             off = f"{anew} with free_page_reporting = 0"
             lacks("knows nothing of balloons that report free pages, as this one does", off)
+    if offer.hotplug_mib and not terms.plugs_memory:
+        lacks("knows nothing of memory that is plugged in", f"{anew} without hotplug_memory")
     if offer.cpu_features and not terms.compares_cpus:
         lacks("compares no CPUs", blocks=False)
     return remarks
@@ -325,6 +327,7 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         vcpus=vcpus,
         memory_mib=0 if wish.offline else plan.memory_mib,
         free_page_reporting=plan.reporting,
+        hotplug_mib=0 if wish.offline else plan.hotplug_mib,
         disks=disks,
         course=OfferedCourse(
             bytes_per_s=wish.bytes_per_s,

@@ -112,9 +112,10 @@ def given_of(offer: Offer) -> GivenCpu:
 
 def memory_of(offer: Offer) -> GivenMemory:
     """What the guest's memory is. ``BadInput`` if it can't be."""
-    if not 0 <= offer.memory_mib <= MOST_MIB or not 0 <= offer.padding_kib <= MOST_PADDING_KIB:
+    sizes = (offer.memory_mib, offer.hotplug_mib)
+    if not all(0 <= mib <= MOST_MIB for mib in sizes) or not 0 <= offer.padding_kib <= MOST_PADDING_KIB:
         raise BadInput(f"the offer of {offer.name} tells of memory that could not be")
-    return GivenMemory(offer.memory_mib or None, offer.padding_kib, offer.free_page_reporting)
+    return GivenMemory(offer.memory_mib or None, offer.padding_kib, offer.free_page_reporting, offer.hotplug_mib)
 
 
 def read(environment: Environment, offer: Offer) -> Domain:

@@ -132,6 +132,7 @@ async def _guest(context: EnvContext, domain: Domain) -> SavedGuest:
         memory_mib=plan.memory_mib,
         padding_kib=plan.padding_kib,
         reporting=plan.reporting,
+        hotplug_mib=plan.hotplug_mib,
         hardware=hardware(plan),
         paused=domain.state is State.PAUSED,
         cpu=cpu if cpu.features else None,

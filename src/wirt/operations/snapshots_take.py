@@ -226,6 +226,7 @@ def _snapshot(context: EnvContext) -> Snapshot:
         padding_kib=None if given is None else given.padding_kib,
         memory_mib=None if given is None else given.mib,
         reporting=given is not None and given.reporting,
+        hotplug_mib=0 if given is None else given.hotplug_mib,
         vcpus=notes.get(VCPUS),
         cpu=_cpu(domain) if notes.get("memory") is not None else None,
     )

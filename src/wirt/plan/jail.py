@@ -248,13 +248,14 @@ def _handed(
 
 
 def _limits(plan: LaunchPlan, chains: Mapping[str, tuple[Layer, ...]]) -> Limits:
-    mib = plan.memory_mib + beside_mib(plan.maxvcpus, plan.accelerator)
+    mib = plan.memory_mib + plan.plugged_mib + beside_mib(plan.maxvcpus, plan.accelerator)
+    memory_bytes = (plan.memory_mib + plan.hotplug_mib) * MIB  # which may be written into a file
     writable = [chains[disk.id][0] for disk in plan.disks if disk.writable and chains.get(disk.id)]
     return Limits(
         memory_bytes=mib * MIB,
         processes=plan.maxvcpus + SPARE_THREADS,
         open_files=OPEN_FILES,
-        file_bytes=max([LEAST_FILE_BYTES, plan.memory_mib * MIB + FILE_SLACK_BYTES, *map(most_bytes, writable)]),
+        file_bytes=max([LEAST_FILE_BYTES, memory_bytes + FILE_SLACK_BYTES, *map(most_bytes, writable)]),
         cpu_weight=plan.cpu_weight,
     )
 

@@ -14,23 +14,25 @@ from wirt.model.cpu import GivenCpu
 from wirt.model.devices import DiskFormat, DiskSpec, PortForward, VifKind
 from wirt.model.diskqos import UNLIMITED, DiskQos, in_force
 from wirt.model.domain import DomainConfig, Firmware, GuestType
-from wirt.model.errors import BadInput, ConfigError
+from wirt.model.errors import ConfigError
 from wirt.model.memory import GivenMemory
 from wirt.model.storage import Volume
 from wirt.plan.cpu import ChosenCpu, again, choose
 from wirt.plan.engine import DEVICE, UNKNOWN, DiskEngine, Engines, Medium, plan_engine
 from wirt.plan.host import Accelerator, HostFacts, HypervisorFacts
 from wirt.plan.nics import NicPlan, plan_nics
-from wirt.plan.ram import Ram, check_memory, plan_ram, reports
+from wirt.plan.ram import Ram, check_hotplug, check_memory, plan_ram, reports
+from wirt.plan.slots import Slots, agent_slot, hotplug_slot
 
 MOST_VCPUS = 255
 AHCI_PORTS = 6
 MACHINE = "pc-q35-7.2"
 """One machine version for all supported QEMUs, so that a guest may move between them."""
-FIRST_SLOT, LAST_SLOT = 1, 30
 KEPT_EVERY_PAGE_SINCE = (9, 0)
 """QEMU before it forgets pages under emulation when it sends a block of memory that is a multiple of 256 KiB
-(QEMU, 03bfc2188f)."""
+(QEMU, 03bfc2188f). Since then it forgets those of a block that does not lie first among all, for it resets the
+translation buffer of what lies there instead (migration/ram.c, ``physical_memory_sync_dirty_bitmap``: without the
+block's offset, up to 10.2 at least)."""
 PADDING_KIB = 8
 """Two pages more, with which no block is one. It has a price: QEMU then begins to send by going through the memory
 page by page, while the guest stands still (measured: 160 ms for 256 MiB)."""
@@ -116,6 +118,12 @@ class LaunchPlan:
     reporting: bool = False
     """Pages that the guest has freed are given back to the host. The device tells the guest so: as with the
     padding."""
+    hotplug_mib: int = 0
+    """What can be plugged in beyond ``memory_mib``, as with the padding; ``hotplug_slot`` is its device's PCI
+    slot."""
+    hotplug_slot: int | None = None
+    plugged_mib: int = 0
+    """What of that has been plugged in where the guest goes on from."""
 
     def forwards(self) -> tuple[PortForward, ...]:
         return tuple(forward for nic in self.nics for forward in nic.forwards)
@@ -144,12 +152,15 @@ def plan_launch(
     """
     _check_type(config, hypervisor)
     size_mib = config.most_mib if memory is None or memory.mib is None else memory.mib
-    padding_kib = _padding_kib(hypervisor) if memory is None else memory.padding_kib
+    hotplug_mib = config.hotplug_mib if memory is None else memory.hotplug_mib
+    padding_kib = _padding_kib(hypervisor, hotplug_mib) if memory is None else memory.padding_kib
     ram = plan_ram(config, size_mib, padding_kib, host)
     reporting = reports(config, host, ram) if memory is None else memory.reporting
-    check_memory(config, size_mib, host, ram, reporting=reporting)
+    plugged_mib = max(0, min(config.memory_mib - size_mib, hotplug_mib)) if memory is not None else 0
+    check_memory(config, size_mib + plugged_mib, host, ram, reporting=reporting)
+    check_hotplug(size_mib + hotplug_mib, hotplug_mib, host)
     _check_vcpus(config, vcpus)
-    slots = _Slots()
+    slots = Slots()
     fixed = tuple((device, slots.take(device)) for device in ("rng", "balloon", "panic", "watchdog"))
     boot = _boot_order(config)
     console = _console(config)
@@ -189,14 +200,18 @@ def plan_launch(
         ram=ram,
         padding_kib=padding_kib,
         reporting=reporting,
-        agent_slot=_agent_slot(config, slots),
+        hotplug_mib=hotplug_mib,
+        hotplug_slot=hotplug_slot(slots) if hotplug_mib else None,
+        plugged_mib=plugged_mib,
+        agent_slot=agent_slot(config, slots),
         cpu=cpu,
     )
 
 
-def _padding_kib(hypervisor: HypervisorFacts) -> int:
-    forgets = hypervisor.accelerator is Accelerator.TCG and hypervisor.version < KEPT_EVERY_PAGE_SINCE
-    return PADDING_KIB if forgets else 0
+def _padding_kib(hypervisor: HypervisorFacts, hotplug_mib: int) -> int:
+    """What can be plugged in lies first, so with it the rest does not."""
+    forgets = hypervisor.version < KEPT_EVERY_PAGE_SINCE or hotplug_mib > 0
+    return PADDING_KIB if forgets and hypervisor.accelerator is Accelerator.TCG else 0
 
 
 def _engines(host: HostFacts, hypervisor: HypervisorFacts) -> Engines:
@@ -238,23 +253,6 @@ class _Ground:
     engines: Engines
 
 
-class _Slots:
-    """PCI slots of the root bus, handed out in order: the same configuration always gets the same ones."""
-
-    def __init__(self) -> None:
-        self._next = FIRST_SLOT
-
-    def take(self, device: str) -> int:
-        if self._next > LAST_SLOT:
-            raise BadInput(f"no PCI slot is left for {device}", hint="give the domain fewer disks or vifs")
-        self._next += 1
-        return self._next - 1
-
-    @property
-    def full(self) -> bool:
-        return self._next > LAST_SLOT
-
-
 def _check_type(config: DomainConfig, hypervisor: HypervisorFacts) -> None:
     if config.type not in hypervisor.guest_types:
         able = ", ".join(sorted(hypervisor.guest_types))
@@ -294,20 +292,6 @@ def _console(config: DomainConfig) -> ConsoleDevice:
     return ConsoleDevice.VIRTIO if last.startswith("console=hvc") else ConsoleDevice.SERIAL
 
 
-def _agent_slot(config: DomainConfig, slots: _Slots) -> int | None:
-    """The last slot, from the far end, so that whoever had devices before there was an agent finds them where they
-    were. Who has used up all slots goes without, unless he asked for one."""
-    if config.guest_agent is False or (slots.full and config.guest_agent is None):
-        return None
-    if slots.full:
-        raise ConfigError(
-            "no PCI slot is left for the guest agent's port",
-            key="guest_agent",
-            hint="give the domain fewer disks or vifs, or set guest_agent = 0",
-        )
-    return LAST_SLOT
-
-
 def _boot_order(config: DomainConfig) -> dict[str, int]:
     """``boot=`` letters to their place: c disk, d CD-ROM, n network (xl.cfg(5), "boot")."""
     order: dict[str, int] = {}
@@ -323,7 +307,7 @@ def _network_boot(config: DomainConfig, boot: dict[str, int]) -> int | None:
 
 def _plan_disks(
     config: DomainConfig,
-    slots: _Slots,
+    slots: Slots,
     boot: dict[str, int],
     block_devices: frozenset[str],
     volumes: Mapping[str, Volume],

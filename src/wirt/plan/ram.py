@@ -33,6 +33,12 @@ def plan_ram(config: DomainConfig, size_mib: int, padding_kib: int, host: HostFa
     """``ConfigError`` for what can't be here, ``Shortage`` where too few pages are left, with the figures."""
     wanted = config.huge_pages or HugePages.OFF
     page_kib = wanted.kib
+    if page_kib is not None and config.hotplug_mib:
+        raise ConfigError(
+            f"{config.name} has huge pages, which are a guest's for good: none can be plugged in",
+            key="hotplug_memory",
+            hint="leave hotplug_memory or hugepages out",
+        )
     if page_kib is not None:
         _check_reserved(config, wanted, page_kib, size_mib, padding_kib, host)
     elif wanted is HugePages.TRANSPARENT and host.huge.transparent in (None, "never"):
@@ -89,6 +95,17 @@ def reports(config: DomainConfig, host: HostFacts, ram: Ram) -> bool:
     gave back another could take, and it would be killed for touching it again."""
     wished = host.reporting if config.free_page_reporting is None else config.free_page_reporting
     return wished and ram.page_kib is None
+
+
+def check_hotplug(in_all_mib: int, hotplug_mib: int, host: HostFacts) -> None:
+    """The kernel maps no more than it has."""
+    most = (host.memory_bytes - host.reserve_bytes) // MIB
+    if hotplug_mib and in_all_mib > most:
+        raise Shortage(
+            f"with {hotplug_mib} MiB plugged in it would have {in_all_mib} MiB, and this host can give at most "
+            f"{most} MiB",
+            hint="lower hotplug_memory=",
+        )
 
 
 def check_memory(config: DomainConfig, size_mib: int, host: HostFacts, ram: Ram, *, reporting: bool) -> None:

@@ -56,6 +56,7 @@ def read_guest(data: bytes, what: str) -> SavedGuest:
             cpu=_cpu(body.get("cpu")),
             vcpus=None if body.get("vcpus") is None else _int(body["vcpus"], "vcpus"),
             reporting=_bool({"reporting": body.get("reporting", False)}, "reporting"),
+            hotplug_mib=_int(body.get("hotplug_mib", 0), "hotplug_mib"),
         )
 
     return _read(data, what, build)
@@ -77,6 +78,7 @@ def hardware(plan: LaunchPlan) -> tuple[tuple[str, str], ...]:
         "CPU model": plan.cpu_model,
         "CPUs": f"{plan.vcpus} of {plan.maxvcpus}",
         "memory": f"{plan.memory_mib} MiB",
+        **({"memory to plug in": f"{plan.hotplug_mib} MiB"} if plan.hotplug_mib else {}),
         "console": str(plan.console),
         "firmware": "none" if plan.firmware is None else str(plan.firmware),
         "agent's port": "none" if plan.agent_slot is None else f"slot {plan.agent_slot}",

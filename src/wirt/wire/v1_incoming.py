@@ -90,6 +90,8 @@ class Offer:
     """How large its memory is, which may be another size than ``text`` says by now; 0: what that says."""
     free_page_reporting: bool = False
     """Its balloon device takes reports of free pages."""
+    hotplug_mib: int = 0
+    """That can be plugged in beyond ``memory_mib``, and may have been."""
     cpu_features: list[str] = field(default_factory=list)
     """What its CPU really has; empty: not known."""
     cpu_identity: str = ""
@@ -162,6 +164,8 @@ class Terms:
     """Nor does it know of vCPUs that were plugged in."""
     keeps_memory: bool = False
     """Nor of memory of another size than the configuration says, or of a balloon that reports free pages."""
+    plugs_memory: bool = False
+    """Nor of memory that can be plugged in."""
     files: list[PlacedFile] = field(default_factory=list)
 
 

@@ -27,7 +27,8 @@ class MemoryGuest:
     """``used`` is what the guest tells, if it does; ``target`` what it should have now, ``reason`` why.
     ``balloon``: its driver is at work. ``resident`` is what of the host's memory it has really taken, if that has
     been counted. ``reporting``: its balloon device takes reports of pages that the guest has freed. ``huge``: the
-    size of the huge pages that it lies in, which are its for good. ``merging``: KSM may share it."""
+    size of the huge pages that it lies in, which are its for good. ``merging``: KSM may share it. ``hotplug`` is
+    what more could be plugged in beyond ``most``, once ``wirt mem-max`` allows it."""
 
     name: str
     has: int
@@ -42,6 +43,7 @@ class MemoryGuest:
     reporting: bool = False
     huge: str | None = None
     merging: bool = False
+    hotplug: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from wirt.model.cpulists import CPU_TERM, HINT
 from wirt.model.domain import DomainConfig, Firmware, GuestType
 from wirt.model.errors import BadInput
 from wirt.model.lifecycle import Action
-from wirt.model.memory import HugePages
+from wirt.model.memory import PLUG_MIB, HugePages
 from wirt.model.qos import NAME_HINT, NO_CLASS
 from wirt.model.qos import name_fault as qos_name_fault
 
@@ -135,6 +135,7 @@ def _config(reading: Reading, source: Source) -> DomainConfig:
         disk_weight=settings.number("disk_weight"),
         network_weight=settings.number("network_weight"),
         memory_guarantee_mib=_guarantee(settings, maxmem or memory),
+        hotplug_mib=_hotplug(settings),
     )
 
 
@@ -201,6 +202,16 @@ def _memory(reading: Reading, source: Source) -> tuple[int, int | None]:
     if setting is not None and maxmem is not None and maxmem < memory:
         raise setting.error(f"maxmem is {maxmem} MiB, less than memory with {memory} MiB")
     return memory, maxmem
+
+
+def _hotplug(settings: Settings) -> int:
+    setting, mib = settings.get("hotplug_memory"), settings.number("hotplug_memory") or 0
+    if setting is not None and mib % PLUG_MIB:
+        hint = f"hotplug_memory = {-(-mib // PLUG_MIB) * PLUG_MIB}"
+        raise setting.error(
+            f"memory is plugged in by {PLUG_MIB} MiB, and {mib} are no multiple of that", hint=hint
+        )
+    return mib
 
 
 def _vcpus(settings: Settings) -> tuple[int, int | None]:

@@ -20,28 +20,34 @@ Reach = Callable[[Verb, UUID], AbstractAsyncContextManager["FakeGuest"]]
 
 @dataclass(slots=True)
 class FakeBalloon:
-    """In MiB. ``gives``: it does what it is asked. ``used`` is what it tells that it uses, if it does."""
+    """In MiB: ``size`` was it started with, ``hotplug`` can be plugged in beyond. ``gives``: it does what it is
+    asked. ``used`` is what it tells that it uses, if it does."""
 
-    most: int
+    size: int
     target: int
     driver: bool = True
     gives: bool = True
     used: int | None = 0
     actual: int = 0
+    hotplug: int = 0
+    plugs: bool = True
 
     @classmethod
     def of(cls, plan: LaunchPlan) -> FakeBalloon:
         start = plan.memory_mib if plan.start_mib is None else plan.start_mib
-        return cls(plan.memory_mib, start, actual=start)
+        holds = (plan.memory_mib if plan.plugged_mib else start) + plan.plugged_mib
+        return cls(plan.memory_mib, holds, actual=holds, hotplug=plan.hotplug_mib)
 
     def ask(self, mib: int) -> None:
-        self.target = min(mib, self.most)
+        self.target = min(mib, self.size + self.hotplug)
         if self.driver and self.gives:
-            self.actual = self.target
+            self.actual = self.target if self.plugs else min(self.target, self.size)
 
     def seen(self) -> Balloon:
         available = None if self.used is None else max(0, self.actual - self.used)
-        return Balloon(self.actual, self.most, self.driver, available)
+        most = max(self.size, self.actual, self.target)
+        plugs = self.plugs and self.hotplug > 0
+        return Balloon(self.actual, most, self.driver, available, self.size + self.hotplug - most, plugs)
 
 
 class FakeBalloons:

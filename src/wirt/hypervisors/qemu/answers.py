@@ -187,6 +187,18 @@ def plugged_bytes(answer: Mapping[str, Any]) -> int:
     return _number(answer, "plugged-memory", MOST_SIZE) if "plugged-memory" in answer else 0
 
 
+def plugged_memory(answer: Sequence[Mapping[str, Any]], device: str) -> tuple[int, int, int]:
+    """What the guest has of it, what it is to have, and the most, in bytes, from ``query-memory-devices``."""
+    for each in answer:
+        data = each.get("data", {}) if isinstance(each, Mapping) else {}
+        if isinstance(data, Mapping) and data.get("id") == device:
+            size, requested, most = (
+                _number(data, name, MOST_SIZE) for name in ("size", "requested-size", "max-size")
+            )
+            return size, requested, most
+    raise Malformed(f"no memory device {device}")
+
+
 def balloon_bytes(answer: Mapping[str, Any]) -> int:
     """What the balloon leaves the guest, from ``query-balloon``."""
     return _number(answer, "actual", MOST_SIZE)

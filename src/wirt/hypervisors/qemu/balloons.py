@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from wirt.hypervisors.qemu import answers
+from wirt.hypervisors.qemu import answers, plugged
 from wirt.hypervisors.qemu.monitor import Monitor
 from wirt.hypervisors.qemu.run import Run
 from wirt.hypervisors.qemu.untrusted import Malformed
 from wirt.model.errors import HypervisorError
+from wirt.model.memory import plugged_for
 from wirt.model.units import MIB
 from wirt.plan.launch import LaunchPlan
 from wirt.ports.balloons import Balloon
@@ -33,14 +34,25 @@ class QemuBalloons:
         try:
             actual = round(answers.balloon_bytes(told) / MIB)
             driver, available = answers.driver_ready(status), answers.available_bytes(stats)
+            more = await plugged.look(run.monitor) if run.memory.hotplug else plugged.NONE
         except Malformed as error:
-            raise HypervisorError(f"{run.name}: QEMU tells of the balloon with {error}") from error
-        most = run.memory_mib
-        return Balloon(min(actual, most), most, driver, None if available is None else available // MIB)
+            raise HypervisorError(f"{run.name}: QEMU tells of the guest's memory with {error}") from error
+        most = run.memory.mib + max(more.size, more.requested)
+        return Balloon(
+            actual=min(actual, run.memory.mib) + more.size,
+            most=most,
+            driver=driver,
+            available=None if available is None else available // MIB,
+            hotplug=run.memory.mib + more.most - most,
+            plugs=more.driver,
+        )
 
     async def ask(self, domain: UUID, mib: int) -> None:
         run = self._run(domain)
-        await begin(run.monitor, mib, run.memory_mib)
+        more = min(plugged_for(mib - run.memory.mib), run.memory.hotplug)
+        await begin(run.monitor, mib - more, run.memory.mib)
+        if run.memory.hotplug:
+            await plugged.ask(run.monitor, more)
 
 
 async def at_start(monitor: Monitor, plan: LaunchPlan) -> None:

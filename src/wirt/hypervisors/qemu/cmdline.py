@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from wirt.hypervisors.qemu import devices, engines
+from wirt.hypervisors.qemu import devices, engines, plugged
 from wirt.model.devices import PortForward, VifKind
 from wirt.model.domain import Firmware
 from wirt.model.units import KIB, MIB
@@ -71,6 +71,7 @@ def command_line(plan: LaunchPlan, binary: str, directory: str, handles: Handles
         *_console(plan, directory, handles),
         *_boot(plan, directory, handles),
         *_fixed_devices(plan),
+        *_hotplug(plan),
         *_agent(plan, handles),
         *_iothreads(plan),
         *(word for disk in plan.disks for word in _disk(disk, handles)),
@@ -107,7 +108,12 @@ def _machine(plan: LaunchPlan, handles: Handles) -> Iterator[str]:
         yield from ("-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}")
     yield from ("-cpu", plan.cpu_model if plan.cpu is None else plan.cpu.argument)
     yield from ("-smp", f"cpus={plan.vcpus},sockets=1,cores={plan.maxvcpus},threads=1,maxcpus={plan.maxvcpus}")
-    yield from ("-m", f"size={memory_size(plan)}")
+    most = _memory_bytes(plan) // KIB + plan.hotplug_mib * KIB
+    yield from ("-m", f"size={memory_size(plan)}" + (f",maxmem={most}K" if plan.hotplug_mib else ""))
+    if plan.hotplug_mib:
+        # Before all other memory: see KEPT_EVERY_PAGE_SINCE.
+        words = {"qom-type": "memory-backend-ram", "id": plugged.BACKEND, "size": plan.hotplug_mib * MIB}
+        yield from ("-object", _json({**words, **_from_nodes(plan)}))
     yield from _ram(plan)
     # clock=host keeps the RTC right over a pause or a move, which is what a guest mends its clock from.
     yield from ("-rtc", "base=utc,clock=host")
@@ -127,10 +133,22 @@ def _ram(plan: LaunchPlan) -> Iterator[str]:
         # All at once, so that a page that is missing ends the start and not the guest.
         huge = {"hugetlb": True, "hugetlbsize": ram.page_kib * KIB, "prealloc": True}
         words |= {"qom-type": "memory-backend-memfd", **huge}
-    if ram.nodes:
-        policy = "preferred" if len(ram.nodes) == 1 else "interleave"
-        words |= {"host-nodes": list(ram.nodes), "policy": policy}
+    words |= _from_nodes(plan)
     yield from ("-object", _json(words), "-machine", f"memory-backend={RAM}")
+
+
+def _from_nodes(plan: LaunchPlan) -> dict[str, object]:
+    nodes = plan.ram.nodes
+    policy = "preferred" if len(nodes) == 1 else "interleave"
+    return {"host-nodes": list(nodes), "policy": policy} if nodes else {}
+
+
+def _hotplug(plan: LaunchPlan) -> Iterator[str]:
+    """Memory that is there, and of which the guest has nothing until it is asked to take some (QEMU,
+    ``virtio-mem-pci``). ``reserve=off`` would need ``/proc``, which the jail has not."""
+    if plan.hotplug_slot is None:
+        return
+    yield from ("-device", f"virtio-mem-pci,id={plugged.ID},memdev={plugged.BACKEND},addr={plan.hotplug_slot:#x}")
 
 
 def _memory_bytes(plan: LaunchPlan) -> int:

@@ -135,6 +135,8 @@ class QemuCounters:
         except WirtError:
             balloon = None  # it has none (QEMU QMP reference, "query-balloon")
         left = answers.balloon_bytes(balloon) if balloon is not None else None
+        if left is not None and run.memory.hotplug:
+            left += answers.plugged_bytes(await run.monitor.execute("query-memory-size-summary"))
         return Told(self._clock.monotonic(), _disks(stats), left)
 
 

@@ -28,6 +28,7 @@ from wirt.hypervisors.qemu.agents import Agents
 from wirt.hypervisors.qemu.balloons import QemuBalloons, at_start
 from wirt.hypervisors.qemu.monitor import Patience, negotiate_and_leave
 from wirt.hypervisors.qemu.passt import Passt
+from wirt.hypervisors.qemu.plugged import Sizes
 from wirt.hypervisors.qemu.process import TICKS_PER_S, Process, ProcessId
 from wirt.hypervisors.qemu.run import Run, RunFiles, tell_reboots
 from wirt.hypervisors.qemu.user_cards import UserCards
@@ -126,7 +127,8 @@ class QemuHypervisor:
                 await self._remove(launch.directory)
                 raise
         key = launch.beside or plan.uuid
-        run = self._new_run(key, launch.incarnation.domid, plan.name, plan.memory_mib, files, started)
+        sizes = Sizes(plan.memory_mib, plan.hotplug_mib)
+        run = self._new_run(key, launch.incarnation.domid, plan.name, sizes, files, started)
         try:
             await self._greet(run, started)
             cpu = await cpus.notes(run.monitor, plan.cpu)
@@ -151,7 +153,7 @@ class QemuHypervisor:
             started_ticks=started.identity.started_ticks,
             notes={
                 "name": plan.name,
-                "memory_mib": str(plan.memory_mib),
+                **sizes.notes(),
                 PROGRAM: self._program(),
                 VERSION: ".".join(map(str, (await self.facts()).version)),
                 **({"weaker": "\n".join(jailed.weaker)} if jailed.weaker else {}),
@@ -166,8 +168,8 @@ class QemuHypervisor:
         if found is None:
             return None
         name = incarnation.notes.get("name", str(incarnation.domain))
-        memory_mib = int(incarnation.notes.get("memory_mib", "0"))
-        run = self._new_run(incarnation.domain, incarnation.domid, name, memory_mib, files, found)
+        sizes = Sizes.noted(incarnation.notes)
+        run = self._new_run(incarnation.domain, incarnation.domid, name, sizes, files, found)
         try:
             await run.connect()
             await tell_reboots(run.monitor)
@@ -291,7 +293,7 @@ class QemuHypervisor:
         run = self._runs.get(domain)
         if run is None or run.process.gone:
             return None
-        return Usage(run.process.cpu_time_s(), run.process.sleeping(), run.memory_mib)
+        return Usage(run.process.cpu_time_s(), run.process.sleeping(), run.memory.mib)
 
     @property
     def runs(self) -> Mapping[UUID, Run]:
@@ -315,10 +317,8 @@ class QemuHypervisor:
         except KeyError:
             raise IllegalState(f"domain {domain} does not run here") from None
 
-    def _new_run(
-        self, key: UUID, domid: int, name: str, memory_mib: int, files: RunFiles, started: Process
-    ) -> Run:
-        run = Run(key, name, domid, memory_mib, files, started, self._changes.put_nowait, self._patience)
+    def _new_run(self, key: UUID, domid: int, name: str, sizes: Sizes, files: RunFiles, started: Process) -> Run:
+        run = Run(key, name, domid, sizes, files, started, self._changes.put_nowait, self._patience)
         self._runs[key] = run
         return run
 

@@ -20,6 +20,7 @@ from wirt.hypervisors.qemu.freezing import Freezer
 from wirt.hypervisors.qemu.guest_agent import Agent
 from wirt.hypervisors.qemu.logs import GrowingLog, Keeper
 from wirt.hypervisors.qemu.monitor import Monitor, Patience
+from wirt.hypervisors.qemu.plugged import Sizes
 from wirt.hypervisors.qemu.process import Process, last_words
 from wirt.hypervisors.qemu.threads import host_threads
 from wirt.hypervisors.qemu.untrusted import Malformed
@@ -92,7 +93,7 @@ class Run:
         domain: UUID,
         name: str,
         domid: int,
-        memory_mib: int,
+        memory: Sizes,
         files: RunFiles,
         process: Process,
         changed: Callable[[RunChanged], None],
@@ -100,7 +101,7 @@ class Run:
     ) -> None:
         self.domain = domain
         self.name = name
-        self.memory_mib = memory_mib
+        self.memory = memory
         self.files = files
         self.process = process
         self.console = ConsoleLog(name, files.directory)

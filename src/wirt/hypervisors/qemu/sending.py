@@ -43,19 +43,21 @@ async def check_keeps_pages(run: Run) -> None:
     """``IllegalState`` for a guest that runs in a QEMU which would forget some of its pages on the way, and came
     to it from one that would not (:data:`wirt.plan.launch.KEPT_EVERY_PAGE_SINCE`)."""
     monitor = run.monitor
-    if answers.version(await monitor.execute("query-version")) >= KEPT_EVERY_PAGE_SINCE:
-        return
     try:
+        old = answers.version(await monitor.execute("query-version")) < KEPT_EVERY_PAGE_SINCE
         emulated = not answers.uses_kvm(await monitor.execute("query-kvm"))
         summary = await monitor.execute("query-memory-size-summary")
-        # What is plugged in is whole mebibytes, whatever block it is in.
-        forgets = answers.memory_bytes(summary) % FORGOTTEN_BLOCK == 0 or answers.plugged_bytes(summary) > 0
+        whole, more = answers.memory_bytes(summary) % FORGOTTEN_BLOCK == 0, answers.plugged_bytes(summary) > 0
     except Malformed as error:
         raise HypervisorError(f"{run.name}: QEMU tells of itself with {error}") from error
+    # What is plugged in is whole mebibytes, whatever block it is in.
+    forgets = whole or more if old else whole and run.memory.hotplug > 0
     if emulated and forgets and run.observed.state is State.RUNNING:
+        other = f"wirt mem-set {run.name} with less" if more and not whole else None
+        newer = "upgrade QEMU here to 9.0 or newer" if old else None
         raise IllegalState(
-            f"{run.name} runs emulated in an old QEMU, which would lose some of its memory on the way",
-            hint=f"wirt pause {run.name} first, or upgrade QEMU here to 9.0 or newer",
+            f"{run.name} runs emulated in a QEMU which would lose some of its memory on the way",
+            hint=", or ".join(filter(None, (f"wirt pause {run.name} first", newer, other))),
         )
 
 

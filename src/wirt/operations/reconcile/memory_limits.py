@@ -12,9 +12,9 @@ from wirt.model.errors import Unavailable, WirtError
 from wirt.model.lifecycle import State
 from wirt.model.units import MIB
 from wirt.operations.environment import Environment
-from wirt.operations.given_memory import huge_pages
+from wirt.operations.given_memory import huge_pages, noted
 from wirt.operations.memory import check_room
-from wirt.operations.memory_grants import beside_of, grant, size_of
+from wirt.operations.memory_grants import beside_of, grant, most_of, size_of
 from wirt.operations.running import MOVING
 from wirt.plan.memory_limit import Seen, at_rest, limit_for, next_limit
 from wirt.plan.qos import guaranteed_mib
@@ -115,7 +115,7 @@ class MemoryLimitsLoop:
             return False
         if kept.looked_at is None or now - kept.looked_at >= ASK_EVERY_S:
             return False
-        most, held = size_of(domain), -(-use.held_bytes // MIB)
+        most, held = most_of(domain, kept.mib), -(-use.held_bytes // MIB)
         wanted = limit_for(kept.mib, most, beside)
         return at_rest(use.limit_bytes // MIB, wanted, held, most, kept.past)
 
@@ -132,4 +132,4 @@ def _follows(domain: Domain) -> bool:
     run = domain.incarnation
     if run is None or run.state is not State.RUNNING or MOVING in run.notes or huge_pages(run.notes) is not None:
         return False
-    return size_of(domain) > domain.config.memory_mib
+    return size_of(domain) > domain.config.memory_mib or noted(run.notes).hotplug_mib > 0

@@ -190,6 +190,18 @@ MEMORY = (
         honoured=QEMU,
     ),
     Key(
+        "hotplug_memory",
+        NUMBER,
+        Group.MEMORY,
+        "Memory in MiB, a multiple of 128, that can be plugged in beyond maxmem while the guest runs (wirt "
+        "mem-max, wirt mem-set). The guest needs a driver for it (Linux since 5.8: virtio_mem). xl does not know "
+        "this key.",
+        default="0",
+        low=0,
+        high=2**30,
+        honoured=QEMU,
+    ),
+    Key(
         "free_page_reporting",
         BOOLEAN,
         Group.MEMORY,
