@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from wirt.hypervisors.qemu import probe
 from wirt.hypervisors.qemu.cmdline import memory_size
+from wirt.hypervisors.qemu.plugged import Sizes
 from wirt.hypervisors.qemu.run import Run
 from wirt.hypervisors.qemu.sending import FORGOTTEN_BLOCK, check_keeps_pages
 from wirt.model.errors import IllegalState
@@ -47,11 +48,14 @@ async def test_info_says_of_such_a_qemu_what_it_would_do_and_what_is_done_about_
 
 
 @pytest.mark.parametrize(("version", "accelerator"), KEEPS)
-async def test_info_says_nothing_of_others(tmp_path: Path, version: str, accelerator: str) -> None:
-    assert "pages" not in await notes(tmp_path, version, accelerator)
+async def test_of_others_info_says_so_of_memory_that_is_plugged_in_and_of_kvm_nothing(
+    tmp_path: Path, version: str, accelerator: str
+) -> None:
+    said = await notes(tmp_path, version, accelerator)
+    assert ("emulated guests with hotplug_memory is safe" in said) == ("pages" in said) == (accelerator == "tcg")
 
 
-@given(memory_mib=st.integers(80, 32 << 10), which=st.sampled_from([*LOSES, *KEEPS]))
+@given(memory_mib=st.integers(80, 31 << 10), which=st.sampled_from([*LOSES, *KEEPS]))
 def test_no_guest_begins_there_with_memory_that_pages_would_be_lost_of(
     memory_mib: int, which: tuple[str, str]
 ) -> None:
@@ -62,6 +66,10 @@ def test_no_guest_begins_there_with_memory_that_pages_would_be_lost_of(
     size_kib = int(size[:-1]) * (1 if size.endswith("K") else 1024)
     assert (size_kib * 1024 % FORGOTTEN_BLOCK != 0) == (which in LOSES)
     assert 0 <= size_kib - memory_mib * 1024 <= 8
+    plugs = memory_size(
+        plan_launch(replace(DIRECT, memory_mib=memory_mib, hotplug_mib=128), UUID_1, 1, HOST, qemu)
+    )
+    assert plugs == (f"{memory_mib}M" if qemu.accelerator is Accelerator.KVM else f"{memory_mib * 1024 + 8}K")
 
 
 @dataclass
@@ -91,18 +99,25 @@ def run(
     memory_bytes: int = 256 * MIB,
     plugged_bytes: int | None = None,
     state: State = State.RUNNING,
+    hotplug: int = 0,
 ) -> Run:
     monitor = Answering(version, kvm, memory_bytes, plugged_bytes)
-    return cast(Run, SimpleNamespace(name="web", monitor=monitor, observed=SimpleNamespace(state=state)))
+    about = {"monitor": monitor, "observed": SimpleNamespace(state=state), "memory": Sizes(256, hotplug)}
+    return cast(Run, SimpleNamespace(name="web", **about))
 
 
 @pytest.mark.parametrize(
     "unsafe",
-    [run("7.2.22"), run("8.2.7"), run("7.2.22", memory_bytes=256 * MIB + 8192, plugged_bytes=128 * MIB)],
-    ids=["7.2", "8.2", "plugged in"],
+    [
+        run("7.2.22"),
+        run("8.2.7"),
+        run("7.2.22", memory_bytes=256 * MIB + 8192, plugged_bytes=128 * MIB, hotplug=512),
+        run("10.0.2", plugged_bytes=0, hotplug=512),
+    ],
+    ids=["7.2", "8.2", "plugged in", "not first among all memory"],
 )
 async def test_a_guest_that_would_lose_pages_is_not_sent_and_it_is_said_what_helps(unsafe: Run) -> None:
-    with pytest.raises(IllegalState, match="web runs emulated in an old QEMU, which would lose") as refused:
+    with pytest.raises(IllegalState, match="web runs emulated in a QEMU which would lose") as refused:
         await check_keeps_pages(unsafe)
     assert "wirt pause web" in str(refused.value.hint)
 
@@ -116,8 +131,10 @@ async def test_a_guest_that_would_lose_pages_is_not_sent_and_it_is_said_what_hel
         run("7.2.22", memory_bytes=256 * MIB + 8192),
         run("7.2.22", memory_bytes=256 * MIB + 8192, plugged_bytes=0),
         run("7.2.22", state=State.PAUSED),
+        run("10.0.2", memory_bytes=256 * MIB + 8192, plugged_bytes=128 * MIB, hotplug=512),
+        run("7.2.22", kvm=True, plugged_bytes=128 * MIB, hotplug=512),
     ],
-    ids=["9.0", "10", "kvm", "two pages more", "nothing plugged in", "paused"],
+    ids=["9.0", "10", "kvm", "two pages more", "nothing plugged in", "paused", "plugged in", "kvm plugged in"],
 )
 async def test_one_that_loses_none_is_sent(safe: Run) -> None:
     await check_keeps_pages(safe)

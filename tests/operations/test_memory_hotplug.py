@@ -17,6 +17,7 @@ from wirt.model.job import JobState
 from wirt.model.units import MIB
 from wirt.operations import given_memory, incoming, memory
 from wirt.operations.environment import Environment
+from wirt.operations.fork import ForkWish, fork
 from wirt.operations.memory_grants import free_limit
 from wirt.operations.migrate import MoveWish, plan_move
 from wirt.plan.saved import read_guest
@@ -152,8 +153,8 @@ async def plug(host: SimulatedHost) -> int:
     return before
 
 
-def has_it(host: SimulatedHost, before: int) -> None:
-    domain = web(host)
+def has_it(host: SimulatedHost, before: int, name: str = "web") -> None:
+    domain = host.environment.domains.find(name)
     assert domain.incarnation is not None
     plan = host.world.guest(domain.uuid).plan
     assert (plan.memory_mib, plan.hotplug_mib, plan.plugged_mib) == (before, 512, MORE)
@@ -195,6 +196,15 @@ async def test_a_refreshed_guest_keeps_what_was_plugged_in(tmp_path: Path) -> No
     before = await plug(host)
     assert (await test_refresh.done(host)).state is JobState.DONE
     has_it(host, before)
+    await host.stop()
+
+
+async def test_copies_of_a_running_guest_have_what_was_plugged_into_it(tmp_path: Path) -> None:
+    host = await up(tmp_path, ROOM)
+    before = await plug(host)
+    job = await host.engine.wait((await fork(host.environment, "web", ForkWish(count=1))).id)
+    assert job.state is JobState.DONE, job.error
+    has_it(host, before, "web-1")
     await host.stop()
 
 

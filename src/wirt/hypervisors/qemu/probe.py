@@ -203,4 +203,9 @@ def _notes(version: tuple[int, int, int], accelerator: Accelerator) -> tuple[str
             "multiple of 256 KiB (mended in 9.0), and no guest's is that begins here; one that came from a newer "
             "QEMU is moved on while it is paused"
         )
+    elif accelerator is Accelerator.TCG:
+        notes.append(
+            "moving emulated guests with hotplug_memory is safe by construction: this QEMU would lose pages of "
+            "memory that does not lie first in it, unless that is no multiple of 256 KiB, and such a guest's is not"
+        )
     return tuple(notes)
