@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from wirt.hypervisors.qemu.vcpu_threads import QemuVcpuThreads
 from wirt.model.accounting import RunCount, Sample, VcpuCount
+from wirt.operations.affinity import pin
 from wirt.operations.distribution import PERIOD_S, CountedGuest, distribute_once, measure
 from wirt.operations.placement import Distribution, Placement, Reach
 from wirt.operations.reconcile.scheduling import SchedulingLoop
@@ -136,6 +137,44 @@ async def test_a_cpu_that_goes_offline_is_left(host: SimulatedHost, told: list[d
     assert "offline" in told[-1]["reason"]
 
 
+async def taken_over(host: SimulatedHost, mode: Distribution, reach: Reach) -> None:
+    """Another daemon, whose first look at its runs comes before anything of them has been counted."""
+    await host.crash()
+    await host.boot()
+    turn(host, mode, reach)
+    await lay(host.environment)
+
+
+@pytest.mark.parametrize("reach", Reach)
+async def test_another_daemons_distributor_leaves_vcpus_where_the_earlier_one_had_them(
+    host: SimulatedHost, told: list[dict[str, Any]], reach: Reach
+) -> None:
+    turn(host, Distribution.ON, reach)
+    threads = [await busy(host, f"g{number}") for number in range(4)]
+    await periods(host, 8)
+    before = [host.threads.affinity(thread) for thread in threads]
+    assert all(place is not None and place < host.processors.online() for place in before)
+    for _ in range(2):
+        await taken_over(host, Distribution.ON, reach)
+        assert [host.threads.affinity(thread) for thread in threads] == before, "not even for a moment"
+        await periods(host, 20)
+        assert [host.threads.affinity(thread) for thread in threads] == before
+
+
+async def test_what_a_distributor_left_is_given_up_where_it_is_off_or_pins_say_otherwise(
+    host: SimulatedHost,
+) -> None:
+    turn(host, Distribution.ON)
+    threads = [await busy(host, name) for name in ("web", "mail")]
+    await periods(host, 8)
+    await taken_over(host, Distribution.ON, Reach.CPU)
+    elsewhere = host.processors.online() - (host.threads.affinity(threads[0]) or set())
+    await pin(host.environment, "web", "all", ",".join(map(str, elsewhere)))
+    assert host.threads.affinity(threads[0]) == elsewhere
+    await taken_over(host, Distribution.OFF, Reach.CPU)
+    assert host.threads.affinity(threads[1]) == host.processors.online()
+
+
 READING = (
     (builtins, "open"),
     (io, "open"),
@@ -248,7 +287,7 @@ def test_whatever_is_counted_a_vcpu_ran_and_waited_a_part_of_the_time(
     for at_s, (ran_ns, waited_ns, cpu) in enumerate(counts):
         vcpus = (VcpuCount(0, ran_ns, waited_ns, cpu),)
         sample = Sample(float(at_s), RunCount("run", vcpus, ran_ns, 0, 0, 0))
-        used = measure(placement, cast(Any, None), {"web": CountedGuest(domain, {0: 1}, sample)})
+        used = measure(placement, {"web": CountedGuest(domain, {0: 1}, sample)})
         seat = placement.seat(uuid, 0)
         assert 0 <= seat.used <= 1 and 0 <= seat.waited <= 1
         assert all(0 <= part <= 1 for part in used.values())

@@ -14,6 +14,7 @@ from wirt.model.lifecycle import State
 from wirt.model.units import MIB
 from wirt.operations import memory
 from wirt.operations.destroy import destroy
+from wirt.operations.jobs.step import JobKind
 from wirt.operations.memory_grants import free_limit
 from wirt.operations.reconcile.memory import ON, MemoryLoop
 from wirt.operations.reconcile.memory_limits import ASK_EVERY_S, LOOK_EVERY_S, MemoryLimitsLoop
@@ -150,6 +151,23 @@ async def test_one_that_claims_to_have_given_is_ended_after_a_while_and_not_befo
     assert bench.alive and (bench.limit or 0) >= MOST + bench.host.memory_limits.qemu_mib
     await bench.looks(3)
     assert not bench.alive
+
+
+@pytest.mark.parametrize("daemon_there", [True, False])
+async def test_it_is_said_why_the_kernel_ended_a_run_also_where_no_daemon_saw_it(
+    bench: Bench, *, daemon_there: bool
+) -> None:
+    await bench.looks(2)
+    bench.host.memory_limits.held_mib[bench.directory] = MOST
+    if not daemon_there:
+        await bench.host.crash()
+    bench.host.memory_limits.settle(bench.directory)
+    if not daemon_there:
+        await bench.host.boot()
+    await bench.host.settle()
+    (message,) = [job.arguments["message"] for job in bench.host.engine.all() if job.kind is JobKind.END]
+    why = f"it wanted more than the {bench.limit} MiB that it may take of the host, whose kernel ended it"
+    assert message == f"{why}: {'signal SIGKILL' if daemon_there else 'it was gone when wirtd came back'}"
 
 
 async def test_where_the_kernel_refuses_it_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +66,33 @@ def test_it_is_told_which_disks_look_at_weights(tmp_path: Path) -> None:
     assert Kernel(("blkio.weight",), block).look().sentence.endswith("count on sdccc")
     idle = Kernel(("blkio.bfq.weight",), with_schedulers(tmp_path / "other", sda="none")).look()
     assert idle.kept and not idle.counts and "give it bfq" in idle.sentence
+
+
+def test_a_scheduler_whose_module_comes_after_wirtd_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new group has its file then, and so has every older one."""
+    groups, mkdir = ["io.weight"], Path.mkdir
+
+    def made(place: Path, *words: Any, **named: Any) -> None:
+        mkdir(place, *words, **named)
+        for name in groups if place.name.startswith("wirt-weights-") else ():
+            (place / name).write_text("default 100\n")
+
+    def gone(place: Path) -> None:
+        shutil.rmtree(place)
+
+    monkeypatch.setattr(Path, "mkdir", made)
+    monkeypatch.setattr(Path, "rmdir", gone)
+    base = tmp_path / "base"
+    base.mkdir()
+    block = with_schedulers(tmp_path / "block", sda="none")
+    kernel = replace(disk_weights.find(Hierarchies(base)), block=block)
+    assert not kernel.look().counts
+    groups.append("io.bfq.weight")
+    (block / "sda/queue/scheduler").write_text("none [bfq]\n")
+    assert kernel.look().sentence.endswith("count on sda")
+    assert list(base.iterdir()) == []
 
 
 def test_a_host_without_groups_keeps_no_weights(tmp_path: Path) -> None:

@@ -28,9 +28,14 @@ WARM = "import asyncio, _pytest.assertion, fastapi, hypothesis, pydantic, pyrout
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """``directory`` has vmlinuz, initramfs, root.raw, and booted.qcow2 and state of the moment after the boot."""
+    """``directory`` has vmlinuz, initramfs, root.raw as it is before a boot, and booted.qcow2 and state of the
+    moment after one."""
 
     directory: Path
+
+    @property
+    def root(self) -> Path:
+        return self.directory / "root.raw"
 
     @property
     def state(self) -> Path:
@@ -149,14 +154,8 @@ def _boot_once(result: Path, scratch: Path, tell: Callable[[str], None]) -> None
     machine = qemu.Qemu(result, boot)
     channel = Channel(machine.agent)
     try:
-        channel.set_clock(BOOT_S)
         tell("waiting until all of it is up")
-        up = channel.run(["sh", "-c", "systemctl is-system-running --wait"], timeout_s=BOOT_S)
-        if up.text.strip() != "running":
-            failed = channel.run(["sh", "-c", "systemctl --no-pager --failed"], timeout_s=60)
-            raise Failed(
-                f"the test host is {up.text.strip()} after its boot:\n{failed.text}{machine.last_words()}"
-            )
+        await_boot(channel)
         tell("warming it up")
         warm = channel.run(["/opt/wirt/bin/python", "-c", WARM], timeout_s=BOOT_S)
         if warm.code != 0:
@@ -173,3 +172,12 @@ def _boot_once(result: Path, scratch: Path, tell: Callable[[str], None]) -> None
     booted = boot / "root"
     run("qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-b", "root.raw", "-F", "raw", booted, timeout_s=20)
     booted.rename(result / "booted.qcow2")
+
+
+def await_boot(channel: Channel) -> None:
+    """All that starts by itself is up, and the clock is ours; ``Failed`` if something of it did not start."""
+    channel.set_clock(BOOT_S)
+    up = channel.run(["sh", "-c", "systemctl is-system-running --wait"], timeout_s=BOOT_S)
+    if up.text.strip() != "running":
+        failed = channel.run(["sh", "-c", "systemctl --no-pager --failed"], timeout_s=60)
+        raise Failed(f"the test host is {up.text.strip()} after its boot:\n{failed.text}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from . import files, qemu, recipe
 from .channel import Channel, Done, Listener
 from .commands import Failed
-from .image import Image, held
+from .image import Image, await_boot, held
 
 COMMAND_S = 300.0
 LOAD_S = 200.0
@@ -32,15 +32,20 @@ HOME = f"/{files.HOME}"
 class Machine:
     """Made by :func:`a_machine`."""
 
-    def __init__(self, image: Image, directory: Path) -> None:
-        qemu.make_disks(directory, image.booted, "qcow2")
+    def __init__(self, image: Image, directory: Path, shape: str = recipe.USUAL) -> None:
+        state = image.state if shape == recipe.USUAL else None
+        backing = (image.root, "raw") if state is None else (image.booted, "qcow2")
+        qemu.make_disks(directory, *backing)
         self._parcel = directory / "parcel"
         self._posting = threading.Lock()
-        self._qemu = qemu.Qemu(image.directory, directory, state=image.state)
+        self._qemu = qemu.Qemu(image.directory, directory, state=state, shape=shape)
         self.channel = Channel(self._qemu.agent)
         try:
-            self._qemu.execute("cont")
-            self.channel.set_clock(LOAD_S)
+            if state is None:
+                await_boot(self.channel)
+            else:
+                self._qemu.execute("cont")
+                self.channel.set_clock(LOAD_S)
         except BaseException:
             self.close()
             raise
@@ -114,12 +119,13 @@ def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 @contextmanager
-def a_machine(cache: Path, say: Callable[[str], None]) -> Iterator[Machine]:
-    """Its own disks and memory over the common snapshot: what is done in it, nobody else sees."""
+def a_machine(cache: Path, say: Callable[[str], None], shape: str = recipe.USUAL) -> Iterator[Machine]:
+    """Its own disks and memory over the common snapshot: what is done in it, nobody else sees. ``shape`` is one of
+    :data:`recipe.SHAPES`."""
     with held(cache, say) as image:
         directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_running(cache)))
         try:
-            machine = Machine(image, directory)
+            machine = Machine(image, directory, shape)
             try:
                 yield machine
             finally:

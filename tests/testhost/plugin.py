@@ -1,6 +1,9 @@
 """The half of the plugin that is loaded outside: tests marked ``testhost`` come last and run in the test host, all
 in one pytest there; what is reported there is reported here, as each test ends.
 
+``testhost("nodes")`` asks for a machine of that shape (:data:`.recipe.SHAPES`): those come after the others, in
+one of their own.
+
 Inside (``WIRT_TESTHOST=1``) they are tests like others.
 """
 
@@ -19,7 +22,7 @@ from typing import Any, Literal
 
 import pytest
 
-from . import payload
+from . import payload, recipe
 from .commands import Failed
 from .machine import HOME, Machine, a_machine
 
@@ -103,17 +106,18 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Plugin:
-    """``machine``: the one that tests outside drive; another one runs the marked tests, begun with the first."""
+    """Runs the marked tests, each shape's in a machine that is begun with the first of them. Tests outside drive
+    another one."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._stack = ExitStack()
-        self._run: Run | None = None
-        self._failure: Failed | None = None
+        self._runs: dict[str, Run] = {}
+        self._failures: dict[str, Failed] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=is_marked)
+        items.sort(key=lambda item: (is_marked(item), shape_of(item)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -124,7 +128,7 @@ class Plugin:
         try:
             if os.geteuid() != 0:
                 raise NeedsRoot
-            for data in self._started(item.session).reports(item.nodeid):
+            for data in self._started(item.session, shape_of(item)).reports(item.nodeid):
                 if isinstance(data["longrepr"], list):  # a skip's reason: JSON knows no tuples
                     data["longrepr"] = tuple(data["longrepr"])
                 report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
@@ -140,19 +144,21 @@ class Plugin:
     def pytest_sessionfinish(self) -> None:
         self._stack.close()
 
-    def _started(self, session: pytest.Session) -> Run:
-        if self._failure is not None:
-            raise self._failure
-        if self._run is None:
+    def _started(self, session: pytest.Session, shape: str) -> Run:
+        if shape in self._failures:
+            raise self._failures[shape]
+        if shape not in self._runs:
+            self._stack.close()  # those of another shape have run
             try:
-                self._run = self._start([item for item in session.items if is_marked(item)])
+                marked = [item for item in session.items if is_marked(item) and shape_of(item) == shape]
+                self._runs[shape] = self._start(marked, shape)
             except Failed as error:
-                self._failure = error
+                self._failures[shape] = error
                 raise
-        return self._run
+        return self._runs[shape]
 
-    def _start(self, items: Sequence[pytest.Item]) -> Run:
-        machine = self._stack.enter_context(a_machine(cache() / "testhost", self.say))
+    def _start(self, items: Sequence[pytest.Item], shape: str) -> Run:
+        machine = self._stack.enter_context(a_machine(cache() / "testhost", self.say, shape))
         machine.put_work_tree()
         needed = {name for item in items for name in getattr(item, "fixturenames", ())}
         if "tiny" in needed:
@@ -174,6 +180,11 @@ def cache() -> Path:
 
 def is_marked(item: pytest.Item) -> bool:
     return item.get_closest_marker("testhost") is not None
+
+
+def shape_of(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("testhost")
+    return recipe.USUAL if marker is None or not marker.args else str(marker.args[0])
 
 
 def _report(

@@ -40,17 +40,22 @@ class Qemu:
     """One running QEMU, with its agent's line and its monitor as sockets that nobody else can reach. It ends with
     the thread that started it, however that ends (prctl(2), PR_SET_PDEATHSIG): start it in the main thread.
 
-    ``la57``: five-level paging under software emulation hung guests. One CPU: two of them did so too.
+    ``la57``: five-level paging under software emulation hung guests.
     """
 
-    def __init__(self, image: Path, directory: Path, *, state: Path | None = None) -> None:
+    def __init__(
+        self, image: Path, directory: Path, *, state: Path | None = None, shape: str = recipe.USUAL
+    ) -> None:
         """``directory`` has the disks (:func:`make_disks`), ``image`` the kernel. With ``state`` it goes on where
-        that was saved, and is paused."""
+        that was saved, and is paused: only in the ``shape`` that it was saved in."""
         self.directory = directory
         agent, theirs_agent = socket.socketpair()
         monitor, theirs_monitor = socket.socketpair()
         with theirs_agent, theirs_monitor, (directory / "qemu.log").open("wb") as log:
-            words = _command_line(image, directory, theirs_agent.fileno(), theirs_monitor.fileno(), state)
+            words = [
+                *_command_line(image, directory, theirs_agent.fileno(), theirs_monitor.fileno(), state),
+                *recipe.SHAPES[shape],
+            ]
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *words],
                 stdin=subprocess.DEVNULL,
@@ -139,8 +144,7 @@ class Qemu:
 def _command_line(image: Path, directory: Path, agent: int, monitor: int, state: Path | None) -> Sequence[str]:
     words = [
         *(PROGRAM, "-name", "wirt-testhost", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-machine", "q35", "-accel", "tcg,tb-size=512", "-cpu", "max,la57=off", "-smp", "1"),
-        *("-m", str(recipe.MEMORY_MIB), "-rtc", "base=utc"),
+        *("-machine", "q35", "-cpu", "max,la57=off", "-rtc", "base=utc"),
         *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initramfs"), "-append", recipe.COMMAND_LINE),
         *("-chardev", f"file,id=console,path={_escaped(directory / 'console.log')}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),

@@ -68,6 +68,19 @@ NOT_NEEDED_INSIDE = frozenset({"ruff", "uv", "mypy", "grimp", "import-linter", "
 """Of the locked Python packages: what only lints and builds."""
 
 MEMORY_MIB = 2048
+USUAL, NODES = "", "nodes"
+SHAPES = {
+    USUAL: ("-accel", "tcg,tb-size=512", "-smp", "1", "-m", f"{MEMORY_MIB}"),
+    NODES: (
+        *("-accel", "tcg,tb-size=512,thread=single", "-smp", "4,sockets=2,cores=2", "-m", f"{MEMORY_MIB}"),
+        *("-object", f"memory-backend-ram,id=m0,size={MEMORY_MIB // 2}M", "-numa", "node,cpus=0-1,memdev=m0"),
+        *("-object", f"memory-backend-ram,id=m1,size={MEMORY_MIB // 2}M", "-numa", "node,cpus=2-3,memdev=m1"),
+        *("-numa", "dist,src=0,dst=1,val=20"),
+    ),
+}
+"""Its CPUs and memory. The usual one goes on from the snapshot; another boots first, which takes half a minute.
+
+One CPU: two of them hung guests, each in a thread of its own. Several in one thread (``single``) did not."""
 DISK_MIB = 6 * 1024
 SCRATCH_MIB = 4 * 1024
 PARCEL_MIB = 512

@@ -51,7 +51,7 @@ async def distribute_once(environment: Environment) -> tuple[Move, ...]:
         return ()
     async with scheduling.lock:
         guests = await _guests(environment, scheduling.threads, topology)
-        used = measure(placement, scheduling.threads, guests)
+        used = measure(placement, guests)
         placement.busy = _busy(environment, topology, used)
         plan = distribute(load_of(environment, [guest.domain for guest in guests.values()], topology))
         for move in plan.moves:
@@ -80,15 +80,14 @@ async def _guests(
     return found
 
 
-def measure(placement: Placement, threads: VcpuThreads, guests: Mapping[str, CountedGuest]) -> Mapping[int, float]:
+def measure(placement: Placement, guests: Mapping[str, CountedGuest]) -> Mapping[int, float]:
     """What each vCPU ran and waited since the last period; how much all of them ran on each CPU."""
     used: dict[int, float] = {}
     for guest in guests.values():
         for count in guest.counted.count.vcpus:
             seat = placement.seat(guest.domain.uuid, count.index)
-            if seat.last is None and placement.mode is Distribution.ON:
-                thread = guest.threads.get(count.index)
-                seat.home = None if thread is None else _found_home(threads, thread, count.cpu, placement)
+            if seat.left is not None:
+                seat.home, seat.left = _found_home(seat, count.cpu), None
             ran = _sit(seat, count, guest.counted.at_s)
             if count.cpu is not None:
                 used[count.cpu] = used.get(count.cpu, 0.0) + ran
@@ -111,12 +110,10 @@ def _sit(seat: Seat, count: VcpuCount, now: float) -> float:
     return ran
 
 
-def _found_home(threads: VcpuThreads, thread: int, cpu: int | None, placement: Placement) -> int | None:
-    """Where an earlier daemon's distributor had it, if one did."""
-    affinity = threads.affinity(thread)
-    topology = placement.topology()
-    kept = affinity is not None and topology is not None and affinity < topology.online
-    return cpu if kept else None
+def _found_home(seat: Seat, cpu: int | None) -> int | None:
+    """Where an earlier daemon's distributor had it: one that sleeps may have run last where it may not be now."""
+    assert seat.left
+    return seat.home if seat.home is not None else cpu if cpu in seat.left else min(seat.left)
 
 
 def _busy(environment: Environment, topology: Topology, used: Mapping[int, float]) -> dict[int, float]:

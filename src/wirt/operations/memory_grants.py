@@ -87,6 +87,18 @@ def most_of(domain: Domain, granted: int | None) -> int:
     return size + plugged_for(wanted - size)
 
 
+def why_ended(environment: Environment, domain: Domain, message: str) -> str:
+    """``message`` of a run that is gone, and before it that the host's kernel ended it for its limit, if so."""
+    limits = environment.memory_limits
+    if limits is None or domain.domid is None:
+        return message
+    limit_bytes = limits.ended(environment.directory(domain.domid))
+    if limit_bytes is None:
+        return message
+    why = f"it wanted more than the {limit_bytes // MIB} MiB that it may take of the host, whose kernel ended it"
+    return f"{why}: {message}" if message else why
+
+
 def size_of(domain: Domain) -> int:
     """What its run was started with."""
     given = given_memory.noted(domain.incarnation.notes) if domain.incarnation is not None else None

@@ -44,10 +44,12 @@ class Reach(StrEnum):
 
 @dataclass(slots=True)
 class Seat:
-    """Of one vCPU: ``home`` is where the distributor has it. ``used`` and ``waited`` are smoothed parts of the
-    last periods, ``last`` the count that they were made from, taken ``at`` (monotonic)."""
+    """Of one vCPU: ``home`` is where the distributor has it, ``left`` where an earlier daemon's had it, until it
+    was counted. ``used`` and ``waited`` are smoothed parts of the last periods, ``last`` the count that they were
+    made from, taken ``at`` (monotonic)."""
 
     home: int | None = None
+    left: frozenset[int] | None = None
     rested: int = LONG_AGO
     used: float = 0.0
     waited: float = 0.0
@@ -190,6 +192,9 @@ def place(
         vcpu = guest.vcpus[number]
         may = load.may(vcpu.hard, guest.pool)
         cpus = _within(load, guest, vcpu, may, placement)
+        if placement.mode is Distribution.ON:
+            now, usual = scheduling.threads.affinity(thread), topology.online if main is None else main
+            cpus = _left(placement, (domain.uuid, number), now, usual) & may or cpus
         if _is_free(load, guest, vcpu, placement) and main is not None:
             cpus = main
         if most_cpus is not None:
@@ -198,6 +203,17 @@ def place(
             scheduling.threads.pin(thread, cpus)
     environment.cpu_pools.check(guest.pool)
     check_load(load, domain.name)
+
+
+def _left(
+    placement: Placement, key: tuple[UUID, int], now: frozenset[int] | None, usual: frozenset[int]
+) -> frozenset[int]:
+    """Where an earlier daemon put a vCPU that has no home yet; nowhere if it has, or is kept (``now``) to no less
+    than its process is (``usual``)."""
+    if key not in placement.seats and now is not None and now != usual:
+        placement.seat(*key).left = now
+    seat = placement.seats.get(key)
+    return frozenset() if seat is None or seat.left is None or seat.home is not None else seat.left
 
 
 def _is_free(load: Load, guest: Guest, vcpu: Vcpu, placement: Placement) -> bool:

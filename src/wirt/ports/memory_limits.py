@@ -26,3 +26,8 @@ class MemoryLimits(Protocol):
         kernel refuses that instead, as version 1 of control groups does, it is ``Unavailable`` and the limit is
         what it was. A run that is gone is no error."""
         ...
+
+    def ended(self, directory: Path) -> int | None:
+        """The limit, in bytes, at which the kernel ended what was in the run in ``directory``, because it wanted
+        more. ``None`` if it did not, as far as can be known, or what is left of the run is cleared away."""
+        ...

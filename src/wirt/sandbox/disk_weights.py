@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,23 +51,29 @@ def _said(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """``names`` of the files that a new group of this host has. ``block`` and ``cost`` are where disks tell who
-    serves them (``/sys/block``; ``io.cost.qos`` of the uppermost group)."""
+    """``names`` of the files that a new group of this host has, as they were found in ``bases``. ``block`` and
+    ``cost`` are where disks tell who serves them (``/sys/block``; ``io.cost.qos`` of the uppermost group)."""
 
     names: tuple[str, ...]
     block: Path = BLOCK
     cost: Path | None = None
+    bases: tuple[Path, ...] = ()
 
     def look(self) -> DiskWeights:
         """Anew each time: a disk's scheduler is changed while it runs."""
-        if not self.names:
+        with_bfq = _with(self.block, "bfq")
+        names = self.names
+        if with_bfq and not set(names) & set(BFQ):
+            # It is a module, and groups have its files once that is there.
+            names = tuple(dict.fromkeys((*names, *_names(self.bases))))
+        if not names:
             return DiskWeights(
                 False, False, "no control group here weighs disks: their weights are only written down"
             )
-        by = " and ".join(self.names)
+        by = " and ".join(names)
         served = self._with_cost()
-        served += _with(self.block, "bfq") if set(self.names) & set(BFQ) else []
-        served += _with(self.block, "cfq") if CFQ in self.names else []
+        served += with_bfq if set(names) & set(BFQ) else []
+        served += _with(self.block, "cfq") if CFQ in names else []
         if not served:
             return DiskWeights(
                 True,
@@ -94,8 +100,11 @@ def find(hierarchies: Hierarchies) -> Kernel:
     if hierarchies.unified is not None:
         bases.append(hierarchies.unified)
         cost = top(hierarchies.unified) / ROOT_COST
-    names = [name for base in bases for name in _tried(base)]
-    return Kernel(tuple(dict.fromkeys(names)), cost=cost)
+    return Kernel(_names(bases), cost=cost, bases=tuple(bases))
+
+
+def _names(bases: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for base in bases for name in _tried(base)))
 
 
 def _tried(base: Path) -> list[str]:

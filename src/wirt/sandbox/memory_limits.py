@@ -22,8 +22,11 @@ _LEGACY_NONE = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class _Files:
+    """``ends`` has a row ``oom_kill``: how many processes the kernel ended in there (in version 1 since 4.13)."""
+
     limit: Path
     stat: Path
+    ends: Path
     unified: bool
 
 
@@ -56,14 +59,26 @@ class HostMemoryLimits:
                 hint="wirt memory plan shows what it holds; wirt destroy ends it" if holds else "wirt info",
             ) from error
 
+    def ended(self, directory: Path) -> int | None:
+        files = _files(directory)
+        if files is None:
+            return None
+        try:
+            killed = _pairs(files.ends.read_text()).get("oom_kill", 0)
+            limit = files.limit.read_text().strip()
+        except OSError:
+            return None
+        return int(limit) if killed and limit.isdigit() else None
+
 
 def _files(directory: Path) -> _Files | None:
     group = recorded_group(directory)
-    if group.unified is not None and (group.unified / "memory.max").exists():
-        return _Files(group.unified / "memory.max", group.unified / "memory.stat", unified=True)
+    place = group.unified
+    if place is not None and (place / "memory.max").exists():
+        return _Files(place / "memory.max", place / "memory.stat", place / "memory.events", unified=True)
     for place in group.legacy:
-        if (place / "memory.limit_in_bytes").exists():
-            return _Files(place / "memory.limit_in_bytes", place / "memory.stat", unified=False)
+        if (limit := place / "memory.limit_in_bytes").exists():
+            return _Files(limit, place / "memory.stat", place / "memory.oom_control", unified=False)
     return None
 
 

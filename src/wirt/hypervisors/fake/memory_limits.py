@@ -20,6 +20,7 @@ class FakeMemoryLimits:
         self.qemu_mib = qemu_mib
         self.limits: dict[Path, int] = {}
         self.held_mib: dict[Path, int] = {}
+        self._ended: dict[Path, int] = {}
         self.refuses = False
 
     def look(self, directory: Path) -> MemoryUse | None:
@@ -41,7 +42,11 @@ class FakeMemoryLimits:
         if held is not None and held > self.limits.get(directory, held):
             for guest in self._world.guests():
                 if guest.directory == directory and not guest.gone:
-                    guest.vanish("it held more memory than it may")
+                    self._ended[directory] = self.limits[directory]
+                    guest.vanish("signal SIGKILL")
+
+    def ended(self, directory: Path) -> int | None:
+        return self._ended.get(directory)
 
     def _held(self, directory: Path) -> int | None:
         for guest in self._world.guests():

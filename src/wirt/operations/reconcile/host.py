@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 
 import structlog
 
@@ -18,6 +19,7 @@ from wirt.model.migration import Outcome
 from wirt.operations.boot_files import tidy_boot_files
 from wirt.operations.conclude import action_for, conclude
 from wirt.operations.environment import Environment
+from wirt.operations.memory_grants import why_ended
 from wirt.operations.migrate import conclude_move
 from wirt.operations.moving import Move, move_of, stay
 from wirt.operations.power import poweroff_means
@@ -79,7 +81,7 @@ class HostLoop:
         message = ""
         if observed is None:
             observed = Observed(State.OFF, EndReason.CRASH)
-            message = "it was gone when wirtd came back"
+            message = why_ended(environment, domain, "it was gone when wirtd came back")
         log.info("run adopted", domain=domain.name, domid=incarnation.domid, state=str(observed.state))
         environment.tell(environment.domains.observe(domain.uuid, observed.state, observed.end, message))
         if observed.end is None:
@@ -147,6 +149,8 @@ class HostLoop:
         domain = environment.domains.get(change.domain)
         if domain is None or domain.domid != change.domid or domain.incarnation is None:
             return
+        if change.end is EndReason.CRASH:
+            change = replace(change, message=why_ended(environment, domain, change.message))
         before = (domain.state, domain.incarnation.end)
         domain = environment.domains.observe(change.domain, change.state, change.end, change.message)
         if (change.state, change.end) != before:
