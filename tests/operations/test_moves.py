@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.operations.kit import Strike, crash, fail
-from tests.operations.moves_kit import Blow, TwoHosts, cancelled, struck, until, until_later
+from tests.operations.moves_kit import Blow, TwoHosts, cancelled, serve, struck, until, until_later
 
+from wirt.hypervisors.fake.faults import Refuse, Verb
 from wirt.model.errors import BadInput, IllegalState, WirtError
 from wirt.model.job import Job, JobState
 from wirt.model.lifecycle import State
@@ -338,3 +340,42 @@ async def test_a_guest_does_not_stand_still_for_what_it_has_printed(tmp_path: Pa
     (receipt,) = await receipts(hosts.b.environment)
     assert receipt.blackout_s is not None and receipt.blackout_s < 1
     assert (await printed(hosts, "b"))[1], "it went with the source's leave"
+
+
+async def test_memory_is_on_its_way_while_the_hypervisor_over_there_starts(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.b.world.latency_s[Verb.LAUNCH] = 3.0
+    job = await start_move(hosts)
+    await until(hosts, lambda: hosts.a.engine.get(job).message.startswith("memory"))
+    assert [each.message for each in hosts.b.engine.all()] == ["launch"]
+    assert await settled(hosts) == "b"
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 3.0], ids=["at once", "in the middle of memory", "at the end"])
+async def test_a_hypervisor_over_there_that_does_not_start_says_why_and_the_guest_stays(
+    tmp_path: Path, after_s: float
+) -> None:
+    hosts = await two_hosts(tmp_path)
+    hosts.b.world.latency_s[Verb.LAUNCH] = after_s
+    hosts.b.world.fail(Verb.LAUNCH, Refuse("no more room"))
+    assert await move(hosts) is JobState.FAILED
+    (job,) = (job for _, job in hosts.jobs() if job.kind == "migrate")
+    assert job.error is not None and "no more room" in job.error.message
+    assert await settled(hosts) == "a"
+    (attempt,) = hosts.b.environment.incoming.values()
+    assert not hosts.links.doors, f"nobody comes in any more: {attempt.phase}"
+
+
+async def test_between_an_older_wirt_and_this_one_hypervisors_protect_memory_themselves(tmp_path: Path) -> None:
+    hosts = await two_hosts(tmp_path)
+
+    def older(method: str, path: str, body: Any) -> Any:
+        known = body if not isinstance(body, dict) else {k: v for k, v in body.items() if k != "tunnels"}
+        return serve(hosts.b, method, path, known)
+
+    hosts.links.serve("b", older)
+    hosts.b.world.latency_s[Verb.LAUNCH] = 3.0
+    job = await start_move(hosts)
+    await until(hosts, lambda: hosts.a.engine.get(job).message.startswith("memory"))
+    assert [each.message for each in hosts.b.engine.all()] == ["receive"], "nothing comes before it is waited for"
+    assert await settled(hosts) == "b"

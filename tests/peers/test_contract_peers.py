@@ -228,6 +228,24 @@ async def test_what_goes_through_a_protected_stream_arrives_and_only_from_who_ha
     await peer.close()
 
 
+async def test_what_a_hypervisor_puts_into_a_tunnel_comes_out_at_the_other_host(world: World) -> None:
+    receiving, sending = (None, None) if world.through_ssh else await world.far.credentials()
+    door = await world.far.open_door(through_ssh=world.through_ssh, token=True)
+    peer = await world.near.reach(world.target)
+    out, inner = await peer.stream(door.door), await door.accept(5)
+    near, far = await asyncio.gather(
+        world.near.tunnel(Channel(out, sending), receives=False),
+        world.far.tunnel(Channel(inner, receiving), receives=True),
+    )
+    await asyncio.to_thread(near.sendall, b"memory")
+    assert await received(far, 6) == b"memory"
+    near.close()
+    assert await asyncio.to_thread(far.recv, 1) == b"", "it ends where the sender ends it"
+    far.close()
+    door.close()
+    await peer.close()
+
+
 async def test_credentials_are_new_for_each_migration_and_fit_one_another(world: World) -> None:
     first, second = await world.near.credentials(), await world.near.credentials()
     for receiving, sending in (first, second):

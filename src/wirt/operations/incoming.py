@@ -144,7 +144,17 @@ async def give_leave(environment: Environment, handover: str, leave: Leave | Non
             with contextlib.suppress(BadInput):  # no reason for anybody to stand still
                 take_piece(attempt, leave.console)
         attempt.leave.set()
+        await _concluded(environment, attempt, 0.0 if leave is None else min(leave.wait_s, LONGEST_WAIT_S))
     return await _standing(environment, handover)
+
+
+async def _concluded(environment: Environment, attempt: Attempt, wait_s: float) -> None:
+    """The guest goes on here, or its job is over; or so long has passed."""
+    deadline = environment.clock.monotonic() + wait_s
+    while attempt.resumed_at is None and attempt.phase != "done":
+        if environment.jobs.get(attempt.job).state.finished or environment.clock.monotonic() >= deadline:
+            return
+        await _any(environment, attempt, deadline)
 
 
 async def standing(environment: Environment, handover: str, phase: str, wait_s: float) -> Standing:
@@ -178,14 +188,14 @@ async def _standing(environment: Environment, handover: str) -> Standing:
     attempt = environment.incoming.get(handover)
     if attempt is None:
         return Standing(str(outcome), clock=clock.now())
-    message = ""
+    error = None
     with contextlib.suppress(NotFound):  # it has not been submitted yet, or is forgotten
         error = environment.jobs.get(attempt.job).error
-        message = error.message if error is not None else ""
     return Standing(
         outcome=str(outcome),
         phase=attempt.phase,
-        message=message,
+        message=error.message if error is not None else "",
+        hint=error.hint if error is not None else None,
         clock=clock.now(),
         resumed_at=attempt.resumed_at,
         health=attempt.health,

@@ -342,7 +342,14 @@ async def make_offer(environment: Environment, domain: Domain, wish: MoveWish, h
         offline=wish.offline,
         start=wish.offline and domain.incarnation is not None,
         files=await offered_files(environment, domain),
+        tunnels=_tunnels(wish),
     )
+
+
+def _tunnels(wish: MoveWish) -> bool:
+    """Where time counts this host encrypts memory itself, which is quicker. Post-copy goes both ways; and where
+    the rate is bounded nothing is gained, and the daemon is to take little."""
+    return not wish.offline and wish.postcopy == "never" and wish.bytes_per_s is None
 
 
 async def lay_proofs(environment: Environment, offer: Offer) -> Offer:

@@ -92,7 +92,8 @@ async def send_layers(context: EnvContext, link: Link, offer: Offer, wish: MoveW
             context.progress(f"{link.peer.name} waits for what another move brings", 0.03)
             await context.environment.clock.sleep(AGAIN_S)
         opened = await unless_lost(link, link.prepare(asdict(offer)))
-    await context.note(layer_bytes=sent)
+    if sent:
+        await context.note(layer_bytes=sent)
 
 
 async def _send_layer(

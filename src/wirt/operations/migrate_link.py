@@ -73,8 +73,18 @@ class Link:
             )
         return Channel(stream, credentials)
 
-    async def leave(self, console: ConsolePiece | None = None) -> Standing:
-        return await self._ask("POST", "leave", body=asdict(Leave(console)))
+    async def memory(self) -> Channel:
+        """For the hypervisor, whichever side of it protects what it sends."""
+        assert self.opened is not None
+        channel = await self.channel(self.opened.memory)
+        if not self.opened.tunnelled:
+            return channel
+        return Channel(await peers_of(self._environment).tunnel(channel, receives=False), None)
+
+    async def leave(self, console: ConsolePiece | None = None, wait_s: float = 0.0) -> Standing:
+        """How it stands then; an older wirt does not wait with its answer."""
+        body = asdict(Leave(console, wait_s))
+        return await self._ask("POST", "leave", deadline_s=wait_s + 10.0, body=body)
 
     async def stands_still(self) -> None:
         await self.peer.call("POST", f"/v1/incoming/{self._handover}/still")
@@ -84,6 +94,18 @@ class Link:
 
     async def standing(self, phase: str = "", wait_s: float = 0.0) -> Standing:
         return await self._ask("GET", f"?phase={phase}&wait_s={wait_s:g}", deadline_s=wait_s + 10.0)
+
+    async def why(self, error: WirtError) -> WirtError:
+        """Of something that failed here: what the other side says if it has given the move up, else ``error``."""
+        try:
+            standing = await self.standing()
+        except WirtError:
+            return error
+        return self._given_up(standing) if standing.outcome == Outcome.ABORTED else error
+
+    def _given_up(self, standing: Standing) -> WirtError:
+        said = standing.message or "no reason"
+        return IllegalState(f"{self.peer.name} gave the move up: {said}", hint=standing.hint)
 
     async def close(self) -> None:
         if self._beating is not None:
@@ -111,9 +133,7 @@ class Link:
                 standing = await self.standing()
                 heard = clock.monotonic()
                 if standing.outcome == Outcome.ABORTED:
-                    self._lose(
-                        IllegalState(f"{self.peer.name} gave the move up: {standing.message or 'no reason'}")
-                    )
+                    self._lose(self._given_up(standing))
                     return
             except PeerUnreachable as error:
                 if clock.monotonic() - heard > GRACE_S:

@@ -26,11 +26,19 @@ async def write_up(context: EnvContext) -> None:
 
 async def frames_so_far(environment: Environment, domain: Domain | None) -> int | None:
     """How many frames have been given to the guest's cards on this host; ``None`` if none counts them."""
-    notes = {} if domain is None or domain.incarnation is None else domain.incarnation.notes
-    taps = [value for key, value in notes.items() if key.startswith("tap.")]
-    counted = [await environment.network.statistics(tap) for tap in taps]
+    counted = [await environment.network.statistics(tap) for tap in _taps(domain)]
     known = [each.rx_packets for each in counted if each is not None]
     return sum(known) if known else None
+
+
+def has_taps(domain: Domain | None) -> bool:
+    """Whether anybody sends frames to it through this host's switches."""
+    return bool(_taps(domain))
+
+
+def _taps(domain: Domain | None) -> list[str]:
+    notes = {} if domain is None or domain.incarnation is None else domain.incarnation.notes
+    return [value for key, value in notes.items() if key.startswith("tap.")]
 
 
 def receipt_of(context: EnvContext) -> Receipt:

@@ -40,7 +40,7 @@ from wirt.operations.migrate_end import (
 )
 from wirt.operations.migrate_layers import send_layers
 from wirt.operations.migrate_link import Link, unless_lost
-from wirt.operations.migrate_receipt import frames_so_far, write_up
+from wirt.operations.migrate_receipt import frames_so_far, has_taps, write_up
 from wirt.operations.moving import Move, set_out
 from wirt.operations.receive import course_of, live_of, peers_of
 from wirt.operations.running import EnvContext, end_run
@@ -52,6 +52,7 @@ log = structlog.get_logger()
 
 FINISH_S = 120.0
 """For the rest to go over, and for the other side to say that it has it."""
+ANSWER_S = 5.0
 HEALTH_S = 20.0
 ROUNDS_BEFORE_GOING_OVER = 3
 
@@ -127,15 +128,15 @@ async def _memory(context: EnvContext) -> None:
     """Until the guest stands still with a last rest to go."""
     environment, link, offer = context.environment, link_of(context), _offer(context)
     uuid, live, wish = _here(context).uuid, live_of(context.environment), wish_of(context)
-    assert link.opened is not None
     telling = context.transient["console"] = Telling()
     going_over: list[asyncio.Task[None]] = []
 
     def report(travelled: Travelled) -> None:
         if travelled.phase is Phase.STANDING and "stood_at" not in context.transient:
             context.transient["stood_at"] = environment.clock.now()
-            # At once: what still comes to its cards here is lost. A guest that stays says itself where it is.
-            context.transient["leading"] = asyncio.create_task(_lead_there(link))
+            if has_taps(environment.domains.get(uuid)):
+                # At once: what still comes to its cards here is lost. A guest that stays says itself where it is.
+                context.transient["leading"] = asyncio.create_task(_lead_there(link))
         slowed = max(context.transient.get("throttle_percent", 0), travelled.throttle_percent)
         context.transient["throttle_percent"] = slowed  # it is 0 again at the end
         _tell(context, travelled)
@@ -145,11 +146,13 @@ async def _memory(context: EnvContext) -> None:
 
     try:
         telling.begin(environment, uuid, link)
-        channel = await link.channel(link.opened.memory)
+        channel = await link.memory()
         sent = live.send(uuid, channel, course_of(offer), report)
         context.transient["travelled"] = await unless_lost(link, sent)
         context.transient.setdefault("stood_at", environment.clock.now())
         _here(context)
+    except WirtError as error:
+        raise await link.why(error) from error
     finally:
         await asyncio.gather(*going_over, return_exceptions=True)
         await telling.end()
@@ -220,12 +223,12 @@ async def _over(context: EnvContext) -> Standing:
     # Not before: a hypervisor that fails to send the rest may have its guest go on by itself.
     finishing = context.transient.pop("finishing", None)
     context.transient["travelled"] = await (finishing or live_of(environment).finish(uuid))
-    standing = await link.leave(last_piece(environment, uuid, context.transient["console"].sent))
+    standing = await link.leave(last_piece(environment, uuid, context.transient["console"].sent), ANSWER_S)
     while standing.phase and (
         standing.outcome == Outcome.OPEN
         or (standing.outcome == Outcome.OWNED and standing.resumed_at is None and standing.phase != "done")
     ):
-        standing = await link.standing(standing.phase, 5.0)
+        standing = await link.standing(standing.phase, ANSWER_S)
     return standing
 
 

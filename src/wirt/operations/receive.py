@@ -21,7 +21,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from wirt.config.xlcfg import load
-from wirt.model.errors import DeadlinePassed, IllegalState, NotFound, Unavailable, WirtError
+from wirt.model.errors import IllegalState, NotFound, Unavailable, WirtError
 from wirt.model.job import Recovery
 from wirt.model.lifecycle import State
 from wirt.model.migration import Outcome
@@ -29,10 +29,11 @@ from wirt.operations.boot_files import drop_unused_files
 from wirt.operations.console_past import begin_console
 from wirt.operations.environment import Environment
 from wirt.operations.handovers import Attempt
-from wirt.operations.hearing import SILENCE_S, unless_silent
+from wirt.operations.hearing import unless_silent
 from wirt.operations.jobs.step import JobKind, Operation, Step, StepFunction, nothing_to_undo
 from wirt.operations.moving import stay
 from wirt.operations.receive_disks import make_disks, unmake_disks
+from wirt.operations.receive_doors import comes_early, open_entrance
 from wirt.operations.receive_files import bring_files
 from wirt.operations.receive_streams import Intake
 from wirt.operations.receive_terms import read
@@ -46,9 +47,9 @@ from wirt.operations.running import (
     take_volumes,
     unplug,
 )
-from wirt.ports.migration import Channel, Course, Credentials, LiveMigrations, Phase
-from wirt.ports.peers import Door, OpenDoor, Peers
-from wirt.wire.v1_incoming import Certificates, Offer, Opened, OpenedDoor
+from wirt.ports.migration import Course, LiveMigrations, Phase
+from wirt.ports.peers import Peers
+from wirt.wire.v1_incoming import Offer
 
 log = structlog.get_logger()
 
@@ -152,56 +153,43 @@ async def _unplug(context: EnvContext) -> None:
     await unplug(context)
 
 
+async def _launch(context: EnvContext) -> None:
+    """While QEMU starts, what is sent may already be on its way to it."""
+    offer = offer_of(context)
+    if comes_early(context, offer):
+        entrance = await open_entrance(context, offer, peers_of(context.environment))
+        context.transient["entrance"] = entrance
+        attempt_of(context).tell(opened=asdict(entrance.opened))
+    await launch(context)  # what fails is cleared away, the entrance as well
+
+
+async def _clear(context: EnvContext) -> None:
+    entrance = context.transient.pop("entrance", None)
+    if entrance is not None:
+        await entrance.close()
+    await clear(context)
+
+
 async def _receive(context: EnvContext) -> None:
     """Open the doors, tell the source where they are, and take what comes: all that the guest needs."""
-    attempt, offer = attempt_of(context), offer_of(context)
-    doors: list[OpenDoor] = []
+    environment, attempt, offer = context.environment, attempt_of(context), offer_of(context)
+    uuid, live = UUID(context.job.arguments["uuid"]), live_of(environment)
+    entrance = context.transient.pop("entrance", None)
+    if entrance is None:
+        entrance = await open_entrance(context, offer, peers_of(environment))
     try:
-        opened, mine = await _open(context, offer, doors)
-        attempt.tell(opened=asdict(opened), phase="waiting")
-        await _taken(context, attempt, offer, doors, mine)
+        await entrance.serve(live, uuid, tuple(context.job.arguments["copies"]))
+        attempt.tell(opened=asdict(entrance.opened), phase="waiting")
+
+        async def memory() -> Phase:
+            channel = await entrance.memory()
+            attempt.tell(phase="receiving")
+            return await live.receive(uuid, channel, course_of(offer))
+
+        await unless_silent(environment, attempt, offer.source, memory())
+        attempt.tell(phase="arrived")
     finally:
-        for door in doors:
-            door.close()
-
-
-async def _open(context: EnvContext, offer: Offer, doors: list[OpenDoor]) -> tuple[Opened, Credentials | None]:
-    environment, arguments = context.environment, context.job.arguments
-    ssh, peers = arguments["through-ssh"], peers_of(environment)
-    mine, theirs = (None, None) if ssh else await peers.credentials()
-    doors.append(await peers.open_door(through_ssh=ssh, token=True))
-    disks = None
-    if arguments["copies"]:
-        doors.append(await peers.open_door(through_ssh=ssh, token=False))
-        disks = opened_door(doors[-1].door)
-        listener = doors[-1].listener()
-        await live_of(environment).serve(UUID(arguments["uuid"]), tuple(arguments["copies"]), listener, mine)
-    certificates = None if theirs is None else Certificates(**asdict(theirs))
-    chained = list(arguments.get("chained", ()))
-    return Opened(context.job.id, opened_door(doors[0].door), disks, certificates, chained=chained), mine
-
-
-def opened_door(door: Door) -> OpenedDoor:
-    return OpenedDoor(door.port, door.path, door.token)
-
-
-async def _taken(
-    context: EnvContext, attempt: Attempt, offer: Offer, doors: list[OpenDoor], mine: Credentials | None
-) -> None:
-    environment, uuid = context.environment, UUID(context.job.arguments["uuid"])
-
-    async def memory() -> Phase:
-        while True:
-            try:
-                stream = await doors[0].accept(SILENCE_S)
-                break
-            except DeadlinePassed:
-                continue  # disks may take hours before; whether the source lives is watched beside
-        attempt.tell(phase="receiving")
-        return await live_of(environment).receive(uuid, Channel(stream, mine), course_of(offer))
-
-    await unless_silent(environment, attempt, offer.source, memory())
-    attempt.tell(phase="arrived")
+        await entrance.close()
 
 
 async def _own(context: EnvContext) -> None:
@@ -341,7 +329,7 @@ RECEIVE = Operation(
         Step("make", once(_make), unless_owned(unmake_disks), interruptible=True),
         Step("disks", once(take_volumes), unless_owned(let_volumes_go)),
         Step("plug", once(_plug), unless_owned(_unplug)),
-        Step("launch", once(launch), unless_owned(clear)),
+        Step("launch", once(_launch), unless_owned(_clear)),
         Step("receive", once(_receive), nothing_to_undo, interruptible=True),
         Step("own", _own, _keep_going, final=True),
         Step("resume", _resume, _keep_going, final=True),

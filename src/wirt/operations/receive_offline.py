@@ -27,11 +27,11 @@ from wirt.operations.receive import (
     health_of,
     offer_of,
     once,
-    opened_door,
     peers_of,
     unless_owned,
 )
 from wirt.operations.receive_disks import make_disks, unmake_disks
+from wirt.operations.receive_doors import opened_door
 from wirt.operations.receive_files import bring_files
 from wirt.operations.receive_streams import Intake
 from wirt.operations.receive_terms import read

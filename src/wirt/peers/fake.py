@@ -217,6 +217,9 @@ class FakePeers:
     async def protect(self, channel: Channel, *, receives: bool) -> socket.socket:
         return channel.stream
 
+    async def tunnel(self, channel: Channel, *, receives: bool) -> socket.socket:
+        return channel.stream
+
     async def identity(self) -> Certificate:
         return self.examine(f"{_BEGIN}{self._name}{_END}")
 

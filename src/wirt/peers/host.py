@@ -79,6 +79,11 @@ class HostPeers:
 
         return await asyncio.to_thread(streams.protected, channel, receives=receives)
 
+    async def tunnel(self, channel: Channel, *, receives: bool) -> socket.socket:
+        from wirt.peers import tunnels
+
+        return await asyncio.to_thread(tunnels.dug, channel, receives=receives)
+
     async def identity(self) -> Certificate:
         return (await self._identity()).certificate
 

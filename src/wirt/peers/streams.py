@@ -19,7 +19,7 @@ def protected(channel: Channel, *, receives: bool) -> socket.socket:
     if credentials is None:
         return stream
     try:
-        context = _context(credentials, receives=receives)
+        context = context_of(credentials, receives=receives)
         stream.settimeout(HANDSHAKE_S)
         name = None if receives else credentials.name
         return context.wrap_socket(stream, server_side=receives, server_hostname=name)
@@ -28,10 +28,13 @@ def protected(channel: Channel, *, receives: bool) -> socket.socket:
         raise Unavailable(f"a stream between the two hosts could not be protected: {error}") from error
 
 
-def _context(credentials: Credentials, *, receives: bool) -> ssl.SSLContext:
+def context_of(credentials: Credentials, *, receives: bool) -> ssl.SSLContext:
+    """Of one side, which believes nobody but the other one of the same migration."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if receives else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
+    if receives:
+        context.num_tickets = 0  # a sender that reads nothing would lose its last words by hanging up on them
     context.load_verify_locations(cadata=credentials.authority)
     descriptor = os.memfd_create("wirt-credentials", os.MFD_CLOEXEC)
     try:  # load_cert_chain takes files only, and these shall be on no disk

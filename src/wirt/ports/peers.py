@@ -97,6 +97,12 @@ class Peers(Protocol):
         where it has none. Blocking mode; the caller's to close. ``Unavailable``: then it is closed."""
         ...
 
+    async def tunnel(self, channel: Channel, *, receives: bool) -> socket.socket:
+        """As :meth:`protect`, for a hypervisor: what it is handed is a plain socket of this host, and the bytes of
+        one direction are carried through TLS as long as both sides want it. Nothing need be read at once: the
+        receiving side keeps some until then, less than the memory of any guest with a system in it."""
+        ...
+
     async def identity(self) -> Certificate:
         """This host's own certificate, made when it is first asked for. ``Shortage``: it can't be written;
         ``CorruptState``: what is there is none."""

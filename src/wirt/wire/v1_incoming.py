@@ -101,6 +101,8 @@ class Offer:
     start: bool = False
     """It ran before, and is to be started there."""
     files: list[OfferedFile] = field(default_factory=list)
+    tunnels: bool = False
+    """The source would put memory under TLS itself, rather than have its hypervisor do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,8 @@ class Opened:
     chained: list[str] = field(default_factory=list)
     ready: bool = False
     """Of a domain that is off, for which no memory is waited: nothing more is wanted but its disks."""
+    tunnelled: bool = False
+    """So will the target: memory's stream is TLS between the two daemons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +237,11 @@ class ConsolePiece:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """``console``: what the guest printed last."""
+    """``console``: what the guest printed last. ``wait_s``: it is answered once the guest goes on, or never will,
+    but after so long at the latest."""
 
     console: ConsolePiece | None = None
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,3 +258,5 @@ class Standing:
     health: str | None = None
     clock_step_s: float | None = None
     """By how much the guest's clock was set, if its agent let it be."""
+    hint: str | None = None
+    """What helps, if ``message`` says what went wrong."""
