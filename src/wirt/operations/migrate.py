@@ -21,7 +21,9 @@ from wirt.model.units import MIB
 from wirt.operations.backup_busy import check_no_backup
 from wirt.operations.boot_files import offered_files
 from wirt.operations.environment import Environment
+from wirt.operations.given_memory import huge_pages
 from wirt.operations.jobs.step import JobKind
+from wirt.operations.memory_grants import most_of
 from wirt.operations.migrate_layers import brings_nothing, flattened, offered_layers
 from wirt.operations.moving import move_of, settled
 from wirt.operations.present import vcpus_of_run
@@ -262,13 +264,23 @@ async def _forecast(
     if wish.offline:
         return forecast_offline(domain.state is State.RUNNING)
     return forecast(
-        domain.config.most_mib * MIB,
+        _taken_bytes(environment, domain),
         dirty,
         wish.bytes_per_s or await _seen_link(environment, host),
         wish.max_downtime_ms / 1000,
         paused=domain.state is State.PAUSED,
         postcopy=wish.postcopy != "never",
     )
+
+
+def _taken_bytes(environment: Environment, domain: Domain) -> int:
+    """Of its memory, what the guest can have written to: the rest is zeros, which cost next to nothing. What its
+    QEMU has beside is in it, since nobody can tell that apart; huge pages are not, so there all of it counts."""
+    size = most_of(domain, None) * MIB
+    counted = environment.accounting.last(domain.uuid)
+    resident = counted.count.resident_bytes if counted is not None else 0
+    in_pages = domain.incarnation is not None and huge_pages(domain.incarnation.notes) is not None
+    return min(size, resident) if resident and not in_pages else size
 
 
 async def _seen_link(environment: Environment, host: str) -> int | None:
