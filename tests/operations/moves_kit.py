@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pydantic
+import pytest
 from tests.operations.kit import SimulatedHost, Strike, crash
 
 from wirt.hypervisors.fake.images import ImageLocks
@@ -19,12 +20,13 @@ from wirt.model.job import Job
 from wirt.model.lifecycle import State
 from wirt.model.migration import Forecast, Receipt
 from wirt.operations import cpu, incoming
+from wirt.operations.environment import Environment
 from wirt.operations.jobs.engine import Hooks
 from wirt.operations.turns import may_come
 from wirt.peers.fake import FakeLinks, FakePeer, FakePeers
 from wirt.ports.virtual_clock import VirtualClock
 from wirt.storage.fake import FakeMedium
-from wirt.wire.v1_incoming import ConsolePiece, Leave, Offer
+from wirt.wire.v1_incoming import ConsolePiece, Leave, Offer, Terms
 
 _OFFER, _LEAVE = pydantic.TypeAdapter(Offer), pydantic.TypeAdapter(Leave)
 _PIECE = pydantic.TypeAdapter(ConsolePiece)
@@ -253,3 +255,13 @@ async def troubled(hosts: TwoHosts, job: str, trouble: str, delay_s: float) -> N
         hosts.links.mend("a", "b")
     else:
         await die_and_come_again(hosts, {"source dies": "a", "target dies": "b"}[trouble])
+
+
+def older(monkeypatch: pytest.MonkeyPatch, **knows: Any) -> None:
+    """From now on targets answer as an older wirt, whose terms say so much less."""
+    terms = incoming.terms
+
+    async def as_an_older_one(there: Environment, offer: Offer) -> Terms:
+        return dataclasses.replace(await terms(there, offer), **knows)
+
+    monkeypatch.setattr(incoming, "terms", as_an_older_one)

@@ -12,19 +12,18 @@ from uuid import UUID
 import pytest
 from tests.operations import test_moves, test_refresh, test_saves, test_snapshots
 from tests.operations.kit import SimulatedHost, config
-from tests.operations.moves_kit import TwoHosts
+from tests.operations.moves_kit import TwoHosts, older
 
 from wirt.model.job import JobState
 from wirt.model.memory import GivenMemory
 from wirt.model.snapshots import Snapshot
-from wirt.operations import given_memory, incoming
+from wirt.operations import given_memory
 from wirt.operations.create import Source, define
 from wirt.operations.environment import Environment
 from wirt.operations.fork import ForkWish, fork
 from wirt.operations.migrate import MoveWish, plan_move
 from wirt.operations.start import start
 from wirt.plan.saved import read_guest
-from wirt.wire.v1_incoming import Offer, Terms
 
 OLD_MIB, NEW_MIB = 128, 512
 NEW_NOTES = (given_memory.SIZE, given_memory.PADDING, given_memory.REPORTING)
@@ -151,18 +150,15 @@ async def test_a_host_that_keeps_no_memory_gets_no_guest_whose_balloon_reports_o
     hosts = TwoHosts(tmp_path)
     for name in "ab":
         await hosts.boot(name)
-    environment, terms = hosts.a.environment, incoming.terms
+    environment = hosts.a.environment
     await hosts.a.create()
-
-    async def as_an_older_one(there: Environment, offer: Offer) -> Terms:
-        return replace(await terms(there, offer), keeps_memory=False)
 
     async def keeping() -> list[str]:
         planned = await plan_move(environment, "web", MoveWish("b"))
         return [remark.what for remark in planned.remarks if remark.blocks]
 
     assert await keeping() == []
-    monkeypatch.setattr(incoming, "terms", as_an_older_one)
+    older(monkeypatch, keeps_memory=False)
     (what,) = await keeping()
     assert "knows nothing of balloons that report free pages" in what
     domain = environment.domains.find("web")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.operations import test_moves, test_refresh, test_saves, test_snapshots
 from tests.operations.kit import SimulatedHost
-from tests.operations.moves_kit import TwoHosts
+from tests.operations.moves_kit import TwoHosts, older
 from tests.operations.test_memory import begin, end, guest, hold, up, web
 from tests.operations.test_memory_limits import BESIDE, Bench
 
 from wirt.model.errors import BadInput, IllegalState, Shortage
 from wirt.model.job import JobState
 from wirt.model.units import MIB
-from wirt.operations import given_memory, incoming, memory
-from wirt.operations.environment import Environment
+from wirt.operations import given_memory, memory
 from wirt.operations.fork import ForkWish, fork
 from wirt.operations.memory_grants import free_limit
 from wirt.operations.migrate import MoveWish, plan_move
 from wirt.plan.saved import read_guest
-from wirt.wire.v1_incoming import Offer, Terms
 
 ROOM = "hotplug_memory = 512"
 
@@ -235,12 +232,7 @@ async def test_a_host_that_can_not_plug_memory_in_gets_no_guest_with_room_for_it
     for name in "ab":
         await hosts.boot(name)
     await hosts.a.create(ROOM)
-    terms = incoming.terms
-
-    async def as_an_older_one(there: Environment, offer: Offer) -> Terms:
-        return replace(await terms(there, offer), plugs_memory=False)
-
-    monkeypatch.setattr(incoming, "terms", as_an_older_one)
+    older(monkeypatch, plugs_memory=False)
     planned = await plan_move(hosts.a.environment, "web", MoveWish("b"))
     [what] = [remark.what for remark in planned.remarks if remark.blocks]
     assert "knows nothing of memory that is plugged in" in what
